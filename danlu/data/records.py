@@ -1,0 +1,113 @@
+"""What the loop and the objectives read: batches of ids, already shifted and masked.
+
+The alignment rule: every per-token tensor is (batch, seq), and position `t` is about one question, namely
+what the model should answer at `input_ids[:, t]`. Shifting happens here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """A data set or a record in it cannot be used; the message says where and what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Token windows with their answers.
+
+    `segment_ids` number the documents packed into a row; attention never crosses from one to the next.
+    Padding stands at the right, in a segment of its own, with `loss_mask` False.
+    """
+
+    input_ids: Tensor  # (batch, seq) int64
+    target_ids: Tensor  # (batch, seq) int64: the next token
+    loss_mask: Tensor  # (batch, seq) bool: True = this target counts
+    position_ids: Tensor  # (batch, seq) int64: restarts at 0 with every segment
+    segment_ids: Tensor  # (batch, seq) int64
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positional arguments of a decoder's forward."""
+        return self.input_ids, self.position_ids, self.segment_ids
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def rows(self, index: Tensor) -> Self:
+        """The same record for some of its rows."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingBatch(Batch):
+    """Completions of several prompts, one a row, with people's ranking of them.
+
+    Rows of one prompt share a `group_ids` value; `ranks` orders them within it (1 is best, equal = tie).
+    """
+
+    end_index: Tensor  # (batch,) int64: the position that holds the completion's last token, where it is scored
+    group_ids: Tensor  # (batch,) int64
+    ranks: Tensor  # (batch,) int64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutBatch(Batch):
+    """Sampled completions, what the networks said of them, and what PPO should make of it.
+
+    `loss_mask` is True where the policy chose the target.
+    """
+
+    old_logprobs: Tensor  # (batch, seq): under the policy that sampled, by the training forward
+    ref_logprobs: Tensor  # (batch, seq): under the frozen reference
+    old_values: Tensor  # (batch, seq): V(s_t) under the critic that saw the rollout
+    advantages: Tensor  # (batch, seq): whitened over the whole rollout
+    returns: Tensor  # (batch, seq)
+
+    def shuffled(self, minibatch_size: int, seed: int) -> Iterator[Self]:
+        """Minibatches of rows in an order that `seed` decides."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        for index in order.split(minibatch_size):
+            yield self.rows(index)
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], masks: Sequence[Sequence[bool]], pad_id: int, width: int | None = None
+) -> Batch:
+    """Lay out whole token sequences one a row, shifted and padded at the right.
+
+    Args:
+        rows: ids of each sequence, prompt and answer together.
+        masks: True where that id is to be learnt; the same lengths.
+        pad_id: fills the rest of a row; never learnt.
+        width: positions per row, at least the longest sequence less one; by default exactly that.
+    """
+    longest = max(len(row) for row in rows) - 1
+    width = longest if width is None else width
+    if width < longest:
+        raise DataError(f"a sequence of {longest + 1} tokens does not fit into rows of {width} positions")
+    input_ids = torch.full((len(rows), width), pad_id)
+    target_ids = torch.full((len(rows), width), pad_id)
+    loss_mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    segment_ids = torch.ones((len(rows), width), dtype=torch.int64)
+    for i, (ids, mask) in enumerate(zip(rows, masks, strict=True)):
+        n = len(ids) - 1
+        input_ids[i, :n] = torch.tensor(ids[:-1])
+        target_ids[i, :n] = torch.tensor(ids[1:])
+        loss_mask[i, :n] = torch.tensor(mask[1:], dtype=torch.bool)
+        segment_ids[i, :n] = 0
+    # Padding counts on from the last position: no position is ever out of range, and none of it is read.
+    position_ids = torch.arange(width).expand(len(rows), width).contiguous()
+    return Batch(
+        input_ids=input_ids,
+        target_ids=target_ids,
+        loss_mask=loss_mask,
+        position_ids=position_ids,
+        segment_ids=segment_ids,
+    )
