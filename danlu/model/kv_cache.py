@@ -1,8 +1,8 @@
 """Keys and values of the tokens already read, for many sequences whose lengths differ.
 
-A row belongs to one sequence, and the key of its token at position `p` lies at index `p` of the row. So what a
-query may see follows from its position alone, and neither padding at the left nor a length per row is needed:
-whatever lies beyond a row's last position is never read before it is overwritten.
+A row belongs to one sequence, and the key of its token at position `p` lies at index `p` of the row. So what
+a query may see follows from its position alone, and neither padding at the left nor a length per row is
+needed: whatever lies beyond a row's last position is never read before it is overwritten.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ BLOCK = 32  # what is read is rounded up to this many positions, so that shapes 
 class KvCache:
     """Storage for `n_rows` sequences of up to `max_seq_len` positions, an argument of the model's forward.
 
-    Before each forward the caller says which rows it is for and at which positions (`select`); each layer then
-    hands in its new keys and values (`append`) and attends to what comes back under `attention_mask`.
+    Before each forward the caller says which rows it is for and at which positions (`select`); each layer
+    then hands in its new keys and values (`append`) and attends to what comes back under `attention_mask`.
     """
 
     def __init__(
