@@ -61,7 +61,9 @@ class Ppo:
         ptx = {} if batch.pretrain is None else {"ptx": batch.pretrain.loss_mask.sum()}
         return {"policy": n_tokens, "value": n_tokens, **ptx}
 
-    def policy_term(self, logprobs: Tensor, rollout: RolloutBatch) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def policy_term(
+        self, logprobs: Tensor, rollout: RolloutBatch
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Summed clipped surrogate and what happened to the ratio."""
         mask = rollout.loss_mask
         log_ratio = (logprobs - rollout.old_logprobs) * mask
@@ -77,10 +79,14 @@ class Ppo:
             }
         return (loss * mask).sum(), metrics
 
-    def value_term(self, values: Tensor, rollout: RolloutBatch) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def value_term(
+        self, values: Tensor, rollout: RolloutBatch
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Summed value error; a move beyond the clip range earns nothing (Schulman's published code)."""
         mask = rollout.loss_mask
-        near = rollout.old_values + (values - rollout.old_values).clamp(-self.value_clip_range, self.value_clip_range)
+        near = rollout.old_values + (values - rollout.old_values).clamp(
+            -self.value_clip_range, self.value_clip_range
+        )
         error, near_error = (values - rollout.returns).square(), (near - rollout.returns).square()
         loss = 0.5 * torch.maximum(error, near_error)
         with torch.no_grad():

@@ -29,7 +29,9 @@ class Ranking:
         losses = pair_losses(scores[first] - scores[second], preference(batch.ranks, first, second))
         total = (losses * pair_weights(batch.group_ids, first)).sum()
         strict = batch.ranks[first] != batch.ranks[second]
-        agreed = torch.sign(scores[first] - scores[second]) == torch.sign(batch.ranks[second] - batch.ranks[first])
+        agreed = torch.sign(scores[first] - scores[second]) == torch.sign(
+            batch.ranks[second] - batch.ranks[first]
+        )
         return Loss({"ranking": Term(total)}, {"accuracy": ((agreed & strict).sum(), strict.sum())})
 
     def weights(self, batch: RankingBatch) -> Mapping[str, Tensor]:

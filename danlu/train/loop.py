@@ -82,7 +82,9 @@ def train(
             group["lr"] = lr * group.get("lr_scale", 1.0)
         grad_norm = float(clip_grad_norm_(trainable, config.max_grad_norm))
         if not grad_norm < float("inf"):
-            raise FloatingPointError(f"gradient norm is {grad_norm} at update {step + 1}; the learning rate is {lr:.3g}")
+            raise FloatingPointError(
+                f"gradient norm is {grad_norm} at update {step + 1}; the learning rate is {lr:.3g}"
+            )
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield report(step + 1, losses, weights, grad_norm, lr, perf_counter() - began)
@@ -96,19 +98,28 @@ def total_weights(objective: Objective[B], micro_batches: Sequence[B], step: int
             totals[name] = totals.get(name, torch.zeros((), dtype=torch.int64)) + weight
     for name, weight in totals.items():
         if weight <= 0:
-            raise DataError(f"the batches of update {step + 1} count no target for {name!r}; every label is masked")
+            raise DataError(
+                f"the batches of update {step + 1} count no target for {name!r}; every label is masked"
+            )
     return totals
 
 
 def backward(loss: Loss, weights: Mapping[str, Tensor]) -> Loss:
     """Add this micro-batch's share of the gradient and return the loss without its graph."""
-    sum(((term.coef / weights[name]) * term.total for name, term in loss.terms.items()), torch.zeros(())).backward()
+    sum(
+        ((term.coef / weights[name]) * term.total for name, term in loss.terms.items()), torch.zeros(())
+    ).backward()
     terms = {name: type(term)(term.total.detach(), term.coef) for name, term in loss.terms.items()}
     return Loss(terms, loss.metrics)
 
 
 def report(
-    step: int, losses: Sequence[Loss], weights: Mapping[str, Tensor], grad_norm: float, lr: float, seconds: float
+    step: int,
+    losses: Sequence[Loss],
+    weights: Mapping[str, Tensor],
+    grad_norm: float,
+    lr: float,
+    seconds: float,
 ) -> StepReport:
     """Means over the update of every term and metric."""
     means = {

@@ -69,7 +69,11 @@ def build_optimizer(
     others: list[dict[str, Any]] = []
     for scale, name, parameter in scaled_parameters(model, lr_scales or {}):
         hidden = parameter.ndim == 2 and not any(word in name for word in ("embed", "head", "score"))
-        group = {"params": [parameter], "lr_scale": scale, "weight_decay": config.weight_decay * (parameter.ndim >= 2)}
+        group = {
+            "params": [parameter],
+            "lr_scale": scale,
+            "weight_decay": config.weight_decay * (parameter.ndim >= 2),
+        }
         if config.kind == "muon" and hidden:
             matrices.append({**group, "lr_scale": scale * config.muon_lr_scale})
         else:
@@ -78,7 +82,12 @@ def build_optimizer(
     if matrices:
         # Liu et al. 2025 (Muon is scalable for LLM training): RMS matched to AdamW's.
         parts.append(
-            Muon(merge_groups(matrices), lr=config.lr, momentum=config.muon_momentum, adjust_lr_fn="match_rms_adamw")
+            Muon(
+                merge_groups(matrices),
+                lr=config.lr,
+                momentum=config.muon_momentum,
+                adjust_lr_fn="match_rms_adamw",
+            )
         )
     if others:
         betas = (config.beta1, config.beta2)
@@ -86,7 +95,9 @@ def build_optimizer(
     return Optimizers(parts)
 
 
-def scaled_parameters(model: nn.Module, lr_scales: Mapping[str, float]) -> Iterator[tuple[float, str, Tensor]]:
+def scaled_parameters(
+    model: nn.Module, lr_scales: Mapping[str, float]
+) -> Iterator[tuple[float, str, Tensor]]:
     """Learning-rate factor, name and tensor of everything that is trained."""
     unknown = set(lr_scales) - {name.split(".")[0] for name, _ in model.named_parameters()}
     if unknown:
@@ -103,4 +114,3 @@ def merge_groups(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         key = (group["lr_scale"], group["weight_decay"])
         merged.setdefault(key, {**group, "params": []})["params"].extend(group["params"])
     return list(merged.values())
-
