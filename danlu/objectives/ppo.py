@@ -1,4 +1,4 @@
-"""PPO's objective: clipped surrogate, clipped value error, and a pretraining term that keeps old knowledge."""
+"""PPO's objective: clipped surrogate, clipped value error, and a pretraining term that keeps knowledge."""
 
 from __future__ import annotations
 

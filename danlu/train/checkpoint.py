@@ -1,7 +1,7 @@
 """Checkpoints that survive a kill at any instant: the old one or the new one is whole, never neither.
 
-A checkpoint is a folder of safetensors and JSON. It is written under a temporary name, flushed to the disk and
-renamed; only then is the file `LATEST`, which holds the SHA-256 of every file, replaced atomically.
+A checkpoint is a folder of safetensors and JSON. It is written under a temporary name, flushed to the disk
+and renamed; only then is the file `LATEST`, which holds the SHA-256 of every file, replaced atomically.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-N` whole or not at all, then let `LATEST` name it; older ones beyond `keep` go."""
     target = folder / f"step-{step}"
+    if latest_step(folder) == step:
+        return target
     with atomic_folder(target) as temporary:
         save_file(model_tensors(model), temporary / "model.safetensors")
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
@@ -84,6 +86,25 @@ def load_latest(folder: Path) -> Checkpoint | None:
             )
     state = json.loads((path / "state.json").read_text())
     return Checkpoint(path, state["step"], state["extra"])
+
+
+def read_latest(folder: Path) -> dict[str, Any] | None:
+    """What `LATEST` says, or None where nothing was saved."""
+    marker = folder / LATEST
+    if not marker.exists():
+        return None
+    try:
+        latest = json.loads(marker.read_text())
+        return {"step": int(latest["step"]), "sha256": dict(latest["sha256"])}
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"not written by danlu ({error})"
+        raise CheckpointError(f"{marker}: {reason}; remove {folder} to start over") from None
+
+
+def latest_step(folder: Path) -> int | None:
+    """Updates done in the newest whole checkpoint."""
+    latest = read_latest(folder)
+    return None if latest is None else latest["step"]
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizers) -> None:
@@ -146,8 +167,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the name `target` when the body ends well, replacing what was there."""
-    temporary = target.with_name(target.name + ".tmp")
+    """Yield a temporary folder that takes the name `target` when the body ends well, in place of an old one."""
+    temporary, retired = target.with_name(target.name + ".tmp"), target.with_name(target.name + ".old")
+    if retired.exists() and not target.exists():
+        retired.rename(target)  # a kill fell between the two renames below
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -160,7 +183,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise CheckpointError(
             f"{target}: {explain(error, target)}; what was saved before is untouched"
         ) from error
-    retired = target.with_name(target.name + ".old")
     shutil.rmtree(retired, ignore_errors=True)
     if target.exists():
         target.rename(retired)

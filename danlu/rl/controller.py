@@ -1,0 +1,35 @@
+"""The KL coefficient, steered so that the policy stays near its reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from danlu.config import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KlConfig:
+    init_coef: float = 0.1
+    target: float | None = (
+        6.0  # nats a completion: KL summed over its tokens; None keeps the coefficient fixed
+    )
+    horizon: int = 10_000  # episodes over which the coefficient may change by a factor of about 1.2
+
+    def __post_init__(self) -> None:
+        if self.init_coef < 0 or self.horizon <= 0 or (self.target is not None and self.target <= 0):
+            raise ConfigError("kl: init_coef must be 0 or more, horizon and target above 0")
+
+
+class AdaptiveKl:
+    """Proportional controller of the KL coefficient (Ziegler et al. 2019, section 2.2)."""
+
+    def __init__(self, config: KlConfig) -> None:
+        self.config = config
+        self.coef = config.init_coef
+
+    def update(self, kl: float, n_episodes: int) -> None:
+        """Move the coefficient after `n_episodes` whose mean KL, summed over tokens, was `kl`."""
+        if self.config.target is None:
+            return
+        error = min(0.2, max(-0.2, kl / self.config.target - 1))
+        self.coef *= 1 + error * n_episodes / self.config.horizon
