@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from danlu.config import ConfigError
+from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.model.heads import LanguageModel
+from danlu.model.transformer import ModelConfig
+
+PROMPTS = [[5, 9, 2], [7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [30, 30], [11, 12, 13, 14, 15, 16, 17]]
+GREEDY = SamplingConfig(max_new_tokens=12, temperature=0.0)
+DRAWN = SamplingConfig(max_new_tokens=12, temperature=0.8, seed=3)
+
+
+def tiny_model(**choices: object) -> LanguageModel:
+    sizes = {
+        "vocab_size": 40,
+        "d_model": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "head_dim": 8,
+        "d_ff": 48,
+    }
+    model = LanguageModel(ModelConfig(**sizes | {"max_seq_len": 64} | choices), seed=1)
+    with torch.no_grad():  # an untrained model is all but uniform; larger weights give it something to say
+        for parameter in model.parameters():
+            parameter.mul_(3 if parameter.ndim == 2 else 1)
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)) * 0.1)
+    return model.eval()
+
+
+@pytest.fixture(params=[{}, {"qk_norm": True}, {"bias": "qkv", "tie_embeddings": False}], ids=str)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return tiny_model(**request.param)
+
+
+def full_logits(model: LanguageModel, prompt: list[int], completion: Completion) -> Tensor:
+    """What one pass over the whole text answers at each place where the completion has a token."""
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + list(completion.ids)]))[0]
+    return logits[len(prompt) - 1 : -1]
+
+
+def test_greedy_completions_are_what_one_full_forward_answers(model: LanguageModel):
+    completions = Sampler(model, stop_ids={}).generate(PROMPTS, GREEDY)
+    for prompt, completion in zip(PROMPTS, completions, strict=True):
+        assert full_logits(model, prompt, completion).argmax(-1).tolist() == list(completion.ids)
+
+
+def test_logprobs_are_those_of_the_full_forward(model: LanguageModel):
+    completions = Sampler(model, stop_ids={}).generate(PROMPTS, DRAWN)
+    for prompt, completion in zip(PROMPTS, completions, strict=True):
+        expected = (full_logits(model, prompt, completion) / 0.8).log_softmax(-1)
+        chosen = expected.gather(-1, torch.tensor(completion.ids)[:, None])[:, 0]
+        assert_close(torch.tensor(completion.logprobs), chosen, atol=1e-4, rtol=0)
+
+
+def test_batch_mates_and_order_do_not_change_a_completion():
+    sampler = Sampler(tiny_model(), stop_ids={})
+    together = sampler.generate(PROMPTS, DRAWN)
+    backwards = sampler.generate(PROMPTS[::-1], DRAWN, keys=[4, 3, 2, 1, 0])
+    for key, prompt in enumerate(PROMPTS):
+        (alone,) = sampler.generate([prompt], DRAWN, keys=[key])
+        assert alone.ids == together[key].ids == backwards[4 - key].ids
+        assert_close(alone.logprobs, together[key].logprobs, atol=1e-5, rtol=0)
+
+
+def test_refilled_rows_give_what_fresh_ones_give():
+    model = tiny_model()
+    lengths = [3, 12, 1, 7, 5, 9, 2, 12, 4, 6]
+    wanted = [SamplingConfig(max_new_tokens=n, seed=5) for n in lengths]
+    crowded = Sampler(model, stop_ids={}, max_batch=3)
+    ids = [crowded.add(PROMPTS[i % 5], wanted[i], key=i) for i in range(10)]
+    while crowded.n_unfinished:
+        assert len(crowded.step()) <= 3
+    for i in range(10):
+        fresh = Sampler(model, stop_ids={})
+        single = fresh.add(PROMPTS[i % 5], wanted[i], key=i)
+        while fresh.n_unfinished:
+            fresh.step()
+        expected, found = fresh.take(single), crowded.take(ids[i])
+        assert found is not None
+        assert expected is not None
+        assert found.ids == expected.ids
+        assert len(found.ids) == lengths[i]
+
+
+def test_several_completions_of_a_prompt_differ_and_equal_those_drawn_apart():
+    model = tiny_model()
+    sampler = Sampler(model, stop_ids={}, max_batch=4)
+    grouped = sampler.generate(PROMPTS, DRAWN, n=3)
+    assert len({completion.ids for completion in grouped[:3]}) == 3
+    for i, completion in enumerate(grouped):
+        single = Sampler(model, stop_ids={})
+        wanted = single.add(PROMPTS[i // 3], DRAWN, key=f"{i // 3}/{i % 3}")
+        while single.n_unfinished:
+            single.step()
+        apart = single.take(wanted)
+        assert apart is not None
+        assert apart.ids == completion.ids
+
+
+def test_a_stop_token_ends_a_completion_and_belongs_to_it():
+    model = tiny_model()
+    free = Sampler(model, stop_ids={}).generate(PROMPTS, DRAWN)
+    stop = free[2].ids[4]
+    stopped = Sampler(model, stop_ids={stop}).generate(PROMPTS, DRAWN)
+    for unlimited, completion in zip(free, stopped, strict=True):
+        ends = stop in unlimited.ids
+        expected = unlimited.ids[: unlimited.ids.index(stop) + 1] if ends else unlimited.ids
+        assert completion.ids == expected
+        assert completion.finish_reason == ("stop" if ends else "length")
+        assert len(completion.logprobs) == len(expected)
+
+
+def test_a_completion_ends_where_the_context_does():
+    sampler = Sampler(tiny_model(), stop_ids={}, max_seq_len=14)
+    completions = sampler.generate(PROMPTS, SamplingConfig(max_new_tokens=50, temperature=0.0))
+    assert [len(p) + len(c.ids) for p, c in zip(PROMPTS, completions, strict=True)] == [14] * 5
+    assert {c.finish_reason for c in completions} == {"length"}
+
+
+def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers():
+    sampler = Sampler(tiny_model(), stop_ids={}, max_seq_len=10)
+    with pytest.raises(ValueError, match=r"12 tokens .* holds 10"):
+        sampler.add(list(range(12)), GREEDY)
+    with pytest.raises(ValueError, match="empty"):
+        sampler.add([], GREEDY)
+    with pytest.raises(ValueError, match=r"65.*64"):
+        Sampler(tiny_model(), stop_ids={}, max_seq_len=65)
+
+
+def test_forbidden_ids_are_never_drawn():
+    free = Sampler(tiny_model(), stop_ids={}).generate(PROMPTS, GREEDY)
+    forbidden = set(free[0].ids)
+    for sampling in (GREEDY, DRAWN):
+        completions = Sampler(tiny_model(), stop_ids={}, forbidden_ids=forbidden).generate(PROMPTS, sampling)
+        assert not forbidden & {i for completion in completions for i in completion.ids}
+
+
+def test_step_streams_the_tokens_that_the_completion_collects():
+    sampler = Sampler(tiny_model(), stop_ids={}, max_batch=2)
+    ids = [sampler.add(prompt, DRAWN, key=i) for i, prompt in enumerate(PROMPTS)]
+    streamed: dict[int, list[tuple[int, float]]] = {i: [] for i in ids}
+    while sampler.n_unfinished:
+        for sequence_id, token, logprob in sampler.step():
+            streamed[sequence_id].append((token, logprob))
+    for i in ids:
+        completion = sampler.take(i)
+        assert completion is not None
+        assert streamed[i] == list(zip(completion.ids, completion.logprobs, strict=True))
+        assert sampler.take(i) is None
+
+
+def test_sampled_first_tokens_follow_the_softmax_probabilities():
+    model = tiny_model()
+    sampling = SamplingConfig(max_new_tokens=1, seed=0)
+    completions = Sampler(model, stop_ids={}, max_batch=512).generate([PROMPTS[0]], sampling, n=4096)
+    counts = torch.bincount(torch.tensor([c.ids[0] for c in completions]), minlength=40)
+    with torch.inference_mode():
+        expected = model(torch.tensor([PROMPTS[0]]))[0, -1].softmax(-1) * 4096
+    likely = expected >= 5  # the usual condition of the test; the others are pooled
+    found = torch.cat((counts[likely], counts[~likely].sum()[None]))
+    wanted = torch.cat((expected[likely], expected[~likely].sum()[None]))
+    degrees = len(wanted) - 1
+    assert ((found - wanted) ** 2 / wanted).sum() < degrees + 3 * (2 * degrees) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}]
+)
+def test_impossible_settings_are_refused_by_name(wrong: dict[str, float]):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        SamplingConfig(**wrong)  # type: ignore[arg-type]
