@@ -155,14 +155,14 @@ def sample(team: Team, prompts: Sequence[Prompt], config: RolloutConfig, seed: i
 
 def lay_out(rollouts: Sequence[Rollout], pad_id: int) -> Batch:
     """Prompt and completion one a row; `loss_mask` is True where the policy chose the target."""
-    rows = [rollout.prompt.ids + rollout.completion.ids for rollout in rollouts]
+    rows = [[*rollout.prompt.ids, *rollout.completion.ids] for rollout in rollouts]
     masks = [[False] * len(rollout.prompt.ids) + [True] * len(rollout.completion.ids) for rollout in rollouts]
     longest = max(len(row) for row in rows) - 1
     return pad_rows(rows, masks, pad_id, width=-(-longest // 16) * 16)  # few widths, few kernel shapes
 
 
 def minibatched(forward: Callable[[Batch], Tensor], batch: Batch, size: int) -> Tensor:
-    """Run `forward` in the shapes that training will use, so that both give the same numbers, (batch, seq)."""
+    """Run `forward` in the shapes that training will use, so that both give the same numbers."""
     return torch.cat([forward(batch.rows(index)) for index in torch.arange(len(batch)).split(size)])
 
 

@@ -13,23 +13,24 @@ class KlConfig:
     target: float | None = (
         6.0  # nats a completion: KL summed over its tokens; None keeps the coefficient fixed
     )
-    horizon: int = 10_000  # episodes over which the coefficient may change by a factor of about 1.2
+    horizon: int | None = None  # episodes over which an error of 20 % moves the coefficient by as much;
+    # None is a tenth of the run's episodes
 
     def __post_init__(self) -> None:
-        if self.init_coef < 0 or self.horizon <= 0 or (self.target is not None and self.target <= 0):
+        if self.init_coef < 0 or min(self.horizon or 1, self.target or 1) <= 0:
             raise ConfigError("kl: init_coef must be 0 or more, horizon and target above 0")
 
 
 class AdaptiveKl:
     """Proportional controller of the KL coefficient (Ziegler et al. 2019, section 2.2)."""
 
-    def __init__(self, config: KlConfig) -> None:
-        self.config = config
+    def __init__(self, config: KlConfig, n_episodes: int) -> None:
+        self.target, self.horizon = config.target, config.horizon or max(1, n_episodes // 10)
         self.coef = config.init_coef
 
     def update(self, kl: float, n_episodes: int) -> None:
         """Move the coefficient after `n_episodes` whose mean KL, summed over tokens, was `kl`."""
-        if self.config.target is None:
+        if self.target is None:
             return
-        error = min(0.2, max(-0.2, kl / self.config.target - 1))
-        self.coef *= 1 + error * n_episodes / self.config.horizon
+        error = min(0.2, max(-0.2, kl / self.target - 1))
+        self.coef *= 1 + error * n_episodes / self.horizon

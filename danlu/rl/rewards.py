@@ -31,7 +31,7 @@ def token_rewards(
 
 
 def penalise_missing_end(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
-    """A completion that never ended scores at most -penalty, so that cutting off is never a bonus, (batch,)."""
+    """A completion that never ended scores at most -penalty: being cut off is never a bonus."""
     return torch.where(ended, scores, scores.clamp(max=0.0) - penalty)
 
 

@@ -111,6 +111,7 @@ def follow(
     save: Callable[[int], None],
     *,
     save_every: int,
+    boundary: int = 1,
     unit: str = "tokens",
 ) -> Iterator[StepReport]:
     """Pass reports on, having logged each; save at intervals and when interrupted.
@@ -121,9 +122,10 @@ def follow(
         progress: bar to advance.
         save: writes a checkpoint for the given step.
         save_every: updates between checkpoints.
+        boundary: a checkpoint is possible only after a multiple of so many updates.
         unit: what the first weight of a report counts, for the rate shown.
     """
-    last_saved = 0
+    unsaved = 0
     with interruptible() as interrupted:
         for report in reports:
             count = next(iter(report.weights.values()), 0.0)
@@ -139,11 +141,12 @@ def follow(
             )
             progress.advance(report.step, loss=report.loss, rate=rate)
             yield report
-            if report.step % save_every == 0 or interrupted():
+            unsaved += 1
+            if report.step % boundary == 0 and (unsaved >= save_every or interrupted()):
                 save(report.step)
-                last_saved = report.step
-            if interrupted():
-                raise KeyboardInterrupt(f"stopped after update {last_saved}")
+                unsaved = 0
+            if interrupted() and not unsaved:
+                raise KeyboardInterrupt(f"stopped after update {report.step}")
 
 
 @contextmanager

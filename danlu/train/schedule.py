@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from danlu.config import ConfigError
+from danlu.train.pace import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,12 @@ class ScheduleConfig:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; it must be 0 or more")
 
 
-def build_schedule(config: ScheduleConfig, peak: float, n_steps: int) -> Callable[[int], float]:
-    """The rate for the update that follows `step` updates."""
+def build_schedule(config: ScheduleConfig, peak: float, pace: Pace) -> Callable[[int], float]:
+    """The rate for the update that follows `step` updates of the `pace.n_steps` planned."""
 
     def lr_at(step: int) -> float:
         warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
-        return peak * min(warmup, decay(config, step / n_steps))
+        return peak * min(warmup, decay(config, step / pace.n_steps))
 
     return lr_at
 

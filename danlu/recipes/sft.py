@@ -1,0 +1,125 @@
+"""`danlu sft`: demonstrations turn a base model into an assistant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from danlu.data.chats import Chat, Message, read_chats
+from danlu.data.records import Batch
+from danlu.data.sft import SftBatches
+from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.heads import LanguageModel
+from danlu.model.hf import load_language_model
+from danlu.objectives.token_loss import TokenLoss
+from danlu.recipes.stage import Stage, chat_format_of, publish
+from danlu.tokenizer.chat import ChatFormat
+from danlu.train.loop import LoopConfig
+from danlu.train.optim import OptimConfig, build_optimizer
+from danlu.train.pace import Pace
+from danlu.train.run import open_run
+from danlu.train.schedule import ScheduleConfig
+
+SUMMARY = "fine-tune a base model on demonstrations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftConfig:
+    base: Path  # model directory to start from
+    data: Path  # chats, one a line
+    out: Path
+    held_out: Path | None = None  # chats to measure the loss on
+    batch_size: int = 16  # rows of packed chats a micro-batch
+    seq_len: int = 256
+    too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
+    n_epochs: float = 3.0
+    seed: int = 0
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=1e-3))
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
+    loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
+    eval_every: int = 50  # updates
+    save_every: int = 100  # updates
+    sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
+
+
+def run(config: SftConfig) -> Path:
+    chat_format = chat_format_of(config.base)
+    model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    chats = read_chats(config.data)
+    held_out = read_chats(config.held_out) if config.held_out else []
+    stage_run = open_run(config.out, config)
+    if stage_run.finished:
+        return config.out
+    batches = batches_of(chats, chat_format, config, config.seed)
+    per_update = config.batch_size * config.loop.grad_accum_steps
+    n_steps = max(1, round(config.n_epochs * batches.rows_per_epoch / per_update))
+    stage = Stage(
+        name="sft",
+        run=stage_run,
+        model=model,
+        objective=TokenLoss(),
+        optimizer=build_optimizer(model, config.optim),
+        batches=batches,
+        resumables={"batches": batches},
+        lr=config.optim.lr,
+        schedule=config.schedule,
+        pace=Pace(n_steps),
+        loop=config.loop,
+        save_every=config.save_every,
+    )
+    for report, progress in stage.updates():
+        if report.step % config.eval_every == 0:
+            if held_out:
+                stage_run.log(report.step, held_out_loss=loss_on(model, held_out, chat_format, config))
+            for question, answer in samples(model, chat_format, config.sample_prompts):
+                progress.say(f"  {question} → {answer}")
+    publish(model, chat_format.tokenizer, stage_run.model)
+    stage_run.finish(
+        n_chats=len(chats),
+        n_dropped=batches.n_dropped,
+        n_steps=n_steps,
+        epochs=batches.epoch,
+        held_out_loss=loss_on(model, held_out, chat_format, config) if held_out else None,
+        samples=samples(model, chat_format, config.sample_prompts),
+    )
+    return config.out
+
+
+def batches_of(chats: list[Chat], chat_format: ChatFormat, config: SftConfig, seed: int) -> SftBatches:
+    return SftBatches(chats, chat_format, config.batch_size, config.seq_len, seed, too_long=config.too_long)
+
+
+@torch.no_grad()
+def loss_on(model: LanguageModel, chats: list[Chat], chat_format: ChatFormat, config: SftConfig) -> float:
+    """Mean loss of an answer's token, in nats, over each chat once."""
+    batches = batches_of(chats, chat_format, config, 0)
+    n_batches = -(-batches.rows_per_epoch // config.batch_size)
+    return mean_nll(model, (next(batches) for _ in range(n_batches)))
+
+
+def mean_nll(model: LanguageModel, batches: Iterable[Batch]) -> float:
+    """Loss a counted token over some batches."""
+    total = count = 0.0
+    for batch in batches:
+        total += float(model.nll_sum(*batch.inputs, batch.target_ids, batch.loss_mask))
+        count += float(batch.loss_mask.sum())
+    return total / count
+
+
+def samples(
+    model: LanguageModel, chat_format: ChatFormat, questions: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """What the model answers to each question."""
+    if not questions:
+        return []
+    sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=len(questions))
+    asked: list[Message] = [{"role": "user", "content": question} for question in questions]
+    completions = sampler.generate(
+        [chat_format.prompt([message]) for message in asked], SamplingConfig(max_new_tokens=48, temperature=0)
+    )
+    answers = [str(chat_format.parse(completion.ids)["content"]) for completion in completions]
+    return list(zip(questions, answers, strict=True))

@@ -1,0 +1,124 @@
+"""What every training stage does around the loop: go on from a checkpoint, follow the updates, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from danlu.config import ConfigError
+from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import TokenIds, save_model
+from danlu.objectives.loss import Objective
+from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.chat import ChatFormat
+from danlu.train.checkpoint import atomic_folder, load_latest, restore, save_checkpoint
+from danlu.train.loop import LoopConfig, StepReport, train
+from danlu.train.optim import Optimizers
+from danlu.train.pace import Pace
+from danlu.train.progress import Progress, progress_bar
+from danlu.train.run import Run, follow
+from danlu.train.schedule import ScheduleConfig, build_schedule
+
+
+class Resumable(Protocol):
+    """Something whose position is saved with the weights."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A training stage, ready to go."""
+
+    name: str
+    run: Run
+    model: nn.Module  # whose weights are saved
+    objective: Objective[Any]
+    optimizer: Optimizers
+    batches: Iterable[Any]
+    resumables: Mapping[str, Resumable]
+    lr: float
+    schedule: ScheduleConfig
+    pace: Pace
+    loop: LoopConfig
+    save_every: int
+    boundary: int = 1  # checkpoints only after multiples of so many updates
+    unit: str = "tokens"
+
+    def updates(self) -> Iterator[tuple[StepReport, Progress]]:
+        """Every weight update still to be done; checkpoints are written in between."""
+        start = self._resume()
+        endless = LoopConfig(
+            n_steps=2**31,
+            grad_accum_steps=self.loop.grad_accum_steps,
+            max_grad_norm=self.loop.max_grad_norm,
+        )
+        if start >= self.pace.n_steps:
+            return
+        lr_at = build_schedule(self.schedule, self.lr, self.pace)
+        with progress_bar(self.name, self.pace.n_steps, self.unit, start) as progress:
+            reports = train(
+                self.model, self.batches, self.objective, self.optimizer, lr_at, endless, start=start
+            )
+            followed = follow(
+                self.run,
+                reports,
+                progress,
+                self._save,
+                save_every=self.save_every,
+                boundary=self.boundary,
+                unit=self.unit,
+            )
+            for report in followed:
+                self.pace.update(report.step)
+                progress.resize(self.pace.n_steps)
+                yield report, progress
+                if report.step >= self.pace.n_steps:
+                    self._save(report.step)
+                    return
+
+    def _save(self, step: int) -> None:
+        extra = {name: dict(each.state_dict()) for name, each in self._saved.items()}
+        save_checkpoint(self.run.checkpoints, step, self.model, self.optimizer, extra)
+
+    def _resume(self) -> int:
+        checkpoint = load_latest(self.run.checkpoints)
+        self.run.forget_after(0 if checkpoint is None else checkpoint.step)
+        if checkpoint is None:
+            return 0
+        restore(checkpoint, self.model, self.optimizer)
+        for name, each in self._saved.items():
+            each.load_state_dict(checkpoint.extra[name])
+        return checkpoint.step
+
+    @property
+    def _saved(self) -> dict[str, Resumable]:
+        return {**self.resumables, "pace": self.pace}
+
+
+def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path) -> None:
+    """Write a model directory, weights and tokenizer together, whole or not at all."""
+    with atomic_folder(path) as folder:
+        tokenizer.save(folder)
+        save_model(
+            model,
+            folder,
+            token_ids=TokenIds(
+                pad=tokenizer.pad_id,
+                bos=tokenizer.eos_id,
+                stop=(tokenizer.im_end_id, tokenizer.eos_id),
+            ),
+        )
+
+
+def chat_format_of(model_dir: Path) -> ChatFormat:
+    """The chat format of a model directory's tokenizer."""
+    if not (model_dir / "tokenizer.json").exists():
+        raise ConfigError(f"{model_dir}: holds no tokenizer.json; name a model directory that a stage wrote")
+    return ChatFormat(Tokenizer.load(model_dir))
