@@ -1,0 +1,88 @@
+"""What a backbone's hidden vectors become: logits over the vocabulary, or one score a position."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from danlu.model.fused_loss import nll_sum
+from danlu.model.kv_cache import KvCache
+from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
+
+
+class LanguageModel(nn.Module):
+    """Backbone and output projection."""
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = TOPOLOGIES[config.topology](config)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+        initialise(self.backbone, seed)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.backbone.embedding.weight
+        else:
+            # Hidden vectors have length sqrt(d_model): the first logits are all but zero.
+            generator = torch.Generator().manual_seed(seed + 1)
+            nn.init.normal_(self.lm_head.weight, std=1 / config.d_model, generator=generator)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        *,
+        kv_cache: KvCache | None = None,
+    ) -> Tensor:
+        """Logits, (batch, seq, vocab), float32; the arguments are the backbone's."""
+        hidden = self.backbone(input_ids, position_ids, segment_ids, kv_cache=kv_cache)
+        return self.lm_head(hidden).float()
+
+    def nll_sum(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor | None,
+        segment_ids: Tensor | None,
+        target_ids: Tensor,
+        loss_mask: Tensor,
+    ) -> Tensor:
+        """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held."""
+        hidden = self.backbone(input_ids, position_ids, segment_ids)
+        return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask)
+
+
+class ScoreModel(nn.Module):
+    """Backbone and one number a position: a reward model, read where a completion ends, or a value model."""
+
+    shift: Tensor
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = TOPOLOGIES[config.topology](config)
+        initialise(self.backbone, seed)
+        self.score = Linear(config.d_model, 1, bias=False)
+        # Stiennon et al. 2020, appendix B: N(0, 1 / (d_model + 1)).
+        generator = torch.Generator().manual_seed(seed + 1)
+        nn.init.normal_(self.score.weight, std=(config.d_model + 1) ** -0.5, generator=generator)
+        self.register_buffer("shift", torch.zeros(()))
+
+    @classmethod
+    def from_language_model(cls, model: LanguageModel, *, seed: int = 0) -> ScoreModel:
+        """A copy of the model's backbone under a fresh score head."""
+        scorer = cls(model.config, seed=seed)
+        scorer.backbone.load_state_dict(model.backbone.state_dict())
+        scorer.backbone.compute_dtype = model.backbone.compute_dtype
+        return scorer
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        *,
+        kv_cache: KvCache | None = None,
+    ) -> Tensor:
+        """Scores less the shift, (batch, seq), float32."""
+        hidden = self.backbone(input_ids, position_ids, segment_ids, kv_cache=kv_cache)
+        return self.score(hidden.float()).squeeze(-1) - self.shift

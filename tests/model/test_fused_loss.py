@@ -1,0 +1,43 @@
+"""The fused loss against the plain one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from danlu.model import fused_loss
+from danlu.model.fused_loss import nll_sum
+
+
+def plain(hidden: torch.Tensor, weight: torch.Tensor, target_ids: torch.Tensor, mask: torch.Tensor):
+    logits = (hidden @ weight.t()).flatten(0, 1)
+    losses = F.cross_entropy(logits, target_ids.flatten(), reduction="none")
+    return losses[mask.flatten()].sum()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
+def test_loss_and_gradients_equal_plain_cross_entropy(share: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 50 * 7)  # 7 rows at a time: the last chunk is short
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 11, 8, generator=generator, requires_grad=True)
+    weight = torch.randn(50, 8, generator=generator, requires_grad=True)
+    target_ids = torch.randint(50, (3, 11), generator=generator)
+    mask = torch.rand(3, 11, generator=generator) < share
+    results = []
+    for loss in (nll_sum, plain):
+        total = loss(hidden, weight, target_ids, mask)
+        (0.5 * total).backward()
+        results.append((total.detach(), hidden.grad, weight.grad))
+        hidden.grad = weight.grad = None
+    for ours, theirs in zip(*results, strict=True):
+        assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_without_gradients_the_loss_is_the_same():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(1, 5, 8, generator=generator), torch.randn(20, 8, generator=generator)
+    target_ids = torch.randint(20, (1, 5), generator=generator)
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    assert_close(nll_sum(hidden, weight, target_ids, mask), plain(hidden, weight, target_ids, mask))
