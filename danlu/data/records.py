@@ -52,7 +52,9 @@ class RankingBatch(Batch):
     Rows of one prompt share a `group_ids` value; `ranks` orders them within it (1 is best, equal = tie).
     """
 
-    end_index: Tensor  # (batch,) int64: the position that holds the completion's last token, where it is scored
+    end_index: (
+        Tensor  # (batch,) int64: the position that holds the completion's last token, where it is scored
+    )
     group_ids: Tensor  # (batch,) int64
     ranks: Tensor  # (batch,) int64
 
