@@ -167,7 +167,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the name `target`, in place of an old one, if the body ends well."""
+    """Yield a temporary folder that takes the name `target`, replacing an old one, if the body ends well."""
     temporary, retired = target.with_name(target.name + ".tmp"), target.with_name(target.name + ".old")
     if retired.exists() and not target.exists():
         retired.rename(target)  # a kill fell between the two renames below

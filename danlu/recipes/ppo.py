@@ -1,0 +1,173 @@
+"""`danlu ppo`: the assistant learns to write what the reward model prefers, near to where it began."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from danlu.config import ConfigError
+from danlu.data.packing import PackedBatches
+from danlu.data.records import DataError
+from danlu.data.shards import open_shards
+from danlu.generate.sampler import Sampler
+from danlu.model.hf import load_language_model, load_score_model
+from danlu.objectives.ppo import Ppo
+from danlu.recipes.stage import Stage, chat_format_of, publish
+from danlu.rl.batches import PpoBatches
+from danlu.rl.collect import Collected, PolicyAndValue, Prompt, RolloutConfig, Team
+from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.scoring import reward_of
+from danlu.tokenizer.chat import ChatFormat
+from danlu.train.loop import LoopConfig
+from danlu.train.optim import OptimConfig, build_optimizer
+from danlu.train.pace import Pace
+from danlu.train.run import Run, open_run
+from danlu.train.schedule import ScheduleConfig
+
+SUMMARY = "align an assistant with a reward model by PPO"
+
+TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpoConfig:
+    policy: Path  # model directory to start from: the SFT model, which is also the reference
+    reward_model: Path  # model directory; the value model starts from it too
+    prompts: Path  # {"id", "messages"} a line
+    out: Path
+    n_episodes: int = 4096  # completions sampled in all
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1))
+    kl: KlConfig = field(default_factory=KlConfig)
+    pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
+    pretrain_rows: int = 8  # rows of text beside each minibatch
+    pretrain_seq_len: int = 128
+    seed: int = 0
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(lr=1e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
+    )
+    value_lr_scale: float = 1.0  # the value model's learning rate relative to the policy's
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(warmup_steps=10, decay_fraction=0.5, final_lr_ratio=0.1)
+    )
+    max_grad_norm: float = 1.0
+    save_every: int = 64  # updates; checkpoints lie between rollouts
+
+    def __post_init__(self) -> None:
+        if self.n_episodes % self.rollout.n_episodes:
+            raise ConfigError(
+                f"n_episodes is {self.n_episodes}; "
+                f"it must be a multiple of rollout.n_episodes, {self.rollout.n_episodes}"
+            )
+        if self.objective.temperature != self.rollout.temperature:
+            raise ConfigError(
+                f"objective.temperature is {self.objective.temperature}; "
+                f"it must equal rollout.temperature, {self.rollout.temperature}"
+            )
+
+
+def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
+    """Train the policy.
+
+    Args:
+        config: the settings.
+        true_score: where the truth is known, it is logged beside the reward model's score; nothing learns
+            from it.
+    """
+    chat_format = chat_format_of(config.policy)
+    prompts = read_prompts(config.prompts, chat_format)
+    stage_run = open_run(config.out, config)
+    if stage_run.finished:
+        return config.out
+    team = build_team(config, chat_format)
+    text = None
+    if config.pretrain_shards is not None:
+        shards = open_shards(config.pretrain_shards, fingerprint=chat_format.tokenizer.fingerprint)
+        text = PackedBatches(
+            shards, config.pretrain_rows, config.pretrain_seq_len, config.seed, lead_with_eos=True
+        )
+    controller = AdaptiveKl(config.kl, config.n_episodes)
+    batches = PpoBatches(team, prompts, config.rollout, controller, pretrain=text, seed=config.seed)
+    per_rollout = batches.updates_per_rollout
+    stage = Stage(
+        name="ppo",
+        run=stage_run,
+        model=team.trained,
+        objective=config.objective,
+        optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
+        batches=batches,
+        resumables={"batches": batches} if text is None else {"batches": batches, "text": text},
+        lr=config.optim.lr,
+        schedule=config.schedule,
+        pace=Pace(config.n_episodes // config.rollout.n_episodes * per_rollout),
+        loop=LoopConfig(max_grad_norm=config.max_grad_norm),
+        save_every=config.save_every,
+        boundary=per_rollout,
+    )
+    for report, progress in stage.updates():
+        if report.step % per_rollout == 1 % per_rollout and batches.latest is not None:
+            log_rollout(stage_run, report.step, batches.latest, chat_format, true_score)
+        if report.step % per_rollout == 0 and batches.latest is not None:
+            stats = batches.latest.stats
+            progress.say(
+                f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
+            )
+    publish(team.trained.policy, chat_format.tokenizer, stage_run.model)
+    stage_run.finish(n_episodes=config.n_episodes, n_prompts=len(prompts), kl_coef=controller.coef)
+    return config.out
+
+
+def build_team(config: PpoConfig, chat_format: ChatFormat) -> Team:
+    """Policy and frozen reference from the SFT model; value model from the reward model."""
+    tokenizer = chat_format.tokenizer
+    policy = load_language_model(config.policy, vocab_size=tokenizer.vocab_size)
+    reference = load_language_model(config.policy).requires_grad_(False)
+    reward_model = load_score_model(config.reward_model, vocab_size=tokenizer.vocab_size)
+    value = load_score_model(config.reward_model)
+    for model in (policy, reference, reward_model, value):
+        model.eval()
+    sampler = Sampler(policy, stop_ids=chat_format.stop_ids, max_batch=config.rollout.n_episodes)
+    return Team(
+        PolicyAndValue(policy, value),
+        reference,
+        sampler,
+        reward_of(reward_model.requires_grad_(False), tokenizer.pad_id),
+        tokenizer.pad_id,
+    )
+
+
+def read_prompts(path: Path, chat_format: ChatFormat) -> list[Prompt]:
+    """Prompts from a file of `{"id", "messages"}` lines that end with what the user says."""
+    prompts: list[Prompt] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                prompts.append(Prompt(str(record["id"]), chat_format.prompt(record["messages"])))
+            except (ValueError, KeyError, TypeError) as error:
+                wanted = 'an object with "id" and "messages" that end with a user turn'
+                raise DataError(f"{path}:{number}: {error}; each line must be {wanted}") from None
+    if not prompts:
+        raise DataError(f"{path}: holds no prompt")
+    return prompts
+
+
+def log_rollout(
+    stage_run: Run, step: int, collected: Collected, chat_format: ChatFormat, true_score: TrueScore | None
+) -> None:
+    """The rollout's statistics, and one sample."""
+    texts = [str(chat_format.parse(r.completion.ids)["content"]) for r in collected.rollouts]
+    stats: dict[str, object] = dict(collected.stats)
+    if true_score is not None:
+        stats["true_score"] = mean_of(
+            [true_score(r.prompt.id, t) for r, t in zip(collected.rollouts, texts, strict=True)]
+        )
+    best = int(collected.scores.argmax())
+    prompt = chat_format.tokenizer.decode(collected.rollouts[best].prompt.ids)
+    stage_run.log(step, rollout=stats, sample={"prompt": prompt, "completion": texts[best]})
+
+
+def mean_of(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
