@@ -83,19 +83,20 @@ class Tokenizer:
         path = directory / "tokenizer.json"
         try:
             tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            vocab: dict[str, int] = tree["model"]["vocab"]
+            vocab: dict[str, int] = dict(tree["model"]["vocab"])
             merges = [(left, right) for left, right in tree["model"]["merges"]]
             added = {token["content"]: token["id"] for token in tree["added_tokens"]}
             pre_tokenizer: Any = tree["pre_tokenizer"]
         except (ValueError, KeyError, TypeError) as error:
-            raise TokenizerError(f"{path}: not a byte-level BPE tokenizer ({error})") from error
+            raise TokenizerError(f"{path}: not a byte-level BPE tokenizer ({error!r})") from error
         _check_ids(path, vocab, added)
+        _check_merges(path, vocab, merges)
         return cls(vocab, merges, _recognise(path, pre_tokenizer))
 
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "tokenizer.json").write_text(self._full.to_str(pretty=True), encoding="utf-8")
+        (directory / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END_OF_TEXT,
@@ -106,6 +107,10 @@ class Tokenizer:
         }
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
         (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+    def to_json(self) -> str:
+        """The content of `tokenizer.json`."""
+        return self._full.to_str(pretty=True)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; what looks like a control token in it is spelled out in ordinary tokens."""
@@ -191,7 +196,7 @@ def _check_text(text: str) -> bytes:
 
 
 def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None:
-    """The rest counts on bytes being complete, ids having no gap, and control tokens coming last."""
+    """The rest counts on ids without a gap, the control tokens last."""
     missing = [text for text in CONTROL_TOKENS if text not in added]
     if missing:
         raise TokenizerError(f"{path}: no token {missing[0]}; this is not a tokenizer of ours")
@@ -200,9 +205,19 @@ def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None
         raise TokenizerError(f"{path}: control tokens are {added}; they must be {expected}, each its own")
     if sorted(vocab.values()) != list(range(len(vocab))):
         raise TokenizerError(f"{path}: the ids of the vocabulary are not 0 to {len(vocab) - 1}, each once")
-    absent = set(pre_tokenizers.ByteLevel.alphabet()) - vocab.keys()
-    if absent:
+
+
+def _check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
+    """Every byte has a token, and every other token is made of two that are there."""
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    if absent := alphabet - vocab.keys():
         raise TokenizerError(f"{path}: {len(absent)} of the 256 bytes have no token, such as {min(absent)!r}")
+    for left, right in merges:
+        if not {left, right, left + right} <= vocab.keys():
+            raise TokenizerError(f"{path}: the merge of {left!r} and {right!r} is not in the vocabulary")
+    made = alphabet | {left + right for left, right in merges}
+    if strange := vocab.keys() - made:
+        raise TokenizerError(f"{path}: no merge makes the token {min(strange)!r}")
 
 
 def _recognise(path: Path, pre_tokenizer: Any) -> Pattern:

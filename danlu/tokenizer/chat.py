@@ -91,8 +91,8 @@ def check_messages(messages: Sequence[Mapping[str, object]]) -> None:
 def _role(message: Mapping[str, object], turn: int) -> str:
     for key in ("role", "content"):
         if not isinstance(message.get(key), str):
-            found = f"{key!r} is {message[key]!r}" if key in message else f"no {key!r}"
-            raise ChatError(f"turn {turn} has {found}; it must be text")
+            found = f"{key!r} is {message[key]!r}" if key in message else f"{key!r} is missing"
+            raise ChatError(f"turn {turn}: {found}; it must be text")
     role = str(message["role"])
     if role not in SPEAKERS:
         raise ChatError(f"turn {turn} is from {role!r}; a turn is from one of {', '.join(SPEAKERS)}")
