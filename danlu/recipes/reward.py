@@ -101,7 +101,7 @@ def run(config: RewardConfig) -> Path:
 
 
 def centre(model: ScoreModel, demonstrations: Sequence[Chat], chat_format: ChatFormat) -> float:
-    """Shift the scores so that people's own answers score zero on average (Ouyang et al. 2022, section 3.5)."""
+    """Shift scores so that people's own answers score zero on average (Ouyang et al. 2022, section 3.5)."""
     if not demonstrations:
         return 0.0
     rendered = [render_chat(chat, chat_format) for chat in demonstrations]
