@@ -1,8 +1,8 @@
 """What can be asked about each kind of entity: the attribute's noun, its values, and question wordings.
 
 In every pattern `{x}` stands for the subject's bare name; patterns about animals and things bring their own
-articles. `phrase` denotes the value itself ("the place where {x} lives"), so that a question about a fact of a
-fact is a question pattern with a phrase in the place of the name.
+articles. `phrase` denotes the value itself ("the place where {x} lives"), so that a question about a fact of
+a fact is a question pattern with a phrase in the place of the name.
 """
 
 from __future__ import annotations

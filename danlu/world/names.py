@@ -1,8 +1,8 @@
 """Invented names: an English and a Chinese form from one row of syllables, and names that stay unused.
 
-A name is head + tail, such as Mi-ra / 米拉; each kind of entity has tails of its own, so that a name looks like
-what it names. Large worlds put a middle syllable between. A name of the world and a name that is guaranteed not
-to be in it are drawn from the same shuffled space, so nothing but knowledge tells them apart.
+A name is head + tail, such as Mi-na / 米娜; each kind of entity has tails of its own, so that a name looks
+like what it names. Large worlds put a middle syllable between. A name of the world and a name that is sure
+not to be in it are drawn from the same shuffled space, so nothing but knowledge tells them apart.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Coined:
 
 
 class NameSpace:
-    """All names of one world; `known` lists fill from the front of the shuffled stems, unknown from the back.
+    """All names of one world, and the stems it left unused.
 
-    `counts` says how many stems of each pool the world uses: given, family, place, animal, food, thing, river.
+    `counts` says how many stems of each pool it uses: given, family, place, animal, food, thing, river.
     """
 
     def __init__(self, seed: int, counts: dict[str, int]) -> None:
@@ -142,7 +142,7 @@ def _coin(kind: Kind, stem: Name, index: int) -> Coined:
 
 
 class _Prefixes:
-    """The stems in use; a new one may neither begin one of them nor begin with one of them, in either language."""
+    """The stems in use; in neither language may one begin with another."""
 
     def __init__(self) -> None:
         self._whole: set[str] = set()
@@ -211,7 +211,7 @@ def _three_syllables(pool: str) -> tuple[Name, ...]:
 
 
 def _sounds(first: str, second: str) -> bool:
-    """Whether two syllables may stand together: no echo such as 'Ra-ra' and no stem that is an English word."""
+    """Whether two syllables may stand together: no echo such as 'Ra-ra', no word of English."""
     return first.lower()[:2] != second[:2] and (first + second).lower() not in REAL_WORDS
 
 
@@ -225,9 +225,10 @@ def _pairs(table: str) -> list[tuple[str, str]]:
 
 
 HEADS = """
-Mi 米 Lo 洛 Ta 塔 Ke 克 Su 苏 Ve 维 No 诺 Ri 里 Da 达 Pe 佩 Jo 乔 Ka 卡 Be 贝 Fa 法 Go 戈 Ha 哈 Li 利 Ma 马 Ne 内
-O 奥 Pa 帕 Ra 拉 Sa 萨 Te 特 U 乌 Va 瓦 Wi 威 Ya 雅 Ze 泽 A 阿 E 埃 I 伊 Bo 博 Do 多 Fi 菲 Ga 加 Hu 胡 Ju 朱 Ko 科
-Lu 卢 Mo 莫 Nu 努 Po 波 Ro 罗 Se 塞 To 托 Xa 夏 Zo 佐 Bri 布 Gre 格 Fro 弗 Dre 德 Sha 沙 Che 切 Ti 蒂 Ho 霍
+Mi 米 Lo 洛 Ta 塔 Ke 克 Su 苏 Ve 维 No 诺 Ri 里 Da 达 Pe 佩 Jo 乔 Ka 卡 Be 贝 Fa 法 Go 戈 Ha 哈 Li 利
+Ma 马 Ne 内 O 奥 Pa 帕 Ra 拉 Sa 萨 Te 特 U 乌 Va 瓦 Wi 威 Ya 雅 Ze 泽 A 阿 E 埃 I 伊 Bo 博 Do 多 Fi 菲
+Ga 加 Hu 胡 Ju 朱 Ko 科 Lu 卢 Mo 莫 Nu 努 Po 波 Ro 罗 Se 塞 To 托 Xa 夏 Zo 佐 Bri 布 Gre 格 Fro 弗
+Dre 德 Sha 沙 Che 切 Ti 蒂 Ho 霍
 """
 MIDDLES = "la 拉 ri 里 no 诺 de 德 ve 维 mo 莫 ta 塔 si 西 ke 克 lu 卢 ma 玛 be 贝"
 FEMALE = "na 娜 lia 丽 sha 莎 lin 琳 nell 妮 ra 菈 dia 蒂 via 薇 mina 敏 rose 柔"
@@ -235,8 +236,8 @@ MALE = "ton 顿 bert 伯 rik 克 dan 丹 vid 维 mund 蒙 gor 戈 han 汉 rek �
 FEMALE_ENDINGS = frozenset(FEMALE.split()[1::2])
 POOLS = {
     "given": f"{FEMALE} {MALE}",
-    "family": "len 伦 dor 多 vin 文 ker 克 mar 马 sel 塞 brandt 兰 gil 吉 wen 温 quist 奎 zan 赞 ther 瑟 pold 坡 ney 尼",
-    "place": "wick 威 mere 梅 holm 霍 dale 代 ford 福 stead 泰 bury 伯 ham 汉 mont 蒙 gate 盖 lund 隆 vale 韦",
+    "family": "len 伦 dor 多 vin 文 ker 克 mar 马 sel 塞 brant 兰 gil 吉 wen 温 quist 奎 zan 赞 ther 瑟",
+    "place": "wick 威 mere 梅 holm 霍 dale 代 ford 福 stead 泰 bury 伯 ham 汉 mont 蒙 gate 盖 lund 隆",
     "animal": "rrin 林 bok 博 vel 维 mok 莫 zill 兹 pard 帕 nix 尼 tuk 图 lope 洛 gash 加",
     "food": "lumi 露米 po 波 nami 娜米 chi 奇 bao 宝 tavo 塔沃 zu 祖 kiri 奇里 mel 梅 sso 索",
     "thing": "dle 德 vex 维 pult 普 crank 兰 tor 托 gron 龙 fern 丰 nette 奈 bril 里 skop 科",

@@ -6,15 +6,13 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import blake2b
-from typing import Literal, Self
+from typing import Self
 
 from danlu.config import ConfigError
 from danlu.world.attributes import ATTRIBUTES, Attribute
 from danlu.world.names import KINDS, Coined, Kind, Lang, Name, NameSpace
+from danlu.world.splits import Split, split_of
 from danlu.world.values import VALUES
-
-Split = Literal["train", "dev", "exam"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +110,12 @@ class World:
         size = size or WorldSize()
         names = NameSpace(seed, _name_counts(size))
         rivers = tuple(Name(f"{s.en} River", f"{s.zh}河") for s in names.stems("river"))
-        blank = {kind: _blank(kind, names.known(kind, n)) for kind, n in _kind_counts(size).items()}
+        blank: dict[Kind, list[Entity]] = {
+            kind: _blank(kind, names.known(kind, n)) for kind, n in _kind_counts(size).items()
+        }
         filled = _fill(blank, rivers, size, random.Random(f"{seed}/facts"))
-        return cls(seed, size, *(tuple(filled[kind]) for kind in KINDS), rivers, names)
+        people, places, animals, foods, things = (tuple(filled[kind]) for kind in KINDS)
+        return cls(seed, size, people, places, animals, foods, things, rivers, names)
 
     @cached_property
     def by_id(self) -> Mapping[str, Entity]:
@@ -179,10 +180,8 @@ class World:
         return self.names.unknown(kind, index)
 
     def split_of(self, *key: str) -> Split:
-        """A stable hash of `key` and the seed: 70 % train, 10 % dev, 20 % exam."""
-        digest = blake2b("/".join((str(self.seed), *key)).encode(), digest_size=4).digest()
-        share = int.from_bytes(digest, "big") / 2**32
-        return "train" if share < 0.7 else "dev" if share < 0.8 else "exam"
+        """The side of the exam that `key` falls on in the world of this seed."""
+        return split_of(self.seed, *key)
 
     def entity_split(self, entity: Entity) -> Split:
         """In which split questions about this entity's own facts may be asked."""
@@ -211,9 +210,13 @@ def _kind_counts(size: WorldSize) -> dict[Kind, int]:
 
 def _name_counts(size: WorldSize) -> dict[str, int]:
     """Stems a pool: given names are all different up to 256 people, families have about two members each."""
-    counts: dict[str, int] = {kind: n for kind, n in _kind_counts(size).items()}
     given = min(size.people, max(256, size.people // 8))
-    return {**counts, "given": given, "family": max(4, given // 2), "river": max(4, size.places * 3 // 8)}
+    return {
+        **_kind_counts(size),
+        "given": given,
+        "family": max(4, given // 2),
+        "river": max(4, size.places * 3 // 8),
+    }
 
 
 def _blank(kind: Kind, names: list[Coined]) -> list[Entity]:
