@@ -44,7 +44,7 @@ def build(cls: type[T], tree: Mapping[str, Any], *, prefix: str = "", base: T | 
     known = {field.name: field for field in fields(cast(Any, cls)) if field.init}
     for key in tree:
         if key not in known:
-            raise ConfigError(f"{_join(prefix, key)}: unknown key, {_suggest(key, list(known))}")
+            raise ConfigError(f"{_join(prefix, key)}: unknown key, {_suggest(key, prefix, hints)}")
     if base is None:
         _require(known, tree, prefix)
     values: dict[str, Any] = {}
@@ -89,6 +89,19 @@ def type_name(hint: Any) -> str:
     if is_dataclass(hint) or get_origin(hint) in MAPPINGS:
         return "table"
     return SCALAR_NAMES.get(hint, str(hint))
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML writes it."""
+    value = _plain(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        pairs = cast(dict[str, Any], value).items()
+        return "{" + ", ".join(f"{_key(key)} = {toml_value(each)}" for key, each in pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(each) for each in cast(list[Any], value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 class _Typed(str):
@@ -229,9 +242,13 @@ def _mismatch(hint: Any, value: Any, key: str) -> ConfigError:
     )
 
 
-def _suggest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+def _suggest(key: str, prefix: str, hints: Mapping[str, Any]) -> str:
+    """The key that was probably meant: one spelt like it, or the same one in a table of this table."""
+    for table, hint in hints.items():
+        if is_dataclass(hint) and key in [field.name for field in fields(hint)]:
+            return f"did you mean {_join(prefix, table)}.{key}?"
+    close = difflib.get_close_matches(key, list(hints), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(hints)}"
 
 
 def _show(value: Any) -> str:
@@ -256,7 +273,7 @@ def _plain(value: Any) -> Any:
 
 def _table_lines(tree: Mapping[str, Any], name: str) -> list[str]:
     """Values first, then the tables: TOML reads everything after a header as part of that table."""
-    values = [f"{_key(key)} = {_value(each)}" for key, each in tree.items() if not isinstance(each, dict)]
+    values = [f"{_key(key)} = {toml_value(each)}" for key, each in tree.items() if not isinstance(each, dict)]
     lines = ["", f"[{name}]", *values] if name else values
     for key, each in tree.items():
         if isinstance(each, dict):
@@ -264,19 +281,8 @@ def _table_lines(tree: Mapping[str, Any], name: str) -> list[str]:
     return lines
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, dict):
-        pairs = cast(dict[str, Any], value).items()
-        return "{" + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(each) for each in cast(list[Any], value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 MAPPINGS = (dict, Mapping)

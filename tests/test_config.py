@@ -83,6 +83,7 @@ def test_a_quoted_value_loses_its_quotes_and_an_unquoted_one_may_hold_anything()
     ("override", "message"),
     [
         ("optim.lrr=1", "optim.lrr: unknown key, did you mean 'lr'?"),
+        ("lr=1", "lr: unknown key, did you mean optim.lr?"),
         ("optm.lr=1", "optm: unknown key, did you mean 'optim'?"),
         (
             "zzz=1",

@@ -1,0 +1,61 @@
+"""A model that answers: loaded from its directory, and its words as they come. For `chat` and `generate`."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.heads import LanguageModel
+from danlu.model.hf import load_language_model
+from danlu.recipes.stage import chat_format_of
+from danlu.tokenizer.chat import ChatError, ChatFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A language model and the format in which it is spoken to."""
+
+    model: LanguageModel
+    chat: ChatFormat
+
+    @property
+    def max_seq_len(self) -> int:
+        return self.model.config.max_seq_len
+
+    def say(
+        self, prompt_ids: Sequence[int], stop_ids: Collection[int], sampling: SamplingConfig, key: int = 0
+    ) -> Iterator[str]:
+        """The completion's text in pieces; the last is " […]" where the length limit cut it."""
+        tokenizer = self.chat.tokenizer
+        if len(prompt_ids) >= self.max_seq_len:
+            raise ChatError(
+                f"the prompt has {len(prompt_ids)} tokens; with room for an answer it must be shorter than "
+                f"{self.max_seq_len}"
+            )
+        forbidden = tokenizer.control_ids - frozenset(stop_ids)
+        sampler = Sampler(self.model, stop_ids=stop_ids, forbidden_ids=forbidden, max_batch=1)
+        sequence = sampler.add(prompt_ids, sampling, key)
+        # A token may end inside a character.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while (completion := sampler.take(sequence)) is None:
+            for _, token, _ in sampler.step():
+                if text := decoder.decode(tokenizer.decode_bytes([token])):
+                    yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
+        if completion.finish_reason == "length":
+            yield CUT
+
+
+def load_speaker(path: Path) -> Speaker:
+    """The model in a model directory, or in the run directory of the stage that made it."""
+    directory = path / "model" if (path / "model" / "config.json").exists() else path
+    chat = chat_format_of(directory)
+    model = load_language_model(directory, vocab_size=chat.tokenizer.vocab_size)
+    return Speaker(model.eval(), chat)
+
+
+CUT = " […]"

@@ -1,0 +1,55 @@
+"""`danlu tokenizer`: texts become a vocabulary."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from danlu.config import ConfigError
+from danlu.data.sources import documents, files
+from danlu.tokenizer.bpe import SMALLEST_VOCAB, Pattern, Tokenizer
+
+SUMMARY = "learn a vocabulary from texts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerConfig:
+    texts: Path  # file or folder of texts; of a folder that `danlu data` wrote, its train.jsonl
+    out: Path
+    vocab_size: int = 8192  # control tokens included
+    pattern: Pattern = "qwen2"  # how text is cut before merging, by llama.cpp's names
+    max_bytes: int = 20_000_000  # learn from so much text at most, spread over all of it
+    measured: int = 2000  # documents on which bytes per token are measured
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < SMALLEST_VOCAB:
+            raise ConfigError(f"vocab_size is {self.vocab_size}; it must be at least {SMALLEST_VOCAB}")
+
+
+def run(config: TokenizerConfig) -> Path:
+    path = config.texts / "train.jsonl"
+    path = path if path.exists() else config.texts
+    every = max(1, -(-sum(file.stat().st_size for file in files(path)) // config.max_bytes))
+    texts = (document.text for document in islice(documents(path), 0, None, every))
+    tokenizer = Tokenizer.train(texts, config.vocab_size, config.pattern, max_bytes=config.max_bytes)
+    tokenizer.save(config.out)
+    print(f"{config.out}: {tokenizer.vocab_size} tokens")
+    if tokenizer.vocab_size < config.vocab_size:
+        print(f"  fewer than the {config.vocab_size} asked for: no more pairs occur twice in these texts")
+    for line in compression(tokenizer, path, config.measured):
+        print(f"  {line}")
+    return config.out
+
+
+def compression(tokenizer: Tokenizer, path: Path, n_documents: int) -> Iterator[str]:
+    """Bytes per token by language, a line each."""
+    by_language: dict[str, list[str]] = defaultdict(list)
+    for document in islice(documents(path), n_documents):
+        by_language[document.lang or "unnamed"].append(document.text)
+    for language, texts in sorted(by_language.items()):
+        ratio, characters = tokenizer.bytes_per_token(texts), sum(map(len, texts))
+        n_bytes = sum(len(text.encode()) for text in texts)
+        yield f"{language:<8} {ratio:.2f} bytes ({ratio * characters / n_bytes:.2f} characters) a token"
