@@ -148,7 +148,6 @@ def collect(
 def sample(team: Team, prompts: Sequence[Prompt], config: RolloutConfig, seed: int) -> list[Rollout]:
     """One completion a prompt at the training temperature, nothing truncated."""
     sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=seed)
-    team.sampler.refresh()
     completions = team.sampler.generate([prompt.ids for prompt in prompts], sampling)
     return [Rollout(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 

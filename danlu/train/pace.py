@@ -13,8 +13,11 @@ class Pace:
     a time limit the number stays as given.
     """
 
-    def __init__(self, n_steps: int, *, seconds: float | None = None, decay_fraction: float = 0.5) -> None:
+    def __init__(
+        self, n_steps: int, *, seconds: float | None = None, decay_fraction: float = 0.5, multiple: int = 1
+    ) -> None:
         self.n_steps, self.seconds, self.decay_fraction = n_steps, seconds, decay_fraction
+        self.multiple = multiple  # the number of updates stays one of this
         self.spent = 0.0
         self._last = perf_counter()
 
@@ -25,8 +28,9 @@ class Pace:
         self._last = now
         if self.seconds is None or step < 10 or step >= (1 - self.decay_fraction) * self.n_steps:
             return
-        left = self.seconds - self.spent
-        self.n_steps = max(step + 1, step + int(left * step / self.spent))
+        fitting = int(self.seconds * step / self.spent)
+        whole = max(fitting, step + 1) // self.multiple
+        self.n_steps = max(whole, -(-step // self.multiple)) * self.multiple
 
     def state_dict(self) -> dict[str, Any]:
         return {"n_steps": self.n_steps, "spent": self.spent}
