@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from danlu.tokenizer.chat import Message
+from danlu.data import shapes
+from danlu.data.records import DataError
+from danlu.data.sources import AS_IS, ReadingConfig, Record, records
+from danlu.tokenizer.chat import ChatError, Message, check_messages
+
+SHOWN = 200  # characters of a line that an error repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +50,68 @@ class Comparison:
         return place(self.source, self.line, self.id)
 
 
+def read_chats(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Chat]:
+    """Every chat of some files or folders; one that is none, or whose roles do not alternate, is an error."""
+    return [_chat(record) for record in records(paths, config)]
+
+
+def read_comparisons(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Comparison]:
+    """Every comparison of some files or folders; a record that is none is an error."""
+    return [_comparison(record) for record in records(paths, config)]
+
+
 def place(source: str, line: int, record_id: str) -> str:
     """`file:line (id)`, as far as these are known."""
     where = f"{source}:{line}" if source else ""
     named = f"record {record_id!r}" if record_id else ""
     return f"{where} ({named})" if where and named else where or named or "a record"
+
+
+def _chat(record: Record) -> Chat:
+    try:
+        messages = shapes.dialogue(record.fields)
+        check_messages(messages)
+    except (shapes.ShapeError, ChatError) as error:
+        raise _refused(record, error) from None
+    return Chat(messages=messages, id=_id(record), source=record.source, line=record.line)
+
+
+def _comparison(record: Record) -> Comparison:
+    try:
+        ranked = shapes.comparison(record.fields)
+        check_messages([*ranked.prompt, {"role": "assistant", "content": ""}])
+    except (shapes.ShapeError, ChatError) as error:
+        raise _refused(record, error) from None
+    return Comparison(
+        prompt=ranked.prompt,
+        completions=ranked.completions,
+        ranks=ranked.ranks,
+        unfinished=_unfinished(record, len(ranked.completions)),
+        annotator=str(record.fields.get("annotator") or ""),
+        id=_id(record),
+        source=record.source,
+        line=record.line,
+    )
+
+
+def _unfinished(record: Record, n_completions: int) -> list[bool]:
+    value: Any = record.fields.get("unfinished")
+    if value is None:
+        return []
+    if not isinstance(value, list) or [type(each) for each in value] != [bool] * n_completions:
+        raise DataError(
+            f"{record.source}:{record.line}: field 'unfinished' is {str(value)[:60]}; "
+            f"it must be a list of {n_completions} booleans, one for each completion"
+        )
+    return value
+
+
+def _id(record: Record) -> str:
+    value = record.fields.get("id")
+    return "" if value is None else str(value)
+
+
+def _refused(record: Record, error: Exception) -> DataError:
+    line = json.dumps(record.fields, ensure_ascii=False, default=str)
+    shown = line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
+    return DataError(f"{record.source}:{record.line}: {error}. The record: {shown}")

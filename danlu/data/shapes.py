@@ -1,0 +1,295 @@
+"""The shapes in which the field writes dialogues and comparisons, each turned into messages.
+
+A shape is recognised by its field names. Each converter either gives messages or raises ShapeError with what
+was found; where it was found is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from danlu.tokenizer.chat import Message, Role
+
+Fields = Mapping[str, Any]
+
+HH_TURN = re.compile(r"\n\n(Human|Assistant):[ \t]?", re.ASCII)
+
+
+class ShapeError(ValueError):
+    """A record is none of the shapes that are recognised, or a broken one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A prompt, its completions, and their ranks (1 is best)."""
+
+    prompt: list[Message]
+    completions: list[str]
+    ranks: list[int]
+
+
+def dialogue(fields: Fields) -> list[Message]:
+    """The messages of one chat record, whatever its shape."""
+    for needed, convert in DIALOGUES:
+        if needed <= fields.keys():
+            return _with_system(fields, convert(fields))
+    raise ShapeError(f"has fields {sorted(fields)}, which is no chat; {EXPECTED_CHAT}")
+
+
+def comparison(fields: Fields) -> Ranked:
+    """The prompt and the ranked completions of one record, whatever its shape."""
+    for needed, convert in COMPARISONS:
+        if needed <= fields.keys():
+            ranked = convert(fields)
+            _check_ranked(ranked)
+            return ranked
+    raise ShapeError(f"has fields {sorted(fields)}, which is no comparison; {EXPECTED_COMPARISON}")
+
+
+def _check_ranked(ranked: Ranked) -> None:
+    n = len(ranked.completions)
+    if not 2 <= n <= 16:
+        raise ShapeError(f"has {n} completion{'s' * (n != 1)}; a comparison needs 2 to 16")
+    if len(ranked.ranks) != n:
+        raise ShapeError(f"has {n} completions but {len(ranked.ranks)} ranks; each needs one")
+
+
+def messages(value: Any, name: str = "messages") -> list[Message]:
+    """Messages from a list of turns in OpenAI's or ShareGPT's words."""
+    if not isinstance(value, list) or not value:
+        raise ShapeError(f"field {name!r} is {_shown(value)}; it must be a list of turns")
+    return [_turn(turn, f"turn {number}") for number, turn in enumerate(cast(list[Any], value), start=1)]
+
+
+def _turn(turn: Any, where: str) -> Message:
+    if not isinstance(turn, dict):
+        raise ShapeError(f"{where} is {_shown(turn)}; it must be an object with 'role' and 'content'")
+    speaker = _first(turn, ("role", "from", "speaker"), f"{where}: who speaks")
+    if speaker not in ROLES:
+        raise ShapeError(f"{where} is from {_shown(speaker)}; roles are system, user, assistant and tool")
+    return {"role": ROLES[speaker], "content": _content(turn, where)}
+
+
+def _content(turn: Fields, where: str) -> str:
+    content = _first(turn, ("content", "value", "text"), f"{where}: what is said")
+    if isinstance(content, list):
+        return "".join(_part(part, where) for part in cast(list[Any], content))
+    if isinstance(content, str):
+        return content
+    if turn.get("tool_calls"):
+        raise ShapeError(f"{where} calls a tool without words; such chats are not supported, leave them out")
+    raise ShapeError(f"{where} says {_shown(content)}; content must be text")
+
+
+def _part(part: Any, where: str) -> str:
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return part["text"]
+    raise ShapeError(f"{where} holds the part {_shown(part)}; parts must be of type 'text'")
+
+
+def _first(fields: Fields, names: Sequence[str], what: str) -> Any:
+    for name in names:
+        if name in fields:
+            return fields[name]
+    raise ShapeError(f"{what} is missing: fields are {sorted(fields)}, expected one of {list(names)}")
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise ShapeError(f"field {name!r} is {_shown(value)}; it must be text")
+    return value
+
+
+def _with_system(fields: Fields, turns: list[Message]) -> list[Message]:
+    system = fields.get("system")
+    if isinstance(system, str) and system.strip() and turns[0]["role"] != "system":
+        return [_say("system", system), *turns]
+    return turns
+
+
+def _say(role: Role, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def _prompt(value: Any, name: str = "prompt") -> list[Message]:
+    """A prompt as messages, as a Human/Assistant transcript, or as the user's words."""
+    if not isinstance(value, str):
+        return messages(value, name)
+    if HH_TURN.match(value):
+        turns = transcript(value)
+        # A transcript used as a prompt ends with an empty "Assistant:".
+        return turns[:-1] if turns[-1]["role"] == "assistant" and not turns[-1]["content"] else turns
+    return [_say("user", value)]
+
+
+def transcript(text: str) -> list[Message]:
+    """Turns of "\\n\\nHuman: … \\n\\nAssistant: …" (Bai et al. 2022)."""
+    pieces = HH_TURN.split(text)
+    if pieces[0].strip() or len(pieces) < 3:
+        raise ShapeError(f"{_shown(text)} is no transcript; it must begin with '\\n\\nHuman:'")
+    roles: dict[str, Role] = {"Human": "user", "Assistant": "assistant"}
+    turns: list[Message] = []
+    for speaker, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        # In the published transcripts a speaker may take two turns in a row: one turn of two paragraphs.
+        if turns and turns[-1]["role"] == roles[speaker]:
+            content = f"{turns.pop()['content']}\n\n{content}"
+        turns.append(_say(roles[speaker], content.strip()))
+    return turns
+
+
+def _alpaca(fields: Fields) -> list[Message]:
+    instruction, given = _text(fields, "instruction"), fields.get("input") or ""
+    question = f"{instruction}\n{given}" if given else instruction
+    earlier: list[Message] = []
+    for exchange in fields.get("history") or []:
+        earlier += [_say("user", exchange[0]), _say("assistant", exchange[1])]
+    return [*earlier, _say("user", question), _say("assistant", _text(fields, "output"))]
+
+
+def _turns(fields: Fields) -> list[Message]:
+    turns = fields["turns"]
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in cast(list[Any], turns)):
+        raise ShapeError(f"field 'turns' is {_shown(turns)}; it must be a list of texts, the user's first")
+    roles: tuple[Role, Role] = ("user", "assistant")
+    return [_say(roles[i % 2], content) for i, content in enumerate(cast(list[str], turns))]
+
+
+def _answered(question: str, answer: str) -> Callable[[Fields], list[Message]]:
+    def convert(fields: Fields) -> list[Message]:
+        said = fields[answer]
+        end = messages(said, answer) if isinstance(said, list) else [_say("assistant", _text(fields, answer))]
+        return [*_prompt(fields[question], question), *end]
+
+    return convert
+
+
+def _own_comparison(fields: Fields) -> Ranked:
+    completions, ranks = fields["completions"], fields["ranks"]
+    for name, value, kind in (("completions", completions, str), ("ranks", ranks, int)):
+        if not isinstance(value, list) or not all(isinstance(item, kind) for item in cast(list[Any], value)):
+            noun = "texts" if kind is str else "whole numbers"
+            raise ShapeError(f"field {name!r} is {_shown(value)}; it must be a list of {noun}")
+    return Ranked(_prompt(fields["prompt"]), completions, ranks)
+
+
+def _chosen_rejected(fields: Fields) -> Ranked:
+    ends = [_completion(fields, name) for name in ("chosen", "rejected")]
+    prompts = [before for before, _ in ends]
+    if "prompt" in fields:
+        prompt = _prompt(fields["prompt"])
+    elif prompts[0] and prompts[0] == prompts[1]:
+        prompt = prompts[0]
+    else:
+        raise ShapeError(
+            "has no field 'prompt', and 'chosen' and 'rejected' begin differently; they must share it"
+        )
+    return Ranked(prompt, [completion for _, completion in ends], [1, 2])
+
+
+def _completion(fields: Fields, name: str) -> tuple[list[Message], str]:
+    """What stands before the last turn of a chosen or rejected text, and that turn."""
+    value = fields[name]
+    if isinstance(value, str) and not HH_TURN.match(value):
+        return [], value.strip()
+    turns = transcript(value) if isinstance(value, str) else messages(value, name)
+    if turns[-1]["role"] != "assistant":
+        raise ShapeError(
+            f"field {name!r} ends with a turn of {turns[-1]['role']!r}; it must end with the answer"
+        )
+    return turns[:-1], turns[-1]["content"]
+
+
+def _scored_answers(fields: Fields) -> Ranked:
+    answers: Any = fields["answers"]
+    if not isinstance(answers, list) or not answers or not all(isinstance(each, dict) for each in answers):
+        raise ShapeError(f"field 'answers' is {_shown(answers)}; it must be a list of objects with 'text'")
+    order = next((name for name in ORDERS if all(name in answer for answer in answers)), None)
+    if order is None:
+        raise ShapeError(
+            f"answers have fields {sorted(answers[0])}; each needs 'text' and one of {list(ORDERS)}"
+        )
+    texts = [_text(answer, "text") for answer in answers]
+    return Ranked(
+        _question(fields), texts, dense_ranks([ORDERS[order] * answer[order] for answer in answers])
+    )
+
+
+def _question(fields: Fields) -> list[Message]:
+    for name in ("prompt", "context"):
+        if name in fields:
+            return _prompt(fields[name], name)
+    target = str(fields["direction"]).split("-")[-1]
+    wording = TRANSLATE.get(target)
+    if wording is None:
+        raise ShapeError(
+            f"field 'direction' is {fields['direction']!r}; it must end in one of {sorted(TRANSLATE)}"
+        )
+    return [_say("user", wording.format(_text(fields, "source")))]
+
+
+def dense_ranks(values: Sequence[float]) -> list[int]:
+    """1 for the smallest value, equal values sharing a rank, without gaps."""
+    order = {value: rank for rank, value in enumerate(sorted(set(values)), start=1)}
+    return [order[value] for value in values]
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:60]!r}"
+
+
+ROLES: dict[Any, Role] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+    # A call is what the assistant says to a tool.
+    "function_call": "assistant",
+}
+
+# By what completions are ordered, and whether less is better (1) or more is (-1).
+ORDERS = {"rank": 1, "tier": 1, "mqm": 1, "score": -1}
+
+TRANSLATE = {
+    "en": "Translate into English: {}",
+    "zh": "翻译成中文：{}",
+    "de": "Translate into German: {}",
+}
+
+DIALOGUES: tuple[tuple[set[str], Callable[[Fields], list[Message]]], ...] = (
+    ({"messages"}, lambda fields: messages(fields["messages"])),
+    ({"conversations"}, lambda fields: messages(fields["conversations"], "conversations")),
+    ({"instruction", "output"}, _alpaca),
+    ({"prompt", "response"}, _answered("prompt", "response")),
+    ({"prompt", "completion"}, _answered("prompt", "completion")),
+    ({"question", "answer"}, _answered("question", "answer")),
+    ({"turns"}, _turns),
+    ({"transcript"}, lambda fields: transcript(_text(fields, "transcript"))),
+    ({"text"}, lambda fields: transcript(_text(fields, "text"))),
+)
+COMPARISONS: tuple[tuple[set[str], Callable[[Fields], Ranked]], ...] = (
+    ({"prompt", "completions", "ranks"}, _own_comparison),
+    ({"chosen", "rejected"}, _chosen_rejected),
+    ({"prompt", "answers"}, _scored_answers),
+    ({"context", "answers"}, _scored_answers),
+    ({"source", "direction", "answers"}, _scored_answers),
+)
+EXPECTED_CHAT = (
+    "expected 'messages', or one of the known shapes: 'conversations', 'instruction' and 'output', "
+    "'prompt' and 'response', 'question' and 'answer', 'turns', 'transcript'"
+)
+EXPECTED_COMPARISON = (
+    "expected 'prompt', 'completions' and 'ranks', or one of the known shapes: 'prompt', 'chosen' and "
+    "'rejected'; 'prompt' or 'context' and 'answers'"
+)

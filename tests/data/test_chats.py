@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from danlu.data.chats import read_chats, read_comparisons
+from danlu.data.records import DataError
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def write(tmp_path, *records):
+    path = tmp_path / "records.jsonl"
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def said(messages):
+    return [(message["role"], message["content"]) for message in messages]
+
+
+HELLO = [("user", "你好"), ("assistant", "你好！")]
+BRIEF = ("system", "Be brief.")
+MORE = [("user", "a"), ("assistant", "b")]
+
+
+def turns(*pairs, speaker="role", words="content"):
+    return [{speaker: role, words: content} for role, content in pairs]
+
+
+SHAREGPT = turns(("human", "你好"), ("gpt", "你好！"), speaker="from", words="value")
+CHATS = {
+    "ours": ({"messages": turns(BRIEF, *HELLO)}, [BRIEF, *HELLO]),
+    "parts": ({"messages": turns(("user", [{"type": "text", "text": "你好"}]))}, HELLO[:1]),
+    "alpaca": (
+        {"instruction": "Add", "input": "1 2", "output": "3"},
+        [("user", "Add\n1 2"), ("assistant", "3")],
+    ),
+    "history": ({"instruction": "a", "output": "b", "history": [["你好", "你好！"]]}, [*HELLO, *MORE]),
+    "sharegpt": ({"conversations": SHAREGPT, "system": "Be brief."}, [BRIEF, *HELLO]),
+    "response": ({"prompt": "你好", "response": "你好！"}, HELLO),
+    "trl": ({"prompt": turns(HELLO[0]), "completion": turns(HELLO[1])}, HELLO),
+    "turns": ({"turns": ["你好", "你好！"]}, HELLO),
+    "hh": ({"text": "\n\nHuman: 你好\n\nAssistant: 你好！"}, HELLO),
+    "hh twice": (
+        {"transcript": "\n\nHuman: a\n\nHuman: b\n\nAssistant: c"},
+        [("user", "a\n\nb"), ("assistant", "c")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("record", "expected"), CHATS.values(), ids=CHATS.keys())
+def test_the_shapes_of_the_field_become_messages(tmp_path, record, expected):
+    (chat,) = read_chats(write(tmp_path, record))
+    assert said(chat.messages) == expected
+
+
+TRANSCRIPT = "\n\nHuman: 你好\n\nAssistant:"
+SAID_A, SAID_B = (turns(HELLO[0], ("assistant", answer)) for answer in "ab")
+RANKED = [{"text": "a", "rank": 1}, {"text": "b", "rank": 0}]
+MQM = [{"text": "a", "mqm": 0.5}, {"text": "b", "mqm": 0.0}, {"text": "c", "mqm": 0.5}]
+PAIR = (HELLO[:1], ["a", "b"], [1, 2])
+COMPARISONS = {
+    "ours": (
+        {"prompt": turns(HELLO[0]), "completions": ["a", "b", "c"], "ranks": [2, 1, 1]},
+        (HELLO[:1], ["a", "b", "c"], [2, 1, 1]),
+    ),
+    "pair": ({"prompt": "你好", "chosen": "a", "rejected": "b"}, PAIR),
+    "hh prompt": ({"prompt": TRANSCRIPT, "chosen": " a", "rejected": " b"}, PAIR),
+    "hh": ({"chosen": TRANSCRIPT + " a", "rejected": TRANSCRIPT + " b"}, PAIR),
+    "messages": ({"chosen": SAID_A, "rejected": SAID_B}, PAIR),
+    "oasst": (
+        {"context": turns(("prompter", "你好"), words="text"), "answers": RANKED},
+        (HELLO[:1], ["a", "b"], [2, 1]),
+    ),
+    "mqm": (
+        {"source": "你好", "direction": "zh-en", "answers": MQM},
+        ([("user", "Translate into English: 你好")], ["a", "b", "c"], [2, 1, 2]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("record", "expected"), COMPARISONS.values(), ids=COMPARISONS.keys())
+def test_the_shapes_of_comparisons_become_ranked_completions(tmp_path, record, expected):
+    (comparison,) = read_comparisons(write(tmp_path, record | {"annotator": "Mei", "id": 4}))
+    assert (said(comparison.prompt), comparison.completions, comparison.ranks) == expected
+    assert (comparison.annotator, comparison.id, comparison.unfinished) == ("Mei", "4", [])
+
+
+def test_a_record_may_say_which_completions_were_cut(tmp_path):
+    record = {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 2]}
+    (comparison,) = read_comparisons(write(tmp_path, record | {"unfinished": [False, True]}))
+    assert comparison.unfinished == [False, True]
+    with pytest.raises(DataError, match=r"1: field 'unfinished' is \[1\]; it must be a list of 2 booleans"):
+        read_comparisons(write(tmp_path, record | {"unfinished": [1]}))
+
+
+GOOD = {"prompt": "a", "response": "b"}
+USER = {"role": "user", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"messages": [USER, USER]}, "turn 2 is from 'user' like turn 1; roles must alternate"),
+        ({"messages": []}, r"field 'messages' is list '\[\]'; it must be a list of turns"),
+        (
+            {"messages": [{"role": "king", "content": "a"}]},
+            "turn 1 is from str 'king'; roles are system, user",
+        ),
+        ({"messages": [{"role": "user"}]}, r"turn 1: what is said is missing: fields are \['role'\]"),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            "turn 1 says NoneType 'None'; content must be text",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "parts must be of type 'text'",
+        ),
+        (
+            {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]},
+            "turn 2 calls a tool",
+        ),
+        ({"instruction": "a", "output": 3}, "field 'output' is int '3'; it must be text"),
+        (
+            {"title": "a", "body": "b"},
+            r"has fields \['body', 'title'\], which is no chat; expected 'messages'",
+        ),
+        ({"text": "no transcript"}, "is no transcript; it must begin with"),
+        ({"turns": "a"}, "field 'turns' is str 'a'; it must be a list of texts"),
+    ],
+)
+def test_a_broken_chat_is_an_error_with_its_file_its_line_and_the_line_itself(tmp_path, record, message):
+    with pytest.raises(DataError, match=rf"records\.jsonl:2: .*{message}.* The record: \{{") as caught:
+        read_chats(write(tmp_path, GOOD, record))
+    assert json.dumps(record, ensure_ascii=False)[:100] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": [1]}, "has 2 completions but 1 ranks; each"),
+        ({"prompt": "a", "completions": ["b"], "ranks": [1]}, "has 1 completion; a comparison needs 2 to 16"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": ["x", "y"]}, "must be a list of whole numbers"),
+        ({"chosen": "a", "rejected": "b"}, "has no field 'prompt', and 'chosen' and 'rejected'"),
+        ({"prompt": "a", "answers": [{"text": "b"}, {"text": "c"}]}, "each needs 'text' and one of"),
+        ({"prompt": "a", "response": "b"}, "which is no comparison; expected 'prompt', 'completions'"),
+        ({"prompt": turns(*MORE), "chosen": "c", "rejected": "d"}, "turn 3 is from 'assistant' like turn 2"),
+    ],
+)
+def test_a_broken_comparison_is_an_error_with_its_file_and_line(tmp_path, record, message):
+    with pytest.raises(DataError, match=rf"records\.jsonl:1: .*{message}"):
+        read_comparisons(write(tmp_path, record))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not here")
+@pytest.mark.parametrize(
+    ("name", "n", "completions"),
+    [("pref_hh_harmless", 1824, 2), ("pref_mt_mqm", 1176, 15), ("pref_oasst100", 166, 9)],
+)
+def test_published_comparisons_are_read_whole(name, n, completions):
+    read = read_comparisons(DATA / name)
+    assert len(read) == n
+    assert max(len(comparison.completions) for comparison in read) == completions
