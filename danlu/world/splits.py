@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random
 from typing import Literal, get_args
-
-import numpy as np
 
 Split = Literal["train", "dev", "exam"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -33,6 +32,6 @@ def sum_split(left: int, operator: str, right: int) -> Split:
     return split_of("sum", left, operator, right)
 
 
-def generator(*key: object) -> np.random.Generator:
+def generator(*key: object) -> Random:
     """Random numbers that depend on nothing but `key`, so that nothing has to carry their state."""
-    return np.random.default_rng(stable_hash("generator", *key))
+    return Random(stable_hash("generator", *key))
