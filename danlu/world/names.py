@@ -236,7 +236,7 @@ MALE = "ton 顿 bert 伯 rik 克 dan 丹 vid 维 mund 蒙 gor 戈 han 汉 rek �
 FEMALE_ENDINGS = frozenset(FEMALE.split()[1::2])
 POOLS = {
     "given": f"{FEMALE} {MALE}",
-    "family": "len 伦 dor 多 vin 文 ker 克 mar 马 sel 塞 brant 兰 gil 吉 wen 温 quist 奎 zan 赞 ther 瑟",
+    "family": "len 伦 dor 多 vin 文 ker 克 mar 马 sel 塞 brant 兰 gil 吉 wen 温 quist 奎 zan 赞 thel 瑟",
     "place": "wick 威 mere 梅 holm 霍 dale 代 ford 福 stead 泰 bury 伯 ham 汉 mont 蒙 gate 盖 lund 隆",
     "animal": "rrin 林 bok 博 vel 维 mok 莫 zill 兹 pard 帕 nix 尼 tuk 图 lope 洛 gash 加",
     "food": "lumi 露米 po 波 nami 娜米 chi 奇 bao 宝 tavo 塔沃 zu 祖 kiri 奇里 mel 梅 sso 索",

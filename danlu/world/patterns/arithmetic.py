@@ -13,11 +13,12 @@ def _pairs(block: str) -> tuple[tuple[str, str], ...]:
 
 SPELT: dict[Lang, tuple[str, ...]] = {
     "en": words(
-        "zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, "
-        "fifteen, sixteen, seventeen, eighteen, nineteen, twenty"
+        "zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, "
+        "fourteen, fifteen, sixteen, seventeen, eighteen, nineteen, twenty"
     ),
     "zh": words(
-        "零, 一, 二, 三, 四, 五, 六, 七, 八, 九, 十, 十一, 十二, 十三, 十四, 十五, 十六, 十七, 十八, 十九, 二十"
+        "零, 一, 二, 三, 四, 五, 六, 七, 八, 九, 十, "
+        "十一, 十二, 十三, 十四, 十五, 十六, 十七, 十八, 十九, 二十"
     ),
 }
 SIGN_NAMES = {
@@ -25,6 +26,10 @@ SIGN_NAMES = {
     "zh": {"+": "加法", "−": "减法", "×": "乘法"},
 }
 # Singular and plural in English; measure word and noun in Chinese.
+SIGN_WORDS: dict[Lang, dict[str, str]] = {
+    "en": {"+": "plus", "−": "minus", "×": "times"},
+    "zh": {"+": "加", "−": "减", "×": "乘"},
+}
 COUNTED: dict[Lang, tuple[tuple[str, str], ...]] = {
     "en": _pairs(
         "apple/apples, egg/eggs, cup/cups, book/books, pencil/pencils, coin/coins, stone/stones, fish/fish, "
@@ -208,6 +213,8 @@ SHORT: dict[Lang, Lines] = {
         {step}
         Q: What is {sum}? A: {step}.
         How much is {sum}? It is {answer}.
+        {left} {sign} {right} [is|makes] {answer}.
+        What is {left} {sign} {right}? {left} {sign} {right} is {answer}.
     """),
     "zh": lines("""
         {sum}等于几？{answer}。
@@ -216,6 +223,8 @@ SHORT: dict[Lang, Lines] = {
         {step}
         {sum}是多少？是{answer}。
         [算一算|口算]：{step}。
+        {left}{sign}{right}等于{answer}。
+        {left}{sign}{right}等于几？等于{answer}。
     """),
 }
 COUNTING: dict[Lang, dict[int, Lines]] = {

@@ -45,8 +45,10 @@ def _deeds(block: str) -> tuple[Deed, ...]:
         base, third, past_form, progressive_form, verb_zh, objects = row
         for item in objects.split(";"):
             thing, thing_zh = item.split("=")
-            forms = (f"{form} {thing.strip()}" for form in (base, third, past_form, progressive_form))
-            found.append(Deed(*forms, verb_zh, thing_zh.strip()))
+            plain, he, past, going = (
+                f"{form} {thing.strip()}" for form in (base, third, past_form, progressive_form)
+            )
+            found.append(Deed(plain, he, past, going, verb_zh, thing_zh.strip()))
     return tuple(found)
 
 
