@@ -28,6 +28,7 @@ from danlu.world.patterns.arithmetic import (
     ODD,
     SHORT,
     SIGN_NAMES,
+    SIGN_WORDS,
     SPELL,
     SPELT,
     TABLE,
@@ -56,16 +57,16 @@ def steps_from(largest: int) -> tuple[tuple[Step, ...], ...]:
 
 
 def _steps(left: int, largest: int) -> list[Step]:
-    """Sums of one-digit numbers weigh three times as much: those are what must be known by heart."""
+    """Small steps weigh more: those are what must be known by heart."""
     found: list[Step] = []
     for right in range(largest + 1):
-        weight = 3 if left < 10 and right < 10 else 1
+        weight = 4 if right <= 10 else 1
         for sign, operator, result in (("+", "+", left + right), ("−", "-", left - right)):
             if 0 <= result <= largest and sum_split(left, operator, right) != "exam":
                 found += [Step(left, sign, right, result)] * weight
         product = left * right
         if left > 1 and right > 1 and product <= largest and sum_split(left, "*", right) != "exam":
-            found += [Step(left, "×", right, product)] * 2
+            found += [Step(left, "×", right, product)] * 3
     return found
 
 
@@ -107,7 +108,7 @@ def table(cast: Cast, rng: Random) -> str:
     left = 1 + int(rng.random() * (9 if sign != "−" else min(largest, 20)))
     rows = sorted({step for step in steps_from(largest)[left] if step.sign == sign}, key=lambda s: s.right)
     rows = [step for step in rows if step.right <= max(10, left)]
-    if not rows:
+    if len(rows) < 3:
         return worked(cast, rng)
     if chance(rng, 0.4):
         rng.shuffle(rows)
@@ -153,7 +154,8 @@ def _problem(cast: Cast, rng: Random) -> str:
     if not steps or steps[0].left == 0 or steps[0].sign == "×":
         steps = [Step(2, "+", 1, 3)] if sum_split(2, "+", 1) != "exam" else [pick(rng, steps_from(20)[5])]
     person, other = cast.two(rng)
-    slots = {**person.as_a, **other.as_b, "n": counted(lang, steps[0].left, things), "things": things[1]}
+    slots: dict[str, object] = {**person.as_a, **other.as_b, "things": things[1]}
+    slots["n"] = counted(lang, steps[0].left, things)
     told = [say(rng, HAVE[lang], slots)]
     for step in steps:
         slots["n"], slots["k"] = counted(lang, step.right, things), step.right
@@ -177,7 +179,9 @@ def question_and_answer(cast: Cast, rng: Random) -> str:
     told: list[str] = []
     for _ in range(2 + int(rng.random() * 5)):
         step = chain(rng, 1, largest_number(cast))[0]
+        sign = SIGN_WORDS[cast.lang][step.sign]
         slots = {"sum": expression([step]), "answer": step.result, "step": str(step)}
+        slots |= {"left": step.left, "sign": sign, "right": step.right}
         told.append(say(rng, SHORT[cast.lang], slots))
     return "\n".join(told)
 

@@ -28,6 +28,12 @@ def lines(block: str) -> Lines:
     return tuple(multiply_out(line.strip()) for line in block.splitlines() if line.strip())
 
 
+def sections(block: str) -> dict[str, Lines]:
+    """The patterns of a block under headings: a line `= name` opens each."""
+    parts = (part.partition("\n") for part in re.split(r"^\s*= ", block, flags=re.MULTILINE)[1:])
+    return {name.strip(): lines(body) for name, _, body in parts}
+
+
 def multiply_out(pattern: str) -> Pattern:
     """Every wording of a pattern, in the order of its alternatives."""
     parts = _CHOICE.split(pattern)
