@@ -143,14 +143,25 @@ def differences_by(
 
 
 def save_results(
-    results: Mapping[str, Sequence[Graded]], folder: Path, pairs: Sequence[tuple[str, str]] | None = None
+    results: Mapping[str, Sequence[Graded]],
+    folder: Path,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    *,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """Write `<system>.jsonl`, one graded answer a line, and `summary.json`; returns the summary."""
+    """Write `<system>.jsonl`, one graded answer a line, and `summary.json`; returns the summary.
+
+    Args:
+        results: each system's graded answers, in the order in which to show them.
+        folder: where to write.
+        pairs: which systems to compare, the earlier one first.
+        labels: what a category is called, by language, for the report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, graded_answers in results.items():
-        lines = (json.dumps(asdict(result), ensure_ascii=False) for result in graded_answers)
+    for name, answers in results.items():
+        lines = (json.dumps(asdict(result), ensure_ascii=False) for result in answers)
         (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    summary = compare(results, pairs)
+    summary = {**compare(results, pairs), "labels": dict(labels or {})}
     (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1), encoding="utf-8")
     return summary
 

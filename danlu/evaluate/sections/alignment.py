@@ -1,0 +1,188 @@
+"""How well the reward model knows what people prefer, and what PPO did with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from danlu.evaluate.findings import ReportData, Tree
+from danlu.evaluate.markup import Markup, both, interval, join, number, table, tag
+from danlu.evaluate.plots import Series, calibration_chart, interval_chart, line_chart
+from danlu.evaluate.sections.words import figure, figures, language_name, note, section, spaced
+
+
+def reward(data: ReportData) -> Markup | None:
+    """Accuracy on held-out rankings, by kind of difference, and calibration."""
+    summary = data.summary("reward")
+    measured: Tree = {
+        name: summary[name]
+        for name in ("held_out", "noise_free")
+        if (summary.get(name) or {}).get("accuracy")
+    }
+    if not measured:
+        return None
+    kinds = next((measured[name]["kinds"] for name in ("noise_free", "held_out") if name in measured), {})
+    return section(
+        "reward",
+        "Reward model",
+        "奖励模型",
+        note(
+            "Of two answers to one question, how often the model prefers the one that people ranked "
+            "higher. Chance "
+            "is 50 %; people themselves are noisy, so the rankings' own agreement is a ceiling for the "
+            "first line. "
+            "Pairs that people ranked level are left out here and count one half in the calibration.",
+            "同一问题的两个回答，模型与人偏好一致的比例。随机为 50 %；人的排序有噪声，"
+            "因此第一行的上限是人与人的一致率。"
+            "人排为并列的不计入此处，在校准曲线中按一半计。",
+        ),
+        accuracy_table(measured),
+        figures(calibration_figure(measured), kinds_figure(kinds)),
+    )
+
+
+def accuracy_table(measured: Tree) -> Markup:
+    rows: list[Sequence[object]] = []
+    for name, tree in measured.items():
+        counts = [number(tree[key], "integer") for key in ("n_pairs", "n_ties", "n_prompts")]
+        error = number(tree["calibration"]["expected_error"], "percent")
+        rows.append([both(*REFERENCES[name]), interval(tree["accuracy"]), *counts, error])
+        if len(tree["languages"]) > 1:
+            rows += [language_row(lang, group) for lang, group in tree["languages"].items()]
+    headers = (
+        both("held-out pairs", "留出对比"),
+        both("right, %", "一致，%"),
+        both("pairs", "对数"),
+        both("ties", "并列"),
+        both("prompts", "问题"),
+        both("calibration error, %", "校准误差，%"),
+    )
+    return table(headers, rows)
+
+
+def language_row(language: str, group: Tree) -> list[object]:
+    name = tag("span", language_name(language), class_="inset")
+    return [name, interval(group["accuracy"]), number(group["n_pairs"], "integer"), "", "", ""]
+
+
+REFERENCES = {
+    "held_out": ("as people ranked them", "按人的排序"),
+    "noise_free": ("as the truth ranks them", "按真值排序"),
+}
+
+
+def calibration_figure(measured: Tree) -> Markup | None:
+    name, tree = next(iter(measured.items()))
+    if not tree["calibration"]["points"]:
+        return None
+    chart = calibration_chart(
+        tree["calibration"]["points"], key="calibration", title="calibration of the reward model"
+    )
+    return figure(
+        chart,
+        tag(
+            "span",
+            "calibration, ",
+            both(*REFERENCES[name]),
+            ": how sure the model is and how often it is right",
+        ),
+        tag("span", "校准（", both(*REFERENCES[name]), "）：模型有多确信，人有多常同意"),
+    )
+
+
+def kinds_figure(kinds: Tree) -> Markup | None:
+    rows = {name: {"reward": group["accuracy"]} for name, group in kinds.items() if group["accuracy"]}
+    if len(rows) < 2:
+        return None
+    chart = interval_chart(
+        rows,
+        {"reward": "accent"},
+        key="kinds",
+        title="accuracy by kind of difference",
+        x_label="right, %",
+        level=0.5,
+    )
+    counts = ", ".join(
+        f"{spaced(name)} {group['n_pairs']:,}" for name, group in kinds.items() if group["accuracy"]
+    )
+    return figure(
+        chart,
+        f"by what sets the two answers apart; the dotted line is chance. Pairs: {counts}",
+        f"按两个回答的差别；虚线为随机。对数：{counts}",
+    )
+
+
+def ppo(data: ReportData) -> Markup | None:
+    """The curves that show whether PPO learnt, and whether it stayed near where it began."""
+    charts = [ppo_figure(data, *entry) for entry in PPO_CURVES]
+    if not any(chart is not None for chart in charts):
+        return None
+    return section(
+        "ppo",
+        "PPO",
+        "PPO",
+        note(
+            "The score is what the reward model says; the true score is what the world's truth would say, "
+            "which "
+            "nothing learns from. A score that rises while the true score falls is over-optimisation. KL "
+            "is how far "
+            "the policy has moved from the fine-tuned model.",
+            "“得分”是奖励模型给的；“真实得分”由世界的真值给出，没有任何阶段从中学习。"
+            "得分上升而真实得分下降，就是过度优化。"
+            "KL 表示策略离微调模型有多远。",
+        ),
+        figures(*charts),
+        course_table(data.ppo),
+    )
+
+
+def ppo_figure(data: ReportData, name: str, en: str, zh: str) -> Markup | None:
+    points = data.curve("ppo", name)
+    if not points:
+        return None
+    target = data.ppo.get("kl_target") if name == "rollout.kl" else None
+    chart = line_chart(
+        [Series("measured", points, "ppo")],
+        key=name.replace(".", "-"),
+        title=f"{en} over PPO's updates",
+        level=None if target is None else ("target", target),
+    )
+    return figure(chart, en, zh)
+
+
+PPO_CURVES = (
+    ("rollout.score", "score by the reward model", "奖励模型得分"),
+    ("rollout.true_score", "true score", "真实得分"),
+    ("rollout.kl", "KL from the fine-tuned model, nats a completion", "与微调模型的 KL（奈特／回答）"),
+    ("rollout.kl_coef", "KL coefficient", "KL 系数"),
+    ("entropy", "entropy, nats a token", "熵（奈特／词元）"),
+    ("rollout.length", "length, tokens", "长度（词元）"),
+    ("clip_fraction", "share of ratios clipped", "被裁剪的比例"),
+    ("rollout.explained_variance", "explained variance of the value model", "价值模型解释的方差"),
+    ("rollout.ended", "share that ended by itself", "自行结束的比例"),
+    ("rollout.distinct", "share of distinct completions", "互不相同的回答比例"),
+)
+
+
+def course_table(course: Tree) -> Markup | None:
+    """First and last third of the run in numbers."""
+    labels = {name.removeprefix("rollout."): (en, zh) for name, en, zh in PPO_CURVES}
+    rows = [
+        (both(*labels[name]), number(course[name]["first"], "plain"), number(course[name]["last"], "plain"))
+        for name in labels
+        if name in course
+    ]
+    if not rows:
+        return None
+    headers = ("", both("first third", "前三分之一"), both("last third", "后三分之一"))
+    parts: list[object] = [table(headers, rows)]
+    if "kl_from_target" in course:
+        target, off = number(course["kl_target"]), number(course["kl_from_target"], "change")
+        parts.append(
+            note(
+                join(
+                    ["The controller's target for KL is ", target, "; the last third lies ", off, " from it."]
+                ),
+                join(["控制器的 KL 目标为 ", target, "；后三分之一与其相差 ", off, "。"]),
+            )
+        )
+    return join(parts)
