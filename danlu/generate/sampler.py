@@ -8,19 +8,19 @@ business.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from danlu.config import ConfigError
 from danlu.generate.choose import choose, uniforms
+from danlu.generate.decoder import Decoder, TorchDecoder
+from danlu.generate.native import NativeDecoder, library, supports
 from danlu.model.heads import LanguageModel
-from danlu.model.kv_cache import KvCache
 
 FinishReason = Literal["stop", "length"]
 
@@ -79,6 +79,8 @@ class Sampler:
             training must see the distribution that was drawn from.
         max_batch: how many sequences run at the same time.
         max_seq_len: longest prompt and completion together; by default what the model was built for.
+        kernel: `native` is the decoder in C, `torch` the model's own forward; `auto` takes the first where
+            the model's parts and the machine allow it.
     """
 
     def __init__(
@@ -89,30 +91,26 @@ class Sampler:
         forbidden_ids: Collection[int] = (),
         max_batch: int = 64,
         max_seq_len: int | None = None,
+        kernel: Literal["auto", "native", "torch"] = "auto",
     ) -> None:
-        config = model.config
-        self.max_seq_len = config.max_seq_len if max_seq_len is None else max_seq_len
-        if self.max_seq_len > config.max_seq_len:
-            raise ValueError(
-                f"max_seq_len is {self.max_seq_len}; the model was built for at most {config.max_seq_len}"
-            )
-        self.model, self.max_batch, self.stop_ids = model, max_batch, frozenset(stop_ids)
-        weight = next(model.parameters())
-        self._device = weight.device
-        self._forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.int64, device=weight.device)
-        self._cache = KvCache(
-            n_layers=config.n_layers,
-            n_rows=max_batch,
-            n_kv_heads=config.n_kv_heads,
-            max_seq_len=self.max_seq_len,
-            head_dim=config.head_dim,
-            dtype=model.backbone.compute_dtype or weight.dtype,
-            device=weight.device,
+        limit = model.config.max_seq_len
+        self.max_seq_len = limit if max_seq_len is None else max_seq_len
+        if self.max_seq_len > limit:
+            raise ValueError(f"max_seq_len is {self.max_seq_len}; the model was built for at most {limit}")
+        self.max_batch, self.stop_ids = max_batch, frozenset(stop_ids)
+        native = kernel == "native" or (kernel == "auto" and supports(model) and library() is not None)
+        self._decoder: Decoder = (NativeDecoder if native else TorchDecoder)(
+            model, max_batch, self.max_seq_len
         )
+        self._forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.int64)
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
         self._done: dict[int, Completion] = {}
         self._n_added = 0
+
+    def refresh(self) -> None:
+        """Take over the model's weights after an update; `generate` does so by itself."""
+        self._decoder.refresh()
 
     @property
     def n_unfinished(self) -> int:
@@ -140,7 +138,7 @@ class Sampler:
         self._admit()
         if not self._running:
             return []
-        ids, logprobs = self._choose(self._decode())
+        ids, logprobs = self._choose()
         events = [(s.id, i, p) for s, i, p in zip(self._running, ids, logprobs, strict=True)]
         for sequence, i, p in zip(self._running, ids, logprobs, strict=True):
             sequence.ids.append(i)
@@ -168,6 +166,7 @@ class Sampler:
         Args:
             keys: names each prompt for the random numbers; by default its place in `prompts`.
         """
+        self.refresh()
         keys = range(len(prompts)) if keys is None else keys
         ids = [
             self.add(prompt, sampling, f"{key}/{copy}")
@@ -189,53 +188,33 @@ class Sampler:
         new = [self._waiting.popleft() for _ in range(n_new)]
         unread = {sequence.prompt: sequence for sequence in new if sequence.prompt not in row_of}
         first = sorted(unread.values(), key=lambda sequence: len(sequence.prompt))
-        for group in _of_similar_length(first):
-            start = len(self._running)
-            self._running += group
-            self._prefill(start, group)
+        # All but a prompt's last token, which the next decoding step reads.
+        if heads := [sequence.prompt[:-1] for sequence in first]:
+            self._decoder.read(len(self._running), heads)
+        self._running += first
         row_of |= {sequence.prompt: row for row, sequence in enumerate(self._running)}
         for sequence in new:
             if unread.get(sequence.prompt) is not sequence:
-                self._cache.copy_row(row_of[sequence.prompt], len(self._running), len(sequence.prompt) - 1)
+                self._decoder.cache.copy_row(
+                    row_of[sequence.prompt], len(self._running), len(sequence.prompt) - 1
+                )
                 self._running.append(sequence)
 
-    def _prefill(self, start: int, group: Sequence[_Sequence]) -> None:
-        """Read the prompts but for their last token, which the next decoding step reads."""
-        width = max(len(sequence.prompt) for sequence in group) - 1
-        if not width:
-            return
-        input_ids = torch.zeros((len(group), width), dtype=torch.int64)
-        for i, sequence in enumerate(group):
-            n = len(sequence.prompt) - 1
-            input_ids[i, :n] = torch.tensor(sequence.prompt[:-1])
-        # Shorter prompts are padded at the right: nobody attends to what lies beyond a row's end.
-        position_ids = torch.arange(width).expand(len(group), width)
-        self._hidden(slice(start, start + len(group)), input_ids, position_ids)
-
-    def _decode(self) -> Tensor:
-        """Logits after each running sequence's last token, (running, vocab)."""
-        last = [s.ids[-1] if s.ids else s.prompt[-1] for s in self._running]
-        input_ids = torch.tensor(last)[:, None]
-        position_ids = torch.tensor([s.length - 1 for s in self._running])[:, None]
-        hidden = self._hidden(slice(0, len(self._running)), input_ids, position_ids)
-        logits = self.model.lm_head(hidden[:, -1]).float()
-        return logits.index_fill_(-1, self._forbidden, -torch.inf) if len(self._forbidden) else logits
-
-    def _hidden(self, rows: slice, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-        position_ids = position_ids.to(self._device)
-        self._cache.select(rows, position_ids)
-        return self.model.backbone(input_ids.to(self._device), position_ids, kv_cache=self._cache)
-
-    def _choose(self, logits: Tensor) -> tuple[list[int], list[float]]:
+    def _choose(self) -> tuple[list[int], list[float]]:
         """A token for each running sequence and its log-probability."""
-        uniform = torch.tensor([s.uniforms[len(s.ids)] for s in self._running], device=self._device)
-        settings = [s.sampling for s in self._running]
-        temperature = torch.tensor([c.temperature for c in settings], device=self._device)
-        top_k = top_p = None
-        if any(c.top_k or c.top_p < 1 for c in settings):
-            top_k = torch.tensor([c.top_k for c in settings], device=self._device)
-            top_p = torch.tensor([c.top_p for c in settings], device=self._device)
-        ids, logprobs = choose(logits, uniform, temperature, top_k, top_p)
+        running = self._running
+        last = [s.ids[-1] if s.ids else s.prompt[-1] for s in running]
+        logits = self._decoder.decode(last, [s.length - 1 for s in running])
+        if len(self._forbidden):
+            logits.index_fill_(-1, self._forbidden.to(logits.device), -torch.inf)
+        uniform = [float(s.uniforms[len(s.ids)]) for s in running]
+        settings = [s.sampling for s in running]
+        temperature = [c.temperature for c in settings]
+        if not any(c.top_k or c.top_p < 1 for c in settings):
+            return self._decoder.draw(logits, uniform, temperature)
+        top_k = torch.tensor([c.top_k for c in settings], device=logits.device)
+        given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=logits.device)
+        ids, logprobs = choose(logits, given[0], given[1], top_k, given[2])
         return ids.tolist(), logprobs.tolist()
 
     def _release(self) -> None:
@@ -252,17 +231,4 @@ class Sampler:
             last = self._running.pop()
             if last is not sequence:
                 self._running[row] = last
-                self._cache.copy_row(len(self._running), row, last.length - 1)
-
-
-def _of_similar_length(sequences: Sequence[_Sequence]) -> Iterator[list[_Sequence]]:
-    """Runs of sequences, sorted by length, that waste little on padding when read together."""
-    group: list[_Sequence] = []
-    for sequence in sequences:
-        # One more pass through a small model costs about as much as reading a hundred tokens.
-        if group and len(sequence.prompt) > 1.25 * len(group[0].prompt) + 16:
-            yield group
-            group = []
-        group.append(sequence)
-    if group:
-        yield group
+                self._decoder.cache.copy_row(len(self._running), row, last.length - 1)

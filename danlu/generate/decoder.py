@@ -1,0 +1,103 @@
+"""How the sampler runs a model: prompts go into rows of a cache, and each row's last token gives logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from danlu.generate.choose import choose
+from danlu.model.heads import LanguageModel
+from danlu.model.kv_cache import KvCache
+
+
+class Decoder(Protocol):
+    """What the sampler asks of a model; row r of the cache holds the r-th running sequence."""
+
+    cache: KvCache
+
+    def refresh(self) -> None:
+        """Take over the model's weights as they are by now."""
+        ...
+
+    def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
+        """Put the keys and values of each prompt's tokens into the rows from `first_row` on."""
+        ...
+
+    def decode(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Read one token in each row from 0 on; logits of what follows, (rows, vocab) float32.
+
+        They are good until the next call.
+        """
+        ...
+
+    def draw(self, logits: Tensor, uniform: Sequence[float], temperature: Sequence[float]) -> Drawn:
+        """A token for each row and its log-probability, as by `choose` without limits; spoils the logits."""
+        ...
+
+
+Drawn = tuple[list[int], list[float]]
+
+
+def make_cache(model: LanguageModel, n_rows: int, max_seq_len: int, dtype: torch.dtype) -> KvCache:
+    """An empty cache for `model`, on its device."""
+    return KvCache(
+        n_layers=model.config.n_layers,
+        n_rows=n_rows,
+        n_kv_heads=model.config.n_kv_heads,
+        max_seq_len=max_seq_len,
+        head_dim=model.config.head_dim,
+        dtype=dtype,
+        device=model.lm_head.weight.device,
+    )
+
+
+class TorchDecoder:
+    """The model's own forward: any part, any device."""
+
+    def __init__(self, model: LanguageModel, n_rows: int, max_seq_len: int) -> None:
+        dtype = model.backbone.compute_dtype or model.lm_head.weight.dtype
+        self.cache = make_cache(model, n_rows, max_seq_len, dtype)
+        self._model, self._device = model, model.lm_head.weight.device
+
+    def refresh(self) -> None:
+        """Nothing to do: the weights are read where they are."""
+
+    def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
+        for start, stop in _of_similar_length([len(prompt) for prompt in prompts]):
+            group = prompts[start:stop]
+            width = max(map(len, group))
+            if not width:
+                continue
+            # Padding at the right: nobody attends to what lies beyond a row's end before it is overwritten.
+            padded = [[*prompt, *[0] * (width - len(prompt))] for prompt in group]
+            positions = torch.arange(width).expand(len(group), width)
+            self._hidden(slice(first_row + start, first_row + stop), torch.tensor(padded), positions)
+
+    def decode(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+        hidden = self._hidden(
+            slice(0, len(ids)), torch.tensor(ids)[:, None], torch.tensor(positions)[:, None]
+        )
+        return self._model.lm_head(hidden[:, -1]).float()
+
+    def draw(self, logits: Tensor, uniform: Sequence[float], temperature: Sequence[float]) -> Drawn:
+        to_device = torch.tensor([uniform, temperature], device=self._device)
+        ids, logprobs = choose(logits, to_device[0], to_device[1])
+        return ids.tolist(), logprobs.tolist()
+
+    def _hidden(self, rows: slice, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        position_ids = position_ids.to(self._device)
+        self.cache.select(rows, position_ids)
+        return self._model.backbone(input_ids.to(self._device), position_ids, kv_cache=self.cache)
+
+
+def _of_similar_length(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Stretches of an ascending list that waste little on padding when read together."""
+    starts: list[int] = []
+    for i, length in enumerate(lengths):
+        # One more pass through a small model costs about as much as reading a hundred tokens.
+        if not starts or length > 1.25 * lengths[starts[-1]] + 16:
+            starts.append(i)
+    return list(zip(starts, [*starts[1:], len(lengths)], strict=True))
