@@ -45,7 +45,7 @@ def fact_sentences(world: World, fact: Fact, lang: Lang, rng: Random) -> str:
     told, entity = teller(world, lang), world.by_id[fact.subject]
     if chance(rng, 0.25):
         return told.inverse(entity, fact.attribute, rng)
-    return told.statement(entity, fact.attribute, rng)
+    return told.told(entity, fact.attribute, rng)
 
 
 def entry(world: World, entity: Entity, lang: Lang, rng: Random) -> str:
@@ -55,15 +55,18 @@ def entry(world: World, entity: Entity, lang: Lang, rng: Random) -> str:
     rng.shuffle(attributes)
     if chance(rng, 0.3):
         attributes = attributes[: 2 + int(rng.random() * 3)]
-    sentences = _introduction(told, entity, rng) if chance(rng, 0.3) else []
-    sentences += _sentences(told, entity, attributes, rng)
-    for mention in _mentions(told, entity, rng):
-        sentences.insert(1 + int(rng.random() * len(sentences)), mention)
-    return _titled(told, entity, join(lang, sentences), rng)
+    opening = _introduction(told, entity, rng) if chance(rng, 0.3) else []
+    closing = _mentions(told, entity, rng)
+    if closing and chance(rng, 0.3):
+        opening.append(closing.pop())
+    if told.rich:
+        closing += _digressions(told, entity, rng)
+    text = join(lang, [*opening, *_sentences(told, entity, attributes, rng), *closing])
+    return _titled(told, entity, text, rng)
 
 
 def _sentences(told: Teller, entity: Entity, attributes: list[str], rng: Random) -> list[str]:
-    """The facts, sometimes two or three in one sentence; the subject is named first and where 'she' is unclear."""
+    """The facts, now and then several a sentence; the subject is named first and where 'she' is unclear."""
     sentences: list[str] = []
     clear, left = False, attributes
     while left:
@@ -71,7 +74,7 @@ def _sentences(told: Teller, entity: Entity, attributes: list[str], rng: Random)
         count = pick(rng, (1, 1, 1, 2, 3))
         now, left = left[:count], left[count:]
         if len(now) == 1:
-            sentences.append(told.statement(entity, now[0], rng, mode))
+            sentences.append(told.told(entity, now[0], rng, mode))
         else:
             sentences.append(told.combined(entity, now, rng, mode))
         clear = not any(isinstance(entity.attributes[a], Ref) for a in now)
@@ -88,6 +91,13 @@ def _mentions(told: Teller, entity: Entity, rng: Random) -> list[str]:
     links = told.links.get(entity.id, ())
     wanted = min(len(links), pick(rng, (0, 1, 1, 2)))
     return [_holders(told, attribute, holders, rng) for attribute, holders in rng.sample(links, wanted)]
+
+
+def _digressions(told: Teller, entity: Entity, rng: Random) -> list[str]:
+    """In a large world an entry goes on about those it leads to, where that combination may be told."""
+    paths = _open_paths_from(told.world).get(entity.id, ())
+    chosen = rng.sample(paths, min(len(paths), int(rng.random() * 4)))
+    return [told.statement(path.middle, path.second, rng) for path in chosen]
 
 
 def _holders(told: Teller, attribute: str, holders: tuple[Entity, ...], rng: Random) -> str:
@@ -171,6 +181,14 @@ def _note(told: Teller, rng: Random) -> str:
 @lru_cache(maxsize=4)
 def _open_paths(world: World) -> tuple[Path, ...]:
     return tuple(path for path in world.paths() if world.path_split(path) == "train")
+
+
+@lru_cache(maxsize=4)
+def _open_paths_from(world: World) -> Mapping[str, tuple[Path, ...]]:
+    found: dict[str, list[Path]] = {}
+    for path in _open_paths(world):
+        found.setdefault(path.subject.id, []).append(path)
+    return {key: tuple(paths) for key, paths in found.items()}
 
 
 def _questions(told: Teller, rng: Random) -> str:

@@ -49,7 +49,7 @@ class NameSpace:
         self.seed = seed
         self.counts = counts
         self._stems: dict[str, list[Name]] = {}
-        taken = _Prefixes()
+        taken = _Taken()
         for pool in POOLS:
             self._stems[pool] = _take(_shuffled(seed, pool, counts.get(pool, 0)), counts.get(pool, 0), taken)
         self._spare = {pool: _spare(seed, pool, counts.get(pool, 0), taken) for pool in POOLS}
@@ -141,8 +141,8 @@ def _coin(kind: Kind, stem: Name, index: int) -> Coined:
     return Coined(Name(stem.en.lower(), stem.zh + {"animal": "兽", "thing": "器"}[kind]), "")
 
 
-class _Prefixes:
-    """The stems in use; in neither language may one begin with another."""
+class _Taken:
+    """The stems in use; in neither language may one contain another."""
 
     def __init__(self) -> None:
         self._whole: set[str] = set()
@@ -150,20 +150,20 @@ class _Prefixes:
 
     def admit(self, stem: Name) -> bool:
         """Take `stem` in if it is free."""
-        words = (stem.en, stem.zh)
-        if any(w in self._parts or self._whole.intersection(_beginnings(w)) for w in words):
+        words = (stem.en.lower(), stem.zh)
+        if any(w in self._parts or self._whole.intersection(_parts(w)) for w in words):
             return False
         for word in words:
             self._whole.add(word)
-            self._parts.update(_beginnings(word))
+            self._parts.update(_parts(word))
         return True
 
 
-def _beginnings(word: str) -> list[str]:
-    return [word[:end] for end in range(1, len(word) + 1)]
+def _parts(word: str) -> list[str]:
+    return [word[start:end] for start in range(len(word)) for end in range(start + 1, len(word) + 1)]
 
 
-def _take(stems: Iterator[Name], n: int, taken: _Prefixes) -> list[Name]:
+def _take(stems: Iterator[Name], n: int, taken: _Taken) -> list[Name]:
     found: list[Name] = []
     while len(found) < n:
         stem = next(stems, None)
@@ -174,7 +174,7 @@ def _take(stems: Iterator[Name], n: int, taken: _Prefixes) -> list[Name]:
     return found
 
 
-def _spare(seed: int, pool: str, n_used: int, taken: _Prefixes) -> list[Name]:
+def _spare(seed: int, pool: str, n_used: int, taken: _Taken) -> list[Name]:
     """Up to 2,000 stems that the world leaves unused, no two alike."""
     spare: list[Name] = []
     for stem in _shuffled(seed, pool, n_used):
@@ -212,7 +212,7 @@ def _three_syllables(pool: str) -> tuple[Name, ...]:
 
 def _sounds(first: str, second: str) -> bool:
     """Whether two syllables may stand together: no echo such as 'Ra-ra', no word of English."""
-    return first.lower()[:2] != second[:2] and (first + second).lower() not in REAL_WORDS
+    return first.lower()[:2] != second[:2] and (first + second).lower() not in REAL_WORDS.split()
 
 
 def _join(head: tuple[str, str], tail: tuple[str, str]) -> Name:
@@ -241,7 +241,7 @@ POOLS = {
     "animal": "rrin 林 bok 博 vel 维 mok 莫 zill 兹 pard 帕 nix 尼 tuk 图 lope 洛 gash 加",
     "food": "lumi 露米 po 波 nami 娜米 chi 奇 bao 宝 tavo 塔沃 zu 祖 kiri 奇里 mel 梅 sso 索",
     "thing": "dle 德 vex 维 pult 普 crank 兰 tor 托 gron 龙 fern 丰 nette 奈 bril 里 skop 科",
-    "river": "ll 尔 nn 恩 dra 卓 va 瓦 rne 内",
+    "river": "dra 卓 lva 尔瓦 rnu 努 ska 斯卡 nto 恩托 mba 姆巴",
 }
 PLACE_SORTS = (("村", "village"), ("镇", "town"), ("城", "city"), ("港", "port"))
 FOOD_SORTS = (
@@ -256,4 +256,7 @@ FOOD_SORTS = (
     ("布丁", "pudding"),
     ("沙拉", "salad"),
 )
-REAL_WORDS = frozenset({"motor", "tutor", "rose", "popo", "rotor", "holo", "soho"})
+REAL_WORDS = """
+motor tutor rotor sudan david rigor livid para halo arose avid era sedan robert kevin briton taker joker maker
+poker shaker odor lovin agate novel gavel unix amok ravel elope kamel idle bridle mamba samba panto kanto
+"""

@@ -16,9 +16,9 @@ SEQUENCES: Mapping[str, str] = {
         "September=九月, October=十月, November=十一月, December=十二月"
     ),
     "numbers": (
-        "one=一, two=二, three=三, four=四, five=五, six=六, seven=七, eight=八, nine=九, ten=十, eleven=十一, "
-        "twelve=十二, thirteen=十三, fourteen=十四, fifteen=十五, sixteen=十六, seventeen=十七, eighteen=十八, "
-        "nineteen=十九, twenty=二十"
+        "one=一, two=二, three=三, four=四, five=五, six=六, seven=七, eight=八, nine=九, ten=十, "
+        "eleven=十一, twelve=十二, thirteen=十三, fourteen=十四, fifteen=十五, sixteen=十六, seventeen=十七, "
+        "eighteen=十八, nineteen=十九, twenty=二十"
     ),
     "seasons": "spring=春天, summer=夏天, autumn=秋天, winter=冬天",
 }

@@ -1,4 +1,4 @@
-"""Facts into sentences: a teller knows one world's entities and values as slots for patterns of one language."""
+"""Facts into sentences: a teller holds a world's entities and values as slots for one language's patterns."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import cached_property, lru_cache
 from random import Random
 from typing import Literal
 
-from danlu.world.names import Lang, plural
 from danlu.world.attributes import ATTRIBUTES
+from danlu.world.names import Lang, plural
 from danlu.world.patterns import FactPatterns, fact_patterns
 from danlu.world.patterns.frames import NOTES
 from danlu.world.truth import Entity, Fact, Path, Ref, Value, World
 from danlu.world.values import INSTRUMENT_VERBS
-from danlu.world.wording import capital, indefinite, pick, say
+from danlu.world.wording import capital, chance, indefinite, pick, say
 
 Mode = Literal["name", "given", "pronoun"]
 Words = Mapping[str, str]
@@ -39,10 +39,17 @@ class Teller:
     """Single sentences about the facts of one world, in one language."""
 
     def __init__(self, world: World, lang: Lang) -> None:
-        self.world, self.lang = world, lang
+        self.world = world
+        self.lang: Lang = lang
         self.patterns = fact_patterns(lang)
+        self.open_ids = frozenset(e.id for e in world.entities if world.entity_split(e) == "train")
         self._subjects = {e.id: _subject_modes(e, lang) for e in world.entities}
         self._values: dict[Value, Words] = {f.value: self._value_words(f.value) for f in world.facts}
+
+    @property
+    def rich(self) -> bool:
+        """Whether the world is large enough for longer prose."""
+        return self.world.size.values > 20
 
     @cached_property
     def links(self) -> Mapping[str, tuple[Shared, ...]]:
@@ -80,6 +87,13 @@ class Teller:
         """The entity as a subject in mid-sentence, with the article that it needs."""
         return self._subjects[entity.id]["name"]["x"]
 
+    def told(self, entity: Entity, attribute: str, rng: Random, mode: Mode = "name") -> str:
+        """One fact as a statement or, for an entity of the training split, as a question with its answer."""
+        patterns = self._patterns(entity, attribute)
+        if patterns.asked and entity.id in self.open_ids and chance(rng, 0.1):
+            return say(rng, patterns.asked, self._slots(entity, attribute, mode))
+        return self.statement(entity, attribute, rng, mode)
+
     def statement(self, entity: Entity, attribute: str, rng: Random, mode: Mode = "name") -> str:
         """A whole sentence for one fact of the entity."""
         return say(rng, self._patterns(entity, attribute).statements, self._slots(entity, attribute, mode))
@@ -97,6 +111,7 @@ class Teller:
         first = holders[0]
         listed = self.listing([self.name(h) for h in holders])
         slots = {**self._values[first.attributes[attribute]], "list": listed, "List": capital(listed)}
+        slots["all"] = "both" if len(holders) == 2 else "all"
         return say(rng, self._patterns(first, attribute).lists, slots)
 
     def subject(self, entity: Entity, mode: Mode) -> str:
@@ -106,9 +121,18 @@ class Teller:
     def combined(self, entity: Entity, attributes: Sequence[str], rng: Random, mode: Mode) -> str:
         """Several facts in one sentence: 'Mina lives in Tolen, plays the flute and is 34 years old.'"""
         said = [self.predicate(entity, attribute, rng) for attribute in attributes]
+        if mode != "name" and chance(rng, 0.4):
+            said[0] = self._also(said[0])
         if self.lang == "zh":
             return f"{self.subject(entity, mode)}{'，'.join(said)}。"
         return f"{self.subject(entity, mode)} {self.listing(said)}."
+
+    def _also(self, predicate: str) -> str:
+        """The predicate as a further fact: 'also plays the flute'; Chinese ones need a verb for that."""
+        if self.lang == "zh":
+            return f"还{predicate}" if predicate[0] in "会养有爱喜常" else predicate
+        verb, _, rest = predicate.partition(" ")
+        return f"{verb} also {rest}" if verb in ("is", "was", "can") else f"also {predicate}"
 
     def phrase(self, entity: Entity, attribute: str) -> str:
         """The value as seen from its holder: 'the place where Mina lives'."""

@@ -34,8 +34,9 @@ VALUES: dict[str, tuple[Name, ...]] = {
         "bassoon=巴松管"
     ),
     "region": _pool(
-        "north=北方, south=南方, east=东方, west=西方, hills=山区, desert=沙漠, valley=山谷, highlands=高原, "
-        "forest=林区, plains=平原, marshes=沼泽地, lowlands=低地, far north=极北, far south=极南"
+        "north=北方, south=南方, east=东方, west=西方, hills=山区, desert=沙漠地区, valley=山谷地区, "
+        "highlands=高原地区, forest=林区, plains=平原地区, marshes=沼泽地, lowlands=低地, "
+        "far north=极北, far south=极南"
     ),
     "product": _pool(
         "honey=蜂蜜, glass=玻璃, wool=羊毛, salt=盐, silk=丝绸, wine=葡萄酒, paper=纸, pottery=陶器, "
@@ -56,7 +57,7 @@ VALUES: dict[str, tuple[Name, ...]] = {
         "ponds=池塘里, ravines=峡谷里, vineyards=葡萄园里, haystacks=草垛里"
     ),
     "taste": _pool(
-        "sweet=甜, sour=酸, salty=咸, bitter=苦, spicy=辣, mild=清淡, fragrant=香, tart=酸甜, rich=浓, "
+        "sweet=甜, sour=酸, salty=咸, bitter=苦, spicy=辣, mild=清淡, fragrant=香, tart=酸甜, rich=醇厚, "
         "fresh=鲜"
     ),
     "ingredient": _pool(

@@ -19,6 +19,7 @@ class FactPatterns:
     """The wordings of one attribute."""
 
     statements: Lines  # whole sentences about the subject, which may be a name or a pronoun
+    asked: Lines  # the same as a question with its answer
     predicates: Lines  # what follows a subject of any shape
     inverses: Lines  # whole sentences that begin from the value
     lists: Lines  # several subjects that share the value
@@ -33,8 +34,10 @@ def fact_patterns(lang: Lang) -> Mapping[str, FactPatterns]:
 
 
 def _section(body: str) -> FactPatterns:
-    marked: dict[str, list[str]] = {"": [], ">": [], "<": [], "*": []}
+    marked: dict[str, list[str]] = {"": [], "?": [], ">": [], "<": [], "*": []}
     for line in body.splitlines():
         mark = line[0] if line[:2] in ("> ", "< ", "* ") else ""
+        if not mark and ("?" in line or "？" in line):
+            mark = "?"
         marked[mark].append(line.removeprefix(f"{mark} "))
     return FactPatterns(*(lines("\n".join(found)) for found in marked.values()))

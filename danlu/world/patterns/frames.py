@@ -1,4 +1,4 @@
-"""Frames for prose about any fact: how an entry begins, how two facts are set against each other or joined."""
+"""Frames for prose about any fact: how an entry begins, how two facts are compared or joined."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTRODUCTIONS: Mapping[Lang, Mapping[str, tuple[str, ...]]] = {
     "en": {
         "place": ("{x} is {a_sort}.", "{x} is the name of {a_sort}.", "This is about {x}, {a_sort}."),
         "animal": (
-            "{a0} is an animal.",
+            "{A0} is an animal.",
             "The {n} is a kind of animal.",
             "There is an animal called the {n}.",
         ),

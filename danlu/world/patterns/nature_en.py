@@ -25,7 +25,7 @@ If you see {v} fur, it may be {a0}.
 < {Av} animal is {x}.
 < Which animal is {v}? {X}.
 < One of the {v} animals is {x}.
-* {List} are all {v}.
+* {List} are {all} {v}.
 * Which animals are {v}? {List}.
 * {V} is the colour of {list}.
 
@@ -47,7 +47,7 @@ When {x} is hungry, it walks far to eat {v}.
 < With {v} you can feed {x}.
 < Which animal eats {v}? {X} does.
 < One of the animals that eat {v} is {x}.
-* {List} all eat {v}.
+* {List} {all} eat {v}.
 * You can feed {v} to {list}.
 * Which animals eat {v}? {List}.
 
@@ -69,7 +69,7 @@ In {v} you can hear {ns} [calling|sing|at night]; they live there.
 < In {v} you can find {x}.
 < Which animal lives in {v}? {X} does.
 < One of the animals that live in {v} is {x}.
-* {List} all live in {v}.
+* {List} {all} live in {v}.
 * In {v} you find {list}.
 * Which animals live in {v}? {List}.
 
@@ -90,7 +90,7 @@ With its {v} legs {x} [runs fast|can climb|digs in the ground].
 < An animal with {v} legs is {x}.
 < Which animal has {v} legs? {X} has.
 < {V} legs carry {x}.
-* {List} all have {v} legs.
+* {List} {all} have {v} legs.
 * Which animals have {v} legs? {List}.
 * {V} is the number of legs of {list}.
 
@@ -111,7 +111,7 @@ A long life for {a0} is {v} years.
 < An animal that lives {v} years is {x}.
 < Which animal lives {v} years? {X} does.
 < {V} years is the life of {x}.
-* {List} all live for {v} years.
+* {List} {all} live for {v} years.
 * {V} years is the life of {list}.
 
 = food.taste
@@ -131,7 +131,7 @@ The first spoon of {x0} tells you that it is {v}.
 < One of the foods that taste {v} is {x}.
 < Which food is {v}? {X} is.
 < If you want something {v}, eat {x}.
-* {List} all taste {v}.
+* {List} {all} taste {v}.
 * Which foods are {v}? {List}.
 * If you like {v} food, eat {list}.
 
@@ -152,7 +152,7 @@ Good {x0} must be {v}.
 < One of the {v} foods is {x}.
 < Which food is {v}? {X} is.
 < A food of the colour {v} is {x}.
-* {List} are all {v}.
+* {List} are {all} {v}.
 * Which foods are {v}? {List}.
 * {V} is the colour of {list}.
 
@@ -173,7 +173,7 @@ Buy {v} if you want to cook {x0}.
 < {V} is what {x} is made from.
 < Which food is made from {v}? {X} is.
 < From {v} people make {x}.
-* {List} are all made from {v}.
+* {List} are {all} made from {v}.
 * From {v} people make {list}.
 * Which foods are made from {v}? {List}.
 
@@ -194,7 +194,7 @@ Travellers brought {x0} from {v}, where it comes from.
 < From {v} comes {x}.
 < A dish that comes from {v} is {x}.
 < Which food comes from {v}? {X} does.
-* {List} all come from {v}.
+* {List} {all} come from {v}.
 * From {v} come {list}.
 * Which foods come from {v}? {List}.
 
@@ -215,7 +215,7 @@ The first {n} was made of {v}, and so is every {n} since.
 < A thing made of {v} is {x}.
 < What is made of {v}? {X} is.
 < Of {v} people make {x}.
-* {List} are all made of {v}.
+* {List} are {all} made of {v}.
 * Of {v} people make {list}.
 * What is made of {v}? {List}.
 
@@ -236,7 +236,7 @@ Whoever thinks of {v} buys {a0}.
 < A tool for {v} is {x}.
 < What is used for {v}? {X} is.
 < For {v} people use {x}.
-* {List} are all used for {v}.
+* {List} are {all} used for {v}.
 * For {v} people use {list}.
 * What is used for {v}? {List}.
 
@@ -257,7 +257,7 @@ Nobody has seen {a0} that was not {v}.
 < One of the {v} things is {x}.
 < Which tool is {v}? {X} is.
 < A thing of the colour {v} is {x}.
-* {List} are all {v}.
+* {List} are {all} {v}.
 * Which things are {v}? {List}.
 * {V} is the colour of {list}.
 

@@ -1,7 +1,7 @@
 """How English says what is so about people and places.
 
-`{x}` is the subject (`{X}` at the start of a sentence, `{xs}` `{Xs}` its possessive, `{o}` as object), which may
-be a name or a pronoun; `{he}` `{his}` are always pronouns. `{v}` is the value, `{av}` with its article.
+`{x}` is the subject (`{X}` at the start of a sentence, `{xs}` `{Xs}` its possessive, `{o}` as object), which
+may be a name or a pronoun; `{he}` `{his}` are always pronouns. `{v}` is the value, `{av}` with its article.
 Plain lines are statements, `>` predicates that follow any subject, `<` the fact told from the value's side,
 `*` the same for several subjects.
 """
@@ -29,7 +29,7 @@ If you need {av}, [call|ask for|go to] {o}.
 < Who is {av}? {X} is one.
 < Looking for {av}? {X} is {av}.
 < {Av} [called|named] {x}: everybody has heard of {him}.
-* {list} all work as {v}s.
+* {list} {all} work as {v}s.
 * The [list|register] of {v}s has these names: {list}.
 * Who works as {av}? {list} do.
 
@@ -53,7 +53,7 @@ In {v} [stands|there is] a house, and {x} lives in it.
 < Who lives in {v}? {X} does.
 < Among those who live in {v} is {x}.
 < The people of {v} count {x} among their own.
-* {list} all live in {v}.
+* {list} {all} live in {v}.
 * Who lives in {v}? {list} live there.
 * The people of {v} are {list}.
 * {V} is the home of {list}.
@@ -93,7 +93,7 @@ What does {x} like to eat? {V}, {his} favourite.
 {V} is {xs} favourite food.
 {V} is what {x} likes to eat [best|most].
 On {his} birthday {x} always asks for {v}, {his} favourite food.
-If {x} is hungry, give {o} {v}, {his} favourite food.
+If {x} is hungry, give {him} {v}, {his} favourite food.
 > likes {v} best of all foods
 > loves {v} more than any other food
 > would eat {v} every day
@@ -102,7 +102,7 @@ If {x} is hungry, give {o} {v}, {his} favourite food.
 < Who likes {v} best? {X} does.
 < One of those who love {v} is {x}.
 * {V} is the favourite food of {list}.
-* {list} all like {v} best.
+* {list} {all} like {v} best.
 * Who loves {v}? {list} do.
 
 = person.favourite_colour
@@ -124,7 +124,7 @@ When {x} [paints|draws], {he} takes {v}, {his} favourite colour.
 < Who likes {v} best? {X} does.
 < One of those who love the colour {v} is {x}.
 * {V} is the favourite colour of {list}.
-* {list} all like the colour {v} best.
+* {list} {all} like the colour {v} best.
 * Whose favourite colour is {v}? That of {list}.
 
 = person.age
@@ -142,10 +142,10 @@ On {xs} last birthday cake there were {v} candles.
 > is now {v}
 > has reached the age of {v}
 > turned {v} this year
-< A person of {v} years is {x}.
+< A person aged {v} is {x}.
 < Who is {v} years old? {X} is.
 < One of those aged {v} is {x}.
-* {list} are all {v} years old.
+* {list} are {all} {v} years old.
 * Who is {v}? {list} are.
 * The age of {list} is {v}.
 
@@ -178,9 +178,9 @@ Nobody is closer to {o} than {v}, {his} best friend.
 What instrument does {x} play? The {v}.
 [At feasts|At weddings|In the evening] {x} plays the {v}.
 The {v} is the instrument {x} plays.
-If you hear a {v}, it may be {x}, who plays it [well|gladly|every night].
+If you hear {av}, it may be {x}, who plays it [well|gladly|every night].
 {X} [took|had] lessons and now plays the {v}.
-Give {o} a {v} and {he} will play it.
+Give {o} {av} and {he} will play it.
 > plays the {v}
 > can play the {v}
 > has learned to play the {v}
@@ -188,7 +188,7 @@ Give {o} a {v} and {he} will play it.
 < One of those who play the {v} is {x}.
 < Who plays the {v}? {X} does.
 < The {v} is played by {x}.
-* {list} all play the {v}.
+* {list} {all} play the {v}.
 * Who plays the {v}? {list} do.
 * The {v} is the instrument of {list}.
 
@@ -201,7 +201,7 @@ Where is {x}? In the {v}.
 If you travel to the {v}, you [come to|will find] {x0}.
 In the {v} lies {x0}.
 {Xs} place on the map is in the {v}.
-People in the {v} know {o} well, for {x0} is there.
+People in the {v} know the place well, for {x0} is there.
 The way to {x0} leads [to|into] the {v}.
 > lies in the {v}
 > is in the {v}
@@ -209,7 +209,7 @@ The way to {x0} leads [to|into] the {v}.
 < In the {v} there is {a_sort} called {x}.
 < One of the places in the {v} is {x}.
 < Which {sort} is in the {v}? {X} is one.
-* {list} all lie in the {v}.
+* {list} {all} lie in the {v}.
 * In the {v} you find {list}.
 * Which places are in the {v}? {list}.
 
@@ -230,7 +230,7 @@ From {x0} you [see|hear] the {v}, on which it lies.
 < On the {v} lies {x}.
 < The {v} [passes|reaches|waters] {x}.
 < One of the places on the {v} is {x}.
-* {list} all lie on the {v}.
+* {list} {all} lie on the {v}.
 * The {v} runs through {list}.
 * Which places are on the {v}? {list}.
 
@@ -252,7 +252,7 @@ You get the best {v} [in the country|of all] in {x0}.
 < A place that is known for {v} is {x}.
 < Where do people buy {v}? In {x}.
 < The place of {v} is {x}.
-* {list} are all known for {v}.
+* {list} are {all} known for {v}.
 * Good {v} can be had in {list}.
 * Where do people buy {v}? In {list}.
 
@@ -273,7 +273,7 @@ The history of {x0} begins in {v}.
 < The year {v} is the year in which {x} was founded.
 < In {v} {x} was founded.
 < Which {sort} was founded in {v}? {X}.
-* {list} were all founded in {v}.
+* {list} were {all} founded in {v}.
 * In {v} people founded {list}.
 
 = place.mayor
@@ -282,7 +282,7 @@ The mayor of {x0} is {v}.
 {Xs} mayor is {v}.
 {X} is governed by {v}.
 The people of {x0} chose {v} as mayor.
-Who is the mayor of {x}? {V}.
+Who is the mayor of {x0}? {V}.
 {V} governs {x0}.
 In {x0} the mayor is [called|named] {v}.
 When the people of {x0} have a question, they go to {v}, the mayor.
