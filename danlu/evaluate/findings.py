@@ -180,7 +180,7 @@ def outcome(plan: Tree, stages: Mapping[str, Stage]) -> list[Tree]:
         (
             "loss",
             trained.get("predicted_loss", predicted.get("loss")),
-            trained.get("held_out", {}).get("eval_loss"),
+            trained.get("held_out", {}).get("bits_per_byte", {}).get("all"),
         ),
     ]
     rows += [

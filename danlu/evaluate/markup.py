@@ -102,7 +102,7 @@ def size(value: float) -> str:
 
 def duration(value: float) -> str:
     """Seconds, or minutes and seconds, or hours and minutes."""
-    if value < 60:
+    if value < 59.95:
         return f"{value:.1f} s"
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)

@@ -185,9 +185,9 @@ def exam_added(system: str) -> Callable[[ReportData], Markup | None]:
 
 def rankings_added(data: ReportData) -> Markup | None:
     summary = data.summary("comparisons")
-    if "n_comparisons" not in summary:
+    if "n_rankings" not in summary:
         return None
-    parts: list[object] = [number(summary["n_comparisons"], "integer"), both(" rankings", " 次排序")]
+    parts: list[object] = [number(summary["n_rankings"], "integer"), both(" rankings", " 次排序")]
     if summary.get("agreement") is not None:
         share = number(summary["agreement"], "percent")
         parts += [both("; two people agree on ", "；两人一致率 "), share, both(" % of pairs", " %")]
@@ -265,7 +265,7 @@ OUTCOME_FORMS = {"tokens": "count", "loss": "three", "seconds": "duration"}
 OUTCOMES = {
     "seconds": ("time in all", "总时间"),
     "tokens": ("tokens of pretraining", "预训练词元"),
-    "loss": ("pretraining loss, nats a token", "预训练损失（奈特／词元）"),
+    "loss": ("pretraining loss, bits per byte", "预训练损失（比特／字节）"),
 }
 
 
