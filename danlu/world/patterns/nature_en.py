@@ -33,7 +33,7 @@ If you see {v} fur, it may be {a0}.
 {X} eats {v}.
 {X} [lives|feeds] on {v}.
 The food of {x0} is {v}.
-{Ns} [eat|like] {v} [|more than anything else].
+{Ns} [eat|like to eat|are fond of] {v}.
 [Every morning|All day|At night] {x} looks for {v} to eat.
 What does {x} eat? {V}.
 {V}: that is what {x} eats.
@@ -207,7 +207,7 @@ What is {x} made of? Of {v}.
 People [use|take] {v} to make {x0}.
 [Every good|Every real] {n} is made of {v}.
 {V} is the material of {x0}.
-{X} is [heavy|strong|not cheap], because it is made of {v}.
+{X} is [not cheap|easily known|loved by many], because it is made of {v}.
 The first {n} was made of {v}, and so is every {n} since.
 > is made of {v}
 > is built of {v}

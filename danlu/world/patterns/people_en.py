@@ -195,7 +195,7 @@ Give {o} {av} and {he} will play it.
 = place.region
 {X} [is|lies] in the {v}.
 {X} is {a_sort} in the {v}.
-{X} is [found|to be found] in the {v} [of the country|of the land].
+{X} is [found|to be found] in the {v}.
 The {sort} {x0} lies in the {v}.
 Where is {x}? In the {v}.
 If you travel to the {v}, you [come to|will find] {x0}.
