@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         if not _of_the_input(error):
             raise
-        print(f"danlu: {_in_words(error)}", file=sys.stderr)
+        print(f"danlu: {in_words(error)}", file=sys.stderr)
         return 2
 
 
@@ -118,7 +118,8 @@ def _of_the_input(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.startswith("danlu.")
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """What an error of the input means to whoever gave the command."""
     if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.ENOSPC:
