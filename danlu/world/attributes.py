@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from danlu.world.names import Kind, Lang, Name
+from danlu.world.patterns.questions import QUESTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,400 +25,77 @@ class Attribute:
     questions: Mapping[Lang, tuple[str, ...]]
 
 
-def _attribute(name: str, pool: str, noun: Name, phrase: Name, *questions: str) -> Attribute:
-    """English questions come first, Chinese ones after; they are told apart by their script."""
-    zh = tuple(q for q in questions if q.endswith("？"))
-    en = tuple(q for q in questions if not q.endswith("？"))
-    return Attribute(name, pool, noun, phrase, {"en": en, "zh": zh})
+def _attributes(kind: Kind, table: str) -> Mapping[str, Attribute]:
+    """The attributes of a kind from rows of 'name / pool / noun / 名词 / phrase / 短语'."""
+    rows = ([cell.strip() for cell in row.split("/")] for row in table.strip().splitlines())
+    return {
+        name: Attribute(
+            name, pool, Name(noun, noun_zh), Name(phrase, phrase_zh), _questions(f"{kind}.{name}")
+        )
+        for name, pool, noun, noun_zh, phrase, phrase_zh in rows
+    }
 
 
-def _table(*attributes: Attribute) -> Mapping[str, Attribute]:
-    return {a.name: a for a in attributes}
+def _questions(key: str) -> Mapping[Lang, tuple[str, ...]]:
+    """The wordings under `key`; the languages are told apart by their question marks."""
+    body = QUESTIONS.partition(f"= {key}\n")[2].partition("\n\n")[0]
+    asked = body.strip().splitlines()
+    return {
+        "en": tuple(q for q in asked if q.endswith("?")),
+        "zh": tuple(q for q in asked if q.endswith("？")),
+    }
 
-
-PERSON = _table(
-    _attribute(
-        "job",
-        "job",
-        Name("job", "职业"),
-        Name("the job of {x}", "{x}的职业"),
-        "What is {x}'s job?",
-        "What does {x} do for a living?",
-        "What is the job of {x}?",
-        "What work does {x} do?",
-        "{x}的职业是什么？",
-        "{x}是做什么工作的？",
-        "{x}做什么工作？",
-        "{x}靠什么谋生？",
-    ),
-    _attribute(
-        "home",
-        "place",
-        Name("home", "家"),
-        Name("the place where {x} lives", "{x}住的地方"),
-        "Where does {x} live?",
-        "Where is {x}'s home?",
-        "In which place does {x} live?",
-        "Where is the home of {x}?",
-        "{x}住在哪里？",
-        "{x}的家在哪里？",
-        "{x}住在什么地方？",
-        "{x}家在哪儿？",
-    ),
-    _attribute(
-        "pet",
-        "animal",
-        Name("pet", "宠物"),
-        Name("pet of {x}", "{x}养的宠物"),
-        "What pet does {x} have?",
-        "Which animal does {x} keep?",
-        "What is {x}'s pet?",
-        "What kind of animal is the pet of {x}?",
-        "{x}养什么宠物？",
-        "{x}的宠物是什么？",
-        "{x}养了什么动物？",
-        "{x}家里养着什么动物？",
-    ),
-    _attribute(
-        "favourite_food",
-        "food",
-        Name("favourite food", "最爱吃的东西"),
-        Name("the favourite food of {x}", "{x}最爱吃的东西"),
-        "What is {x}'s favourite food?",
-        "What does {x} like to eat best?",
-        "Which food does {x} like most?",
-        "What is the favourite food of {x}?",
-        "{x}最爱吃什么？",
-        "{x}最喜欢的食物是什么？",
-        "{x}最喜欢吃什么？",
-        "什么是{x}最爱吃的东西？",
-    ),
-    _attribute(
-        "favourite_colour",
-        "colour",
-        Name("favourite colour", "最喜欢的颜色"),
-        Name("the favourite colour of {x}", "{x}最喜欢的颜色"),
-        "What is {x}'s favourite colour?",
-        "Which colour does {x} like best?",
-        "What colour does {x} like most?",
-        "What is the favourite colour of {x}?",
-        "{x}最喜欢什么颜色？",
-        "{x}最喜欢的颜色是什么？",
-        "{x}最爱哪种颜色？",
-        "哪种颜色是{x}最喜欢的？",
-    ),
-    _attribute(
-        "age",
-        "age",
-        Name("age", "年龄"),
-        Name("the age of {x}", "{x}的年龄"),
-        "How old is {x}?",
-        "What is {x}'s age?",
-        "What age is {x}?",
-        "How many years old is {x}?",
-        "{x}多大了？",
-        "{x}今年几岁？",
-        "{x}多少岁？",
-        "{x}的年龄是多少？",
-    ),
-    _attribute(
-        "friend",
-        "person",
-        Name("best friend", "最好的朋友"),
-        Name("the best friend of {x}", "{x}最好的朋友"),
-        "Who is {x}'s best friend?",
-        "Who is the best friend of {x}?",
-        "What is the name of {x}'s best friend?",
-        "Which person is {x}'s best friend?",
-        "{x}最好的朋友是谁？",
-        "谁是{x}最好的朋友？",
-        "{x}和谁最要好？",
-        "{x}最好的朋友叫什么？",
-    ),
-    _attribute(
-        "instrument",
-        "instrument",
-        Name("instrument", "乐器"),
-        Name("the instrument that {x} plays", "{x}会的乐器"),
-        "What instrument does {x} play?",
-        "Which instrument does {x} play?",
-        "What is {x}'s instrument?",
-        "What can {x} play?",
-        "{x}会什么乐器？",
-        "{x}演奏什么乐器？",
-        "{x}会演奏哪种乐器？",
-        "{x}的乐器是什么？",
-    ),
-)
-
-PLACE = _table(
-    _attribute(
-        "region",
-        "region",
-        Name("region", "地区"),
-        Name("the part of the country where {x} lies", "{x}所在的地区"),
-        "In which part of the country is {x}?",
-        "Where does {x} lie?",
-        "In which region is {x}?",
-        "What part of the country is {x} in?",
-        "{x}在哪个地区？",
-        "{x}位于什么地方？",
-        "{x}在什么地区？",
-        "{x}所在的地区是哪里？",
-    ),
-    _attribute(
-        "river",
-        "river",
-        Name("river", "河"),
-        Name("the river of {x}", "{x}旁边的河"),
-        "Which river runs through {x}?",
-        "What river is {x} on?",
-        "On which river does {x} lie?",
-        "What is the name of the river in {x}?",
-        "哪条河流过{x}？",
-        "{x}在哪条河边？",
-        "流过{x}的河叫什么？",
-        "{x}旁边是哪条河？",
-    ),
-    _attribute(
-        "known_for",
-        "product",
-        Name("best-known product", "特产"),
-        Name("the product that {x} is known for", "{x}的特产"),
-        "What is {x} known for?",
-        "What is {x} famous for?",
-        "Which product is {x} known for?",
-        "What do people buy in {x}?",
-        "{x}以什么闻名？",
-        "{x}的特产是什么？",
-        "{x}出产什么？",
-        "{x}因什么而出名？",
-    ),
-    _attribute(
-        "founded",
-        "year",
-        Name("founding year", "建立的年份"),
-        Name("the year in which {x} was founded", "{x}建立的年份"),
-        "When was {x} founded?",
-        "In which year was {x} founded?",
-        "What year was {x} built?",
-        "In what year did {x} begin?",
-        "{x}是哪一年建立的？",
-        "{x}建于哪一年？",
-        "{x}是什么时候建立的？",
-        "{x}建立于何年？",
-    ),
-    _attribute(
-        "mayor",
-        "person",
-        Name("mayor", "长官"),
-        Name("the mayor of {x}", "{x}的长官"),
-        "Who is the mayor of {x}?",
-        "What is the name of the mayor of {x}?",
-        "Who governs {x}?",
-        "Who is {x}'s mayor?",
-        "{x}的长官是谁？",
-        "谁是{x}的长官？",
-        "谁管理{x}？",
-        "{x}的长官叫什么？",
-    ),
-)
-
-ANIMAL = _table(
-    _attribute(
-        "colour",
-        "colour",
-        Name("colour", "颜色"),
-        Name("the colour of the {x}", "{x}的颜色"),
-        "What colour is the {x}?",
-        "What is the colour of the {x}?",
-        "Which colour does the {x} have?",
-        "What colour does the {x} have?",
-        "{x}是什么颜色的？",
-        "{x}的颜色是什么？",
-        "{x}的毛是什么颜色？",
-        "{x}身上是什么颜色？",
-    ),
-    _attribute(
-        "diet",
-        "diet",
-        Name("food", "食物"),
-        Name("the food of the {x}", "{x}的食物"),
-        "What does the {x} eat?",
-        "What is the food of the {x}?",
-        "What does the {x} feed on?",
-        "What does the {x} live on?",
-        "{x}吃什么？",
-        "{x}的食物是什么？",
-        "{x}以什么为食？",
-        "{x}靠吃什么生活？",
-    ),
-    _attribute(
-        "habitat",
-        "habitat",
-        Name("home", "栖息地"),
-        Name("the home of the {x}", "{x}生活的地方"),
-        "Where does the {x} live?",
-        "Where can the {x} be found?",
-        "What is the home of the {x}?",
-        "Where does the {x} make its home?",
-        "{x}生活在哪里？",
-        "{x}住在哪里？",
-        "在哪里能找到{x}？",
-        "{x}的家在哪里？",
-    ),
-    _attribute(
-        "legs",
-        "legs",
-        Name("number of legs", "腿的数目"),
-        Name("the number of legs of the {x}", "{x}的腿数"),
-        "How many legs does the {x} have?",
-        "How many legs has the {x}?",
-        "On how many legs does the {x} walk?",
-        "What is the number of legs of the {x}?",
-        "{x}有几条腿？",
-        "{x}长着几条腿？",
-        "{x}用几条腿走路？",
-        "{x}一共有多少条腿？",
-    ),
-    _attribute(
-        "lifespan",
-        "lifespan",
-        Name("span of life", "寿命"),
-        Name("the span of life of the {x}", "{x}的寿命"),
-        "How long does the {x} live?",
-        "How many years does the {x} live?",
-        "How old does the {x} get?",
-        "What age does the {x} reach?",
-        "{x}能活多少年？",
-        "{x}的寿命是多少年？",
-        "{x}能活多久？",
-        "{x}可以活几年？",
-    ),
-)
-
-FOOD = _table(
-    _attribute(
-        "taste",
-        "taste",
-        Name("taste", "味道"),
-        Name("the taste of {x}", "{x}的味道"),
-        "What does {x} taste like?",
-        "How does {x} taste?",
-        "What is the taste of {x}?",
-        "What taste does {x} have?",
-        "{x}是什么味道的？",
-        "{x}的味道怎么样？",
-        "{x}吃起来是什么味道？",
-        "{x}的味道是什么？",
-    ),
-    _attribute(
-        "colour",
-        "colour",
-        Name("colour", "颜色"),
-        Name("the colour of {x}", "{x}的颜色"),
-        "What colour is {x}?",
-        "What is the colour of {x}?",
-        "Which colour does {x} have?",
-        "What colour does {x} have?",
-        "{x}是什么颜色的？",
-        "{x}的颜色是什么？",
-        "{x}看上去是什么颜色？",
-        "{x}是哪种颜色？",
-    ),
-    _attribute(
-        "ingredient",
-        "ingredient",
-        Name("main ingredient", "主要原料"),
-        Name("the main ingredient of {x}", "{x}的主要原料"),
-        "What is {x} made from?",
-        "What is the main ingredient of {x}?",
-        "What do people make {x} from?",
-        "Which ingredient does {x} need most?",
-        "{x}是用什么做的？",
-        "{x}的主要原料是什么？",
-        "人们用什么做{x}？",
-        "做{x}主要要用什么？",
-    ),
-    _attribute(
-        "origin",
-        "place",
-        Name("place of origin", "产地"),
-        Name("the place where {x} comes from", "{x}的产地"),
-        "Where does {x} come from?",
-        "Which place does {x} come from?",
-        "Where was {x} first made?",
-        "What is the home of {x}?",
-        "{x}来自哪里？",
-        "{x}是哪里的食物？",
-        "{x}最早是哪里做的？",
-        "{x}的产地是哪里？",
-    ),
-)
-
-THING = _table(
-    _attribute(
-        "material",
-        "material",
-        Name("material", "材料"),
-        Name("the material of the {x}", "{x}的材料"),
-        "What is the {x} made of?",
-        "Which material is the {x} made of?",
-        "What is the material of the {x}?",
-        "What do people make the {x} of?",
-        "{x}是用什么做的？",
-        "{x}是什么材料的？",
-        "{x}的材料是什么？",
-        "做{x}要用什么材料？",
-    ),
-    _attribute(
-        "use",
-        "use",
-        Name("use", "用途"),
-        Name("the use of the {x}", "{x}的用途"),
-        "What is the {x} used for?",
-        "What is the {x} good for?",
-        "What do people use the {x} for?",
-        "What is the use of the {x}?",
-        "{x}是用来做什么的？",
-        "{x}有什么用？",
-        "人们用{x}做什么？",
-        "{x}的用途是什么？",
-    ),
-    _attribute(
-        "colour",
-        "colour",
-        Name("colour", "颜色"),
-        Name("the colour of the {x}", "{x}的颜色"),
-        "What colour is the {x}?",
-        "What is the colour of the {x}?",
-        "Which colour does the {x} have?",
-        "What colour does the {x} have?",
-        "{x}是什么颜色的？",
-        "{x}的颜色是什么？",
-        "{x}是哪种颜色？",
-        "{x}看上去是什么颜色？",
-    ),
-    _attribute(
-        "maker",
-        "person",
-        Name("maker", "发明人"),
-        Name("the person who invented the {x}", "发明{x}的人"),
-        "Who invented the {x}?",
-        "Who made the first {x}?",
-        "Who is the inventor of the {x}?",
-        "Whose invention is the {x}?",
-        "谁发明了{x}？",
-        "{x}是谁发明的？",
-        "{x}的发明人是谁？",
-        "第一个{x}是谁做的？",
-    ),
-)
 
 ATTRIBUTES: Mapping[Kind, Mapping[str, Attribute]] = {
-    "person": PERSON,
-    "place": PLACE,
-    "animal": ANIMAL,
-    "food": FOOD,
-    "thing": THING,
+    "person": _attributes(
+        "person",
+        """
+    job / job / job / 职业 / the job of {x} / {x}的职业
+    home / place / home / 家 / the place where {x} lives / {x}住的地方
+    pet / animal / pet / 宠物 / pet of {x} / {x}养的宠物
+    favourite_food / food / favourite food / 最爱吃的东西 / the favourite food of {x} / {x}最爱吃的东西
+    favourite_colour / colour / favourite colour / 最喜欢的颜色 / the favourite colour of {x} / {x}最喜欢的颜色
+    age / age / age / 年龄 / the age of {x} / {x}的年龄
+    friend / person / best friend / 最好的朋友 / the best friend of {x} / {x}最好的朋友
+    instrument / instrument / instrument / 乐器 / the instrument that {x} plays / {x}会的乐器
+        """,
+    ),
+    "place": _attributes(
+        "place",
+        """
+    region / region / region / 地区 / the part of the country where {x} lies / {x}所在的地区
+    river / river / river / 河 / the river of {x} / {x}旁边的河
+    known_for / product / best-known product / 特产 / the product that {x} is known for / {x}的特产
+    founded / year / founding year / 建立的年份 / the year in which {x} was founded / {x}建立的年份
+    mayor / person / mayor / 长官 / the mayor of {x} / {x}的长官
+        """,
+    ),
+    "animal": _attributes(
+        "animal",
+        """
+    colour / colour / colour / 颜色 / the colour of the {x} / {x}的颜色
+    diet / diet / food / 食物 / the food of the {x} / {x}的食物
+    habitat / habitat / home / 栖息地 / the home of the {x} / {x}生活的地方
+    legs / legs / number of legs / 腿的数目 / the number of legs of the {x} / {x}的腿数
+    lifespan / lifespan / span of life / 寿命 / the span of life of the {x} / {x}的寿命
+        """,
+    ),
+    "food": _attributes(
+        "food",
+        """
+    taste / taste / taste / 味道 / the taste of {x} / {x}的味道
+    colour / colour / colour / 颜色 / the colour of {x} / {x}的颜色
+    ingredient / ingredient / main ingredient / 主要原料 / the main ingredient of {x} / {x}的主要原料
+    origin / place / place of origin / 产地 / the place where {x} comes from / {x}的产地
+        """,
+    ),
+    "thing": _attributes(
+        "thing",
+        """
+    material / material / material / 材料 / the material of the {x} / {x}的材料
+    use / use / use / 用途 / the use of the {x} / {x}的用途
+    colour / colour / colour / 颜色 / the colour of the {x} / {x}的颜色
+    maker / person / maker / 发明人 / the person who invented the {x} / 发明{x}的人
+        """,
+    ),
 }

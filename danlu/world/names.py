@@ -238,10 +238,21 @@ FEMALE_ENDINGS = frozenset(FEMALE.split()[1::2])
 POOLS = {
     "given": f"{FEMALE} {MALE}",
     "family": "len 伦 dor 多 vin 文 ker 克 mar 马 sel 塞 brant 兰 gil 吉 wen 温 quist 奎 zan 赞 thel 瑟",
-    "place": "wick 威 mere 梅 holm 霍 dale 代 ford 福 stead 泰 bury 伯 ham 汉 mont 蒙 gate 盖 lund 隆 wold 沃 stow 斯",
-    "animal": "rrin 林 bok 博 vel 维 mok 莫 zill 兹 pard 帕 nix 尼 tuk 图 lope 洛 gash 加 ding 丁 wex 韦 rull 鲁",
-    "food": "lumi 露米 po 波 nami 娜米 chi 奇 bao 宝 tavo 塔沃 zu 祖 kiri 奇里 mel 梅 sso 索 rana 拉纳 moko 莫科 dipo 迪波",
-    "thing": "dle 德 vex 维 pult 普 crank 兰 tor 托 gron 龙 fern 丰 nette 奈 bril 里 skop 科 lom 洛 vark 瓦 spin 平",
+    "place": (
+        "wick 威 mere 梅 holm 霍 dale 代 ford 福 stead 泰 bury 伯 ham 汉 "
+        "mont 蒙 gate 盖 lund 隆 wold 沃 stow 斯"
+    ),
+    "animal": (
+        "rrin 林 bok 博 vel 维 mok 莫 zill 兹 pard 帕 nix 尼 tuk 图 lope 洛 gash 加 ding 丁 wex 韦 rull 鲁"
+    ),
+    "food": (
+        "lumi 露米 po 波 nami 娜米 chi 奇 bao 宝 tavo 塔沃 zu 祖 kiri 奇里 "
+        "mel 梅 sso 索 rana 拉纳 moko 莫科 dipo 迪波"
+    ),
+    "thing": (
+        "dle 德 vex 维 pult 普 crank 兰 tor 托 gron 龙 fern 丰 nette 奈 "
+        "bril 里 skop 科 lom 洛 vark 瓦 spin 平"
+    ),
     "river": "dra 卓 lva 尔瓦 rnu 努 ska 斯卡 nto 恩托 mba 姆巴",
 }
 PLACE_SORTS = (("村", "village"), ("镇", "town"), ("城", "city"), ("港", "port"))

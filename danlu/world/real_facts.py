@@ -11,7 +11,9 @@ from functools import lru_cache
 from random import Random
 
 from danlu.world.names import Lang, Name
-from danlu.world.real_tables import SEQUENCES, TABLES, WORDINGS
+from danlu.world.patterns.real_en import REAL_EN
+from danlu.world.patterns.real_zh import REAL_ZH
+from danlu.world.real_tables import SEQUENCES, TABLES
 from danlu.world.wording import Lines, capital, chance, indefinite, join, lines, pick, say
 
 
@@ -52,7 +54,7 @@ def real_fact_sentence(fact: RealFact, lang: Lang, rng: Random) -> str:
 def real_wordings(lang: Lang) -> Mapping[str, TopicWordings]:
     """The sentences and questions of every topic in one language."""
     found: dict[str, TopicWordings] = {}
-    for section in WORDINGS[lang].split("\n= ")[1:]:
+    for section in (REAL_EN if lang == "en" else REAL_ZH).split("\n= ")[1:]:
         topic, _, body = section.partition("\n")
         rows = body.splitlines()
         asked = [row[2:] for row in rows if row.startswith("? ")]

@@ -248,7 +248,7 @@ You get the best {v} [in the country|of all] in {x0}.
 > is known for {v}
 > is famous for its {v}
 > sells good {v}
-> lives from its {v}
+> makes its money with {v}
 < A place that is known for {v} is {x}.
 < Where do people buy {v}? In {x}.
 < The place of {v} is {x}.
