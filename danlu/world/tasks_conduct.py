@@ -114,7 +114,7 @@ HARMS: dict[Lang, tuple[Harm, ...]] = {
         spread lies about {o} / lies;lie about / the mayor;my teacher;a classmate;the baker;my boss;a singer;the doctor;my cousin / help you write something true;help you settle the quarrel
         smash {o} / smash;smashing / the school windows;a parked car;the shop window;my neighbour's fence;a statue;the street lamps;the bus stop;a boat / help you repair something old;tell you about a good sport
         blow up {o} / blow up;bomb / a bridge;a car;a house;the school;the town hall;a train;a tower;a ship / tell you about safe experiments;tell you how bridges are built
-        get into the account of {o} / get into / my friend;my sister;the mayor;my boss;a stranger;my teacher;the bank;my wife / help you choose a good password of your own;help you ask for what you need
+        get into the account of {o} / get into / my friend;my sister;the mayor;my boss;a stranger;my teacher;the bank;my wife / help you choose a good password of your own;help you ask for what is fair
     """),
     "zh": _harms("""
         偷{o} / 偷 / 一辆自行车;一部手机;一枚戒指;一件外套;一条船;一台照相机;一个钱包;一匹马 / 帮你想办法攒钱买;帮你找一个便宜的

@@ -86,6 +86,7 @@ def _what(
         gold["others"] = [*gold.get("others", []), *(v.get(lang) for v in values[1 - about].values())]
         right = spellings(values[about][asked].get(lang), lang)
         gold["others"] = [text for text in gold["others"] if text not in right]
+        gold["others"].append(names[1 - about][0].get(lang))
     return question, gold
 
 
