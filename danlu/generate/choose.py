@@ -58,7 +58,8 @@ def invert(weights: Tensor, uniform: Tensor) -> Tensor:
     total = cumulative[:, -1]
     # Strictly below the total, so that rounding never runs past the last token that has any weight.
     target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    found = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    return found.clamp(max=weights.shape[-1] - 1)  # past the end only where a weight is NaN
 
 
 def invert_truncated(probs: Tensor, uniform: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:

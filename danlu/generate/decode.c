@@ -15,7 +15,7 @@ enum { LANES = 8, VECTORS = 2, TILE_ROWS = 4 };
 #else
 enum { LANES = 4, VECTORS = 4, TILE_ROWS = 4 };
 #endif
-enum { PANEL = LANES * VECTORS, BLOCK_TOKENS = 64 };
+enum { PANEL = LANES * VECTORS, BLOCK_TOKENS = 64, LINE = 16 /* floats */ };
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float quad __attribute__((vector_size(16)));
@@ -127,12 +127,14 @@ static void rotate(float *x, const float *cosine, const float *sine, int64_t hal
     }
 }
 
-/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim is whole vectors. */
+/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim is whole vectors.
+ * What the next head needs is fetched meanwhile: a cache of many rows does not fit near the processor. */
 static void attend(const float *q, const float *keys, const float *values, int64_t n, int64_t head_dim,
-                   float *weights, float *out) {
+                   int64_t to_next, float *weights, float *out) {
     float scale = 1.0f / sqrtf((float)head_dim), highest = -INFINITY;
     for (int64_t t = 0; t < n; t++) {
         vec product = {};
+        for (int64_t i = 0; i < head_dim; i += LINE) __builtin_prefetch(keys + to_next + t * head_dim + i, 0, 2);
         for (int64_t i = 0; i < head_dim; i += LANES) product += load(q + i) * load(keys + t * head_dim + i);
         weights[t] = sum(product) * scale;
         if (weights[t] > highest) highest = weights[t];
@@ -146,9 +148,16 @@ static void attend(const float *q, const float *keys, const float *values, int64
     }
     float share = 1.0f / sum(totals);
     for (int64_t i = 0; i < head_dim; i += LANES) {
-        vec mean = {};
-        for (int64_t t = 0; t < n; t++) mean += weights[t] * load(values + t * head_dim + i);
-        store(out + i, mean * share);
+        vec even = {}, odd = {};
+        int64_t t = 0;
+        for (; t + 2 <= n; t += 2) {
+            __builtin_prefetch(values + to_next + t * head_dim + i, 0, 2);
+            __builtin_prefetch(values + to_next + (t + 1) * head_dim + i, 0, 2);
+            even += weights[t] * load(values + t * head_dim + i);
+            odd += weights[t + 1] * load(values + (t + 1) * head_dim + i);
+        }
+        if (t < n) even += weights[t] * load(values + t * head_dim + i);
+        store(out + i, (even + odd) * share);
     }
 }
 
@@ -190,7 +199,8 @@ static void attention(const Model *m, int64_t layer, const int64_t *rows, const 
                       float *x, float *h, float *qkv, float *weights) {
     const Layer *l = m->layers + layer;
     int64_t d = m->head_dim, width = (m->n_heads + 2 * m->n_kv_heads) * d, stride = qkv_stride(m);
-    int64_t line = m->n_kv_heads * m->max_seq_len * d, x_stride = hidden_stride(m);
+    int64_t head = m->max_seq_len * d, line = m->n_kv_heads * head, group = m->n_heads / m->n_kv_heads;
+    int64_t x_stride = hidden_stride(m);
     for (int64_t i = 0; i < n; i++)
         rms_norm(x + i * x_stride, l->input_norm, m->d_model, m->norm_eps, h + i * x_stride);
     for (int64_t i = 0; l->qkv_bias && i < n; i++) memcpy(qkv + i * stride, l->qkv_bias, width * sizeof(float));
@@ -201,10 +211,12 @@ static void attention(const Model *m, int64_t layer, const int64_t *rows, const 
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t start = (layer * m->n_rows + rows[i]) * line;
+        int64_t next_row = i + 1 < n ? (rows[i + 1] - rows[i]) * line : 0;
         for (int64_t q = 0; q < m->n_heads; q++) {
-            int64_t shared = start + q / (m->n_heads / m->n_kv_heads) * m->max_seq_len * d;
-            attend(qkv + i * stride + q * d, m->keys + shared, m->values + shared, positions[i] + 1, d, weights,
-                   h + i * x_stride + q * d);
+            int64_t shared = q / group * head, next = (q + 1) / group * head;
+            if (q + 1 == m->n_heads) next = next_row;
+            attend(qkv + i * stride + q * d, m->keys + start + shared, m->values + start + shared, positions[i] + 1,
+                   d, next - shared, weights, h + i * x_stride + q * d);
         }
     }
     matmul(h, n, x_stride, l->attention_out, m->n_heads * d, m->d_model, x, x_stride, 1);
@@ -247,36 +259,62 @@ void forward(const Model *m, const int64_t *ids, const int64_t *rows, const int6
     }
 }
 
-/* Turn one row of logits into weights e^((logit - highest) / temperature) and return their sum. */
-static float softmax_weights(float *logits, int64_t n, float highest, float temperature) {
-    vec totals = {};
-    float rest = 0;
+static float maximum(const float *x, int64_t n) {
+    vec highest = (vec){} - INFINITY;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        vec w = exponential((load(logits + i) - highest) / temperature);
-        store(logits + i, w);
+        vec v = load(x + i);
+        ivec higher = v > highest;
+        highest = (vec)(((ivec)v & higher) | ((ivec)highest & ~higher));
+    }
+    float found = -INFINITY;
+    for (int j = 0; j < LANES; j++) found = highest[j] > found ? highest[j] : found;
+    for (; i < n; i++) found = x[i] > found ? x[i] : found;
+    return found;
+}
+
+/* Turn logits into weights e^((logit - highest) / temperature) and return their sum. */
+static float softmax_weights(float *x, int64_t n, float highest, float temperature) {
+    vec totals = {};
+    float rest = 0, share = 1.0f / temperature;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec w = exponential((load(x + i) - highest) * share);
+        store(x + i, w);
         totals += w;
     }
-    for (; i < n; i++) rest += logits[i] = expf((logits[i] - highest) / temperature);
+    for (; i < n; i++) rest += x[i] = expf((x[i] - highest) * share);
     return sum(totals) + rest;
 }
 
-/* Draw a token from each row of logits, as danlu.generate.choose does without truncation; overwrites the logits. */
+/* The first index at which the running sum of weights exceeds the target; whole panels are skipped by their sum. */
+static int64_t locate(const float *weights, int64_t n, float target) {
+    float before = 0;
+    int64_t i = 0;
+    for (; i + PANEL <= n; i += PANEL) {
+        vec panel_sum = {};
+        for (int j = 0; j < PANEL; j += LANES) panel_sum += load(weights + i + j);
+        float after = before + sum(panel_sum);
+        if (after > target) break;
+        before = after;
+    }
+    for (; i < n; i++)
+        if ((before += weights[i]) > target) return i;
+    /* Rounding let the target lie beyond the end: the last token that has any weight. */
+    for (i = n - 1; i > 0 && !(weights[i] > 0); i--) {}
+    return i;
+}
+
+/* Draw a token from each row of logits as `choose` does without top_k and top_p; the logits become weights. */
 void draw(float *logits, int64_t n, int64_t vocab_size, const float *uniform, const float *temperature,
           int64_t *ids, float *logprobs) {
     for (int64_t row = 0; row < n; row++, logits += vocab_size) {
-        int64_t best = 0, id = 0;
-        for (int64_t i = 1; i < vocab_size; i++)
-            if (logits[i] > logits[best]) best = i;
-        float total = softmax_weights(logits, vocab_size, logits[best], temperature[row] ? temperature[row] : 1.0f);
-        float target = uniform[row] * total, before = 0;
-        int64_t last = best;
-        for (; id < vocab_size; id++) {
-            if (logits[id] > 0) last = id;
-            before += logits[id];
-            if (before > target) break;
-        }
-        ids[row] = temperature[row] ? last : best;
+        int greedy = temperature[row] == 0;
+        float highest = maximum(logits, vocab_size);
+        int64_t best = 0;
+        while (greedy && logits[best] < highest) best++;
+        float total = softmax_weights(logits, vocab_size, highest, greedy ? 1.0f : temperature[row]);
+        ids[row] = greedy ? best : locate(logits, vocab_size, uniform[row] * total);
         logprobs[row] = logf(logits[ids[row]] / total);
     }
 }

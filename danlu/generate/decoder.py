@@ -26,15 +26,21 @@ class Decoder(Protocol):
         """Put the keys and values of each prompt's tokens into the rows from `first_row` on."""
         ...
 
-    def decode(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+    def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         """Read one token in each row from 0 on; logits of what follows, (rows, vocab) float32.
 
         They are good until the next call.
         """
         ...
 
-    def draw(self, logits: Tensor, uniform: Sequence[float], temperature: Sequence[float]) -> Drawn:
-        """A token for each row and its log-probability, as by `choose` without limits; spoils the logits."""
+    def draw(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        uniform: Sequence[float],
+        temperature: Sequence[float],
+    ) -> Drawn:
+        """Read as `logits` does and draw from the whole vocabulary: tokens and their log-probabilities."""
         ...
 
 
@@ -76,16 +82,22 @@ class TorchDecoder:
             positions = torch.arange(width).expand(len(group), width)
             self._hidden(slice(first_row + start, first_row + stop), torch.tensor(padded), positions)
 
-    def decode(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+    def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         hidden = self._hidden(
             slice(0, len(ids)), torch.tensor(ids)[:, None], torch.tensor(positions)[:, None]
         )
         return self._model.lm_head(hidden[:, -1]).float()
 
-    def draw(self, logits: Tensor, uniform: Sequence[float], temperature: Sequence[float]) -> Drawn:
-        to_device = torch.tensor([uniform, temperature], device=self._device)
-        ids, logprobs = choose(logits, to_device[0], to_device[1])
-        return ids.tolist(), logprobs.tolist()
+    def draw(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        uniform: Sequence[float],
+        temperature: Sequence[float],
+    ) -> Drawn:
+        given = torch.tensor([uniform, temperature], device=self._device)
+        drawn, logprobs = choose(self.logits(ids, positions), given[0], given[1])
+        return drawn.tolist(), logprobs.tolist()
 
     def _hidden(self, rows: slice, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         position_ids = position_ids.to(self._device)

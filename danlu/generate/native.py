@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ class _Model(ctypes.Structure):
         ("layers", ctypes.POINTER(_Layer)),
         *((name, ctypes.c_void_p) for name in WEIGHT_FIELDS),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """What decode.c reads: each (tokens,), a row's tokens in order."""
+
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    positions: NDArray[np.int64]
 
 
 @cache
@@ -165,62 +175,53 @@ class NativeDecoder:
         # Whole prompts to a thread: a token attends to those before it.
         shares = np.searchsorted(ends, np.linspace(0, ends[-1], self._n_threads + 1)[1:-1])
         cuts = [0, *(int(ends[share]) for share in shares), int(ends[-1])]
-        self._forward(ids, rows, positions, cuts, None)
+        tokens = _Tokens(ids, rows, positions)
+        self._share_out(cuts, partial(self._forward, tokens, None))
 
-    def decode(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+    def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+        tokens = _Tokens(np.array(ids), np.arange(len(ids)), np.array(positions))
+        self._share_out(self._cuts(len(ids)), partial(self._forward, tokens, self._logits))
+        return self._logits[: len(ids)]
+
+    def draw(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        uniform: Sequence[float],
+        temperature: Sequence[float],
+    ) -> Drawn:
         n = len(ids)
-        self._forward(np.array(ids), np.arange(n), np.array(positions), self._cuts(n), self._logits)
-        return self._logits[:n]
-
-    def draw(self, logits: Tensor, uniform: Sequence[float], temperature: Sequence[float]) -> Drawn:
-        n, vocab_size = logits.shape
-        ids, logprobs = np.empty(n, np.int64), np.empty(n, np.float32)
+        tokens = _Tokens(np.array(ids), np.arange(n), np.array(positions))
         given = np.array([uniform, temperature], np.float32)
+        drawn, logprobs = np.empty(n, np.int64), np.empty(n, np.float32)
 
-        def work(_: int, start: int, stop: int) -> None:
+        def work(thread: int, start: int, stop: int) -> None:
+            self._forward(tokens, self._logits, thread, start, stop)
             self._native.draw(
-                logits.data_ptr() + 4 * start * vocab_size,
+                self._logits[start].data_ptr(),
                 stop - start,
-                vocab_size,
-                given[0, start:].ctypes.data,
-                given[1, start:].ctypes.data,
-                ids[start:].ctypes.data,
-                logprobs[start:].ctypes.data,
+                self._logits.shape[1],
+                *(array[start:].ctypes.data for array in (given[0], given[1], drawn, logprobs)),
             )
 
         self._share_out(self._cuts(n), work)
-        return ids.tolist(), logprobs.tolist()
+        return drawn.tolist(), logprobs.tolist()
+
+    def _forward(self, tokens: _Tokens, logits: Tensor | None, thread: int, start: int, stop: int) -> None:
+        """Run the tokens from `start` to `stop`; fills these rows of `logits`, (tokens, vocab)."""
+        self._native.forward(
+            self._struct,
+            *(array[start:].ctypes.data for array in (tokens.ids, tokens.rows, tokens.positions)),
+            stop - start,
+            self._scratch[thread].ctypes.data,
+            None if logits is None else logits[start].data_ptr(),
+        )
 
     def _cuts(self, n_rows: int) -> list[int]:
         """Where to cut rows into even shares for the threads."""
         blocks = -(-n_rows // ROWS_AT_A_TIME)
         share = -(-blocks // self._n_threads) * ROWS_AT_A_TIME
         return [*range(0, n_rows, share), n_rows]
-
-    def _forward(
-        self,
-        ids: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        cuts: Sequence[int],
-        logits: Tensor | None,
-    ) -> None:
-        """Run the tokens between each two cuts in a thread of their own; fills `logits`, (tokens, vocab)."""
-        ids_at, rows_at, positions_at = (array.ctypes.data for array in (ids, rows, positions))
-        width = 4 * self._model.config.vocab_size
-
-        def work(thread: int, start: int, stop: int) -> None:
-            self._native.forward(
-                self._struct,
-                ids_at + 8 * start,
-                rows_at + 8 * start,
-                positions_at + 8 * start,
-                stop - start,
-                self._scratch[thread].ctypes.data,
-                None if logits is None else logits.data_ptr() + width * start,
-            )
-
-        self._share_out(cuts, work)
 
     def _share_out(self, cuts: Sequence[int], work: Callable[[int, int, int], None]) -> None:
         """Call `work(thread, start, stop)` between each two cuts, the last in this thread."""

@@ -7,14 +7,13 @@ business.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from danlu.config import ConfigError
 from danlu.generate.choose import choose, uniforms
@@ -60,7 +59,7 @@ class _Sequence:
     id: int
     prompt: tuple[int, ...]
     sampling: SamplingConfig
-    uniforms: NDArray[np.float32]  # one for each token that may come, so their number is the limit
+    uniforms: list[float]  # one for each token that may come, so their number is the limit
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -127,7 +126,7 @@ class Sampler:
                 f"the prompt has {len(prompt_ids)} tokens and the context holds {self.max_seq_len}; "
                 f"shorten the prompt to at most {self.max_seq_len - 1}, so that an answer fits"
             )
-        draws = uniforms(sampling.seed, key, min(sampling.max_new_tokens, room))
+        draws = uniforms(sampling.seed, key, min(sampling.max_new_tokens, room)).tolist()
         self._n_added += 1
         self._waiting.append(_Sequence(self._n_added, tuple(prompt_ids), sampling, draws))
         return self._n_added
@@ -139,6 +138,8 @@ class Sampler:
         if not self._running:
             return []
         ids, logprobs = self._choose()
+        if not math.isfinite(sum(logprobs)):
+            raise FloatingPointError("the model's logits are not finite; its weights have diverged")
         events = [(s.id, i, p) for s, i, p in zip(self._running, ids, logprobs, strict=True)]
         for sequence, i, p in zip(self._running, ids, logprobs, strict=True):
             sequence.ids.append(i)
@@ -204,17 +205,21 @@ class Sampler:
         """A token for each running sequence and its log-probability."""
         running = self._running
         last = [s.ids[-1] if s.ids else s.prompt[-1] for s in running]
-        logits = self._decoder.decode(last, [s.length - 1 for s in running])
-        if len(self._forbidden):
-            logits.index_fill_(-1, self._forbidden.to(logits.device), -torch.inf)
-        uniform = [float(s.uniforms[len(s.ids)]) for s in running]
+        positions = [s.length - 1 for s in running]
+        uniform = [s.uniforms[len(s.ids)] for s in running]
         settings = [s.sampling for s in running]
         temperature = [c.temperature for c in settings]
-        if not any(c.top_k or c.top_p < 1 for c in settings):
-            return self._decoder.draw(logits, uniform, temperature)
-        top_k = torch.tensor([c.top_k for c in settings], device=logits.device)
-        given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=logits.device)
-        ids, logprobs = choose(logits, given[0], given[1], top_k, given[2])
+        limited = any(c.top_k or c.top_p < 1 for c in settings)
+        if not limited and not len(self._forbidden):
+            return self._decoder.draw(last, positions, uniform, temperature)
+        logits = self._decoder.logits(last, positions)
+        device = logits.device
+        logits.index_fill_(-1, self._forbidden.to(device), -torch.inf)
+        given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=device)
+        top_k = torch.tensor([c.top_k for c in settings], device=device)
+        ids, logprobs = (
+            choose(logits, given[0], given[1], top_k, given[2]) if limited else choose(logits, *given[:2])
+        )
         return ids.tolist(), logprobs.tolist()
 
     def _release(self) -> None:
