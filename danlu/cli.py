@@ -83,18 +83,19 @@ def read_words(
 ) -> tuple[Path | None, list[str]]:
     """The config file and the overrides among the words of a command line.
 
-    `--key value`, `--key=value` and `key=value` are the same; `--key` alone is `key=true`. Other words are
-    the `positional` settings in their order.
+    `--key value`, `--key=value` and `key=value` are the same; `--key` alone sets what is true or false. Other
+    words are the `positional` settings in their order.
     """
     path: Path | None = None
     overrides: list[str] = []
     known = {field.name for field in fields(config)}
+    switches = {row.key for row in settings(config) if row.type == type_name(bool)}
     places, rest = list(positional), list(words)
     while rest:
         word = rest.pop(0)
         key = re.match(r"[A-Za-z_][\w.-]*(?==)", word)
         if re.match(r"--[A-Za-z]", word):
-            overrides.append(_option(word, rest))
+            overrides.append(_option(word, rest, switches))
         elif word.endswith(".toml") and path is None:
             path = Path(word)
         elif key and (not places or key[0].split(".")[0] in known):
@@ -106,11 +107,16 @@ def read_words(
     return path, overrides
 
 
-def _option(word: str, rest: list[str]) -> str:
+def _option(word: str, rest: list[str], switches: set[str]) -> str:
     key, equals, value = word[2:].partition("=")
-    if not equals:
-        value = rest.pop(0) if rest and not re.match(r"--[A-Za-z]", rest[0]) else "true"
-    return f"{key.replace('-', '_')}={value}"
+    key = key.replace("-", "_")
+    if equals:
+        return f"{key}={value}"
+    if key in switches and rest[:1] not in (["true"], ["false"]):
+        return f"{key}=true"
+    if not rest:
+        raise ConfigError(f"{word}: expected a value after it")
+    return f"{key}={rest.pop(0)}"
 
 
 def _of_the_input(error: Exception) -> bool:

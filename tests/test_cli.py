@@ -40,7 +40,8 @@ def test_three_ways_to_write_a_setting_are_one():
         None,
         ["part.lr=1", "prompt=a b", "raw=true"],
     )
-    assert words("--raw", "--model", "m") == (None, ["raw=true", "model=m"])
+    assert words("--raw", "m", "--prompt", "a=b") == (None, ["raw=true", 'model="m"', "prompt=a=b"])
+    assert words("--raw", "false") == (None, ["raw=false"])
 
 
 def test_words_without_a_key_fill_their_places_even_where_they_look_like_settings():
@@ -93,6 +94,7 @@ def test_a_command_shows_its_settings(capsys: pytest.CaptureFixture[str]):
         (["tokenizer", "none.toml"], "none.toml: cannot be read as a config file: No such file or directory"),
         (["tokenizer", "texts=a", "out=b", "vocab_size=9"], "vocab_size is 9; it must be at least 260"),
         (["tokenizer", "texts=none.txt", "out=b"], "none.txt: does not exist"),
+        (["tokenizer", "--texts"], "--texts: expected a value after it"),
         (["generate", "none", "Hi"], "none: holds no tokenizer.json"),
     ],
 )

@@ -106,6 +106,7 @@ class Conversation:
         while len(ids) > room and len(self.messages) > 1:
             self.messages = self.messages[2:]
             ids = self._ids()
+        self.speaker.check_room(ids)
         if forgotten := n_before - len(self.messages):
             self.say(f"(the first {forgotten} messages are forgotten: the context is full)\n")
         return ids

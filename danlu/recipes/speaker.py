@@ -25,16 +25,20 @@ class Speaker:
     def max_seq_len(self) -> int:
         return self.model.config.max_seq_len
 
-    def say(
-        self, prompt_ids: Sequence[int], stop_ids: Collection[int], sampling: SamplingConfig, key: int = 0
-    ) -> Iterator[str]:
-        """The completion's text in pieces; the last is " […]" where the length limit cut it."""
-        tokenizer = self.chat.tokenizer
+    def check_room(self, prompt_ids: Sequence[int]) -> None:
+        """Refuse a prompt that leaves no room for an answer."""
         if len(prompt_ids) >= self.max_seq_len:
             raise ChatError(
                 f"the prompt has {len(prompt_ids)} tokens; with room for an answer it must be shorter than "
                 f"{self.max_seq_len}"
             )
+
+    def say(
+        self, prompt_ids: Sequence[int], stop_ids: Collection[int], sampling: SamplingConfig, key: int = 0
+    ) -> Iterator[str]:
+        """The completion's text in pieces; the last is " […]" where the length limit cut it."""
+        tokenizer = self.chat.tokenizer
+        self.check_room(prompt_ids)
         forbidden = tokenizer.control_ids - frozenset(stop_ids)
         sampler = Sampler(self.model, stop_ids=stop_ids, forbidden_ids=forbidden, max_batch=1)
         sequence = sampler.add(prompt_ids, sampling, key)
