@@ -5,18 +5,18 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import ftfy
 
 from danlu.data.clutter import drop_advertising, drop_frame
 
 
-def repair(text: str) -> tuple[str, list[str]]:
-    """The mended text, and which repairs found something to mend, by name."""
+def repair(text: str, names: Collection[str]) -> tuple[str, list[str]]:
+    """The mended text, and which of the named repairs found something to mend."""
     done: list[str] = []
     for name, mend in REPAIRS:
-        mended = mend(text)
+        mended = mend(text) if name in names else text
         if mended != text:
             done.append(name)
             text = mended
