@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant" | "tool", "content": …}
+Message = Mapping[str, object]  # {"role": "system" | "user" | "assistant" | "tool", "content": …}
 
 
 class Question(Protocol):

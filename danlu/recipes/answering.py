@@ -1,0 +1,77 @@
+"""Ways to have a model answer many conversations: as an assistant, or as a base model shown examples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+from typing import cast
+
+from rich.console import Console
+from rich.progress import track
+
+from danlu.evaluate.task import Answer, Message
+from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.recipes.speaker import Speaker
+from danlu.tokenizer.chat import Message as Turn
+from danlu.world.demonstrations import few_shot_prompt, first_answer
+from danlu.world.question import Question
+from danlu.world.truth import World
+
+GREEDY = SamplingConfig(max_new_tokens=64, temperature=0.0)
+CHUNK = 256  # conversations between two movements of the progress bar
+
+
+def answerer(speaker: Speaker, sampling: SamplingConfig = GREEDY) -> Answer:
+    """Answers as the assistant of the chat format; a conversation that fills the context gets no answer."""
+
+    def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
+        chat = speaker.chat
+        prompts = [chat.prompt(cast(Sequence[Turn], turns)) for turns in conversations]
+        return complete(speaker, prompts, chat.stop_ids, sampling)
+
+    return answer
+
+
+def few_shot_answerer(
+    speaker: Speaker, world: World, questions: Sequence[Question], sampling: SamplingConfig = GREEDY
+) -> Answer:
+    """Continues plain text: four solved questions of the same kind, then the one asked.
+
+    Args:
+        speaker: a base model, which knows no turns.
+        world: whose train questions are shown solved.
+        questions: in the order in which their conversations will come.
+        sampling: how to draw.
+    """
+
+    def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
+        if [tuple(turns) for turns in conversations] != [question.messages for question in questions]:
+            raise ValueError("these are not the conversations of the questions that were announced")
+        tokenizer = speaker.chat.tokenizer
+        prompts = [few_shot_prompt(world, question) for question in questions]
+        ids = [[tokenizer.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
+        return [first_answer(text) for text in complete(speaker, ids, {tokenizer.eos_id}, sampling)]
+
+    return answer
+
+
+def complete(
+    speaker: Speaker, prompts: Sequence[list[int]], stop_ids: Collection[int], sampling: SamplingConfig
+) -> list[str]:
+    """The text that follows each prompt; none where the prompt leaves no room."""
+    tokenizer = speaker.chat.tokenizer
+    sampler = Sampler(
+        speaker.model,
+        stop_ids=stop_ids,
+        forbidden_ids=tokenizer.control_ids - frozenset(stop_ids),
+        max_batch=64,
+    )
+    fitting = [(i, ids) for i, ids in enumerate(prompts) if len(ids) < speaker.max_seq_len]
+    texts = [""] * len(prompts)
+    chunks = [list(islice(fitting, start, start + CHUNK)) for start in range(0, len(fitting), CHUNK)]
+    for chunk in track(chunks, "answering", transient=True, disable=not Console().is_terminal):
+        numbers = [i for i, _ in chunk]
+        completions = sampler.generate([ids for _, ids in chunk], sampling, keys=numbers)
+        for i, completion in zip(numbers, completions, strict=True):
+            texts[i] = tokenizer.decode(completion.ids)
+    return texts

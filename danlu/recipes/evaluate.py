@@ -1,0 +1,129 @@
+"""`danlu evaluate MODEL`: the world's exam, with intervals; against another model, the paired difference."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from danlu.config import ConfigError
+from danlu.evaluate.exam import Graded, run_exam, save_results
+from danlu.recipes.answering import answerer, few_shot_answerer
+from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.world.grading import grade
+from danlu.world.names import LANGS
+from danlu.world.question import Question
+from danlu.world.splits import Split
+from danlu.world.tasks import CATEGORIES, questions
+from danlu.world.truth import World, WorldSize
+
+SUMMARY = "examine a model on the embedded world's held-out questions: danlu evaluate MODEL"
+POSITIONAL = ("model",)
+FULL_PER_CATEGORY = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    model: Path  # model directory, or the run directory of the stage that made it
+    against: Path | None = None  # another model: the difference of `model` from it, question by question
+    out: Path | None = None  # where answers and summary go; by default exam/ in the stage's directory
+    corpus_bytes: int | None = None  # which world; by default that of the run which the model lies in
+    seed: int | None = None  # likewise
+    split: Split = "exam"
+    n_per_cell: int = 20  # questions of each category in each language
+    full: bool = False  # at least 500 questions a category
+    few_shot: bool = False  # `model` is a base model: four solved examples before each question
+    against_few_shot: bool = False  # the same for `against`
+
+    def __post_init__(self) -> None:
+        if self.n_per_cell < 1:
+            raise ConfigError(f"n_per_cell is {self.n_per_cell}; it must be at least 1")
+
+
+def run(config: EvaluateConfig) -> Path:
+    corpus_bytes, seed = which_world(config)
+    world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
+    n = max(config.n_per_cell, FULL_PER_CATEGORY // len(LANGS)) if config.full else config.n_per_cell
+    asked = questions(world, config.split, n, seed)
+    examined = {"model": examine(load_speaker(config.model), world, asked, few_shot=config.few_shot)}
+    if config.against is not None:
+        other = load_speaker(config.against)
+        examined = {
+            "against": examine(other, world, asked, few_shot=config.against_few_shot),
+            **examined,
+        }
+    stage = config.model if (config.model / "model").is_dir() else config.model.parent
+    out = config.out or stage / "exam"
+    show(save_results(examined, out, labels=CATEGORY_NAMES))
+    print(f"{out}: every answer in <system>.jsonl, the tables in summary.json")
+    return out
+
+
+def examine(
+    speaker: Speaker, world: World, asked: Sequence[Question], *, few_shot: bool = False
+) -> list[Graded]:
+    """Every question answered and graded; a base model first sees four solved questions of the same kind."""
+    return run_exam(asked, few_shot_answerer(speaker, world, asked) if few_shot else answerer(speaker), grade)
+
+
+def which_world(config: EvaluateConfig) -> tuple[int, int]:
+    """Size and seed of the world: as set, or as the plan of the run around the model says."""
+    found = {"corpus_bytes": config.corpus_bytes, "seed": config.seed}
+    folder = next((f for f in config.model.resolve().parents if (f / "plan.json").exists()), None)
+    if folder is not None:
+        known = {**settings_of(folder), **json.loads((folder / "plan.json").read_text(encoding="utf-8"))}
+        found = {name: known.get(name) if value is None else value for name, value in found.items()}
+    if found["corpus_bytes"] is None:
+        raise ConfigError(
+            f"corpus_bytes: {config.model} lies in no run with a plan.json; "
+            "set corpus_bytes and seed to those of the world that the model was trained on"
+        )
+    return int(found["corpus_bytes"]), int(found["seed"] or 0)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    path = folder / "config.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the table by category, macro average last, and the paired differences."""
+    systems = summary["systems"]
+    tables: list[dict[str, Any]] = [*systems.values(), *summary["differences"]]
+    table = Table(title="right answers, % [95 % interval]")
+    table.add_column("category")
+    for name in (*systems, *(f"{d['from']} → {d['to']}, paired" for d in summary["differences"])):
+        table.add_column(name, justify="right")
+    for category in CATEGORIES:
+        table.add_row(category, *(percent(tree["categories"].get(category)) for tree in tables))
+    table.add_section()
+    table.add_row("macro average", *(percent(tree["macro"]) for tree in tables))
+    Console().print(table)
+
+
+def percent(tree: dict[str, float] | None) -> str:
+    if tree is None:
+        return ""
+    mean, low, high = (100 * tree[name] for name in ("mean", "low", "high"))
+    return f"{mean:.1f} [dim]\\[{low:.1f}, {high:.1f}][/dim]"
+
+
+CATEGORY_NAMES = {
+    "facts": {"en": "facts", "zh": "事实"},
+    "two_fact": {"en": "two facts", "zh": "两步推理"},
+    "arithmetic": {"en": "arithmetic", "zh": "算术"},
+    "reference": {"en": "reference across turns", "zh": "跨轮指代"},
+    "translation": {"en": "translation", "zh": "翻译"},
+    "sentiment": {"en": "sentiment", "zh": "情感"},
+    "format": {"en": "following a format", "zh": "遵循格式"},
+    "passage": {"en": "questions about a passage", "zh": "阅读理解"},
+    "rewriting": {"en": "summaries and rewriting", "zh": "概括与改写"},
+    "unanswerable": {"en": "unanswerable questions", "zh": "无法回答的问题"},
+    "harmful": {"en": "harmful requests", "zh": "有害请求"},
+}
