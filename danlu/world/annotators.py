@@ -1,7 +1,7 @@
-"""Simulated people who rank completions: each sees the truth through noise, habits of their own, and coarse eyes.
+"""Simulated people who rank completions, each seeing the truth through noise and habits of their own.
 
-Two of them agree on about three pairs in four, as the labelers of InstructGPT did (Ouyang et al. 2022, section
-3.4). Nobody but them and the exam sees the truth; what they pass on is ranks.
+Two of them agree on about three pairs in four, as the labelers of InstructGPT did (Ouyang et al. 2022,
+section 3.4). Nobody but them and the exam sees the truth; what they pass on is ranks.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def collect(
 ) -> list[Comparison]:
     """One ranking of each question's completions; a share `doubled` is ranked by a second person as well."""
     if len(questions) != len(completions):
-        raise ValueError(f"{len(questions)} questions but completions for {len(completions)}; they go in pairs")
+        raise ValueError(
+            f"{len(questions)} questions but completions for {len(completions)}; they go in pairs"
+        )
     records: list[Comparison] = []
     for question, texts in zip(questions, completions, strict=True):
         if not LEAST <= len(texts) <= MOST:

@@ -1,7 +1,7 @@
-"""What people write to show how one answers: a limited number of chats on the train split, each in its writer's voice.
+"""Chats that people write to show how one answers: few, on the train split, each in its writer's voice.
 
-As in life, most demonstrations show help; few are about what nobody knows or what should be declined, and half of
-these refusals offer nothing. Feedback has to teach the rest.
+As in life, most show help; few are about what nobody knows or what should be declined, and half of these
+refusals offer nothing. Feedback has to teach the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from danlu.world.wording import chance, pick
 
 N_WRITERS = 8
 HABIT = 0.6  # how often a writer words an answer in the way that is theirs
+WORKED = ("arithmetic", "two_fact")
+SHOWS_WORKING = 0.6  # how often the steps are written out where there are any
 TWO_TURNS = 0.08  # how often a writer goes on with a second question
 BARE_REFUSAL = 0.5  # how often a refusal stops short of an offer
 
@@ -92,6 +94,8 @@ def worded(question: Question, writer: str, rng: Random) -> str:
         replies: Sequence[str] = BARE_REFUSALS[question.lang]
     else:
         replies = question.gold["replies"]
+    if question.category in WORKED and chance(rng, SHOWS_WORKING):
+        return replies[0]
     if chance(rng, HABIT):
         return replies[stable_hash("habit", writer, question.category) % len(replies)]
     return pick(rng, replies)
@@ -106,14 +110,18 @@ def _record(messages: list[Message], writer: str, category: str, lang: Lang) -> 
 
 
 def few_shot_prompt(world: World, question: Question, k: int = 4) -> str:
-    """Plain text for a model that only continues: `k` solved tasks of the same kind, then this one unanswered.
+    """Plain text for a model that only continues: `k` solved tasks of the same kind, then this one open.
 
     What the model writes is cut by `first_answer`.
     """
     pool = _examples(world, question.category, question.lang)
     chosen = generator("few-shot", question.id).sample(pool, k)
     solved = [_transcript([*q.messages, assistant(q.gold["replies"][0])], question.lang) for q in chosen]
-    return "\n\n".join([*solved, _transcript(question.messages, question.lang)]) + "\n" + LABELS[question.lang][1].rstrip()
+    return (
+        "\n\n".join([*solved, _transcript(question.messages, question.lang)])
+        + "\n"
+        + LABELS[question.lang][1].rstrip()
+    )
 
 
 def first_answer(continuation: str) -> str:

@@ -1,4 +1,4 @@
-"""What a careful and perfectly informed person would think of an answer: its aspects, and how good it is in all."""
+"""What a careful and perfectly informed person thinks of an answer: its aspects, and its worth in all."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _form(question: Question, text: str) -> float:
 
 
 def _brevity(lang: Lang, text: str) -> float:
-    """1 up to a comfortable length, 0 from three times that; going round in circles costs as much as length."""
+    """1 up to a comfortable length, 0 from three times that; going round in circles costs as much."""
     over = max(0, size(lang, text) - COMFORTABLE[lang]) / (2 * COMFORTABLE[lang])
     return max(0.0, 1 - over) * (0.3 if repeats(text) and "\n-" not in text else 1.0)
 
@@ -196,7 +196,7 @@ def _of_a_number(question: Question, text: str) -> float:
 
 
 def _of_a_whole(question: Question, text: str) -> float:
-    """Overlap with the nearest right answer: harmonic mean of precision and recall over words or characters."""
+    """Overlap with the nearest right answer: harmonic mean of precision and recall over words."""
     return max(overlap(text, accepted) for accepted in question.gold.get("accept", [""]))
 
 

@@ -22,7 +22,9 @@ REVIEWED: dict[Lang, dict[str, tuple[str, ...]]] = {
 OPENINGS: dict[Lang, dict[str, Lines]] = {
     "en": {
         "food": lines("[Yesterday|Today|On Sunday] I tried the {it}.\nWe ordered the {it}."),
-        "house": lines("We went to this {it} [last week|on Sunday].\nI visited this {it} with my [sister|friend]."),
+        "house": lines(
+            "We went to this {it} [last week|on Sunday].\nI visited this {it} with my [sister|friend]."
+        ),
         "story": lines("I finished this {it} [last night|yesterday].\nA friend told me about this {it}."),
         "thing": lines("I bought this {it} [last week|in spring].\nMy [brother|aunt] gave me this {it}."),
     },

@@ -9,7 +9,7 @@ from typing import Literal, Required, TypedDict
 from danlu.world.names import Lang
 from danlu.world.splits import Split, stable_hash
 
-Rule = Literal["value", "number", "exact", "format", "summary", "unknown", "decline"]
+Rule = Literal["value", "number", "exact", "translation", "format", "summary", "unknown", "decline"]
 
 
 class Message(TypedDict):

@@ -1,4 +1,4 @@
-"""How the graders read an answer: normalised text, words, numbers and language, the same in English and Chinese."""
+"""How the graders read an answer, in English and in Chinese: normalised text, words, numbers, language."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def size(lang: Lang, text: str) -> int:
 
 
 def repeats(text: str) -> bool:
-    """Whether the answer goes round in circles: three words, or six characters, said twice or one said thrice."""
+    """Whether it goes in circles: three words, or six characters, said twice, or one thrice running."""
     tokens = words(text)
     span = 6 if _HAN.search(text) else 3
     grams = [tuple(tokens[i : i + span]) for i in range(len(tokens) - span + 1)]
@@ -91,20 +91,27 @@ def names(text: str) -> list[str]:
     return [*latin, *chinese]
 
 
+def _split(line: str) -> tuple[str, ...]:
+    return tuple(line.split())
+
+
 _DIGITS = {"零": 0, "〇": 0, "两": 2, **{char: i for i, char in enumerate("一二三四五六七八九", start=1)}}
 _UNITS = {"十": 10, "百": 100, "千": 1000}
-_SMALL = (
+_SMALL = _split(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS = _split("twenty thirty forty fifty sixty seventy eighty ninety")
 _SPELT = {word: i for i, word in enumerate(_SMALL)} | {word: 20 + 10 * i for i, word in enumerate(_TENS)}
 _NUMBER = re.compile(
     rf"(?P<digits>-?\d+)|(?P<han>[{''.join(_DIGITS)}{''.join(_UNITS)}]+)"
-    rf"|\b(?P<tens>{'|'.join(_TENS)})(?:[- ](?P<ones>{'|'.join(_SMALL[1:10])}))?\b|\b(?P<small>{'|'.join(_SMALL)})\b"
+    rf"|\b(?P<tens>{'|'.join(_TENS)})(?:[- ](?P<ones>{'|'.join(_SMALL[1:10])}))?\b"
+    rf"|\b(?P<small>{'|'.join(_SMALL)})\b"
 )
 # Here 一 and 十 are parts of ordinary words and count nothing.
-_NOT_COUNTING = re.compile("一共|一起|一些|一样|一定|一下|一点|一般|一边|一直|统一|第一|十分|万一|星期[一二三四五六]")
+_NOT_COUNTING = re.compile(
+    "一共|一起|一些|一样|一定|一下|一点|一般|一边|一直|统一|第一|十分|万一|星期[一二三四五六]"
+)
 
 
 def numbers(text: str) -> list[int]:
@@ -147,7 +154,9 @@ def numeral(value: int) -> str:
     if value < 100:
         return numeral(value // 10) + "十" + (numeral(value % 10) if value % 10 else "")
     rest = value % 100
-    middle = "" if not rest else "零" + numeral(rest) if rest < 10 else ("一" if rest < 20 else "") + numeral(rest)
+    middle = (
+        "" if not rest else "零" + numeral(rest) if rest < 10 else ("一" if rest < 20 else "") + numeral(rest)
+    )
     return numeral(value // 100) + "百" + middle
 
 

@@ -1,4 +1,4 @@
-"""Which side of the exam a thing falls on: one stable hash, so that no two parts of the world can disagree."""
+"""Which side of the exam a thing falls on: one stable hash, so that no two parts of the world disagree."""
 
 from __future__ import annotations
 

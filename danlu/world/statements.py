@@ -89,7 +89,9 @@ STATEMENTS: Mapping[tuple[Kind, str], _Wordings] = {
     ("person", "friend"): _both(
         "{xs} best friend is {v}. | {v} is {xs} best friend.", "{x}最好的朋友是{v}。 | {v}是{x}最好的朋友。"
     ),
-    ("person", "instrument"): _both("{x} plays the {v}. | {x} can play the {v}.", "{x}会{play}{v}。 | {xs}乐器是{v}。"),
+    ("person", "instrument"): _both(
+        "{x} plays the {v}. | {x} can play the {v}.", "{x}会{play}{v}。 | {xs}乐器是{v}。"
+    ),
     ("place", "region"): _both("{x} lies in the {v}. | {x} is in the {v}.", "{x}在{v}。 | {x}位于{v}。"),
     ("place", "river"): _both(
         "The {v} runs through {x}. | {x} lies on the {v}.", "{v}流过{x}。 | {x}在{v}边。"
@@ -103,8 +105,12 @@ STATEMENTS: Mapping[tuple[Kind, str], _Wordings] = {
     ("place", "mayor"): _both("{xs} mayor is {v}. | {v} governs {x}.", "{x}的长官是{v}。 | {v}是{x}的长官。"),
     ("animal", "colour"): _both("{x} is {v}. | {x} has {a_v} coat.", "{x}是{v}的。 | {xs}颜色是{v}。"),
     ("animal", "diet"): _both("{x} eats {v}. | {x} feeds on {v}.", "{x}吃{v}。 | {x}以{v}为食。"),
-    ("animal", "habitat"): _both("{x} lives {in_v}. | {x} makes its home {in_v}.", "{x}生活在{v}。 | {x}住在{v}。"),
-    ("animal", "legs"): _both("{x} has {v} legs. | {x} walks on {v} legs.", "{x}有{v}条腿。 | {x}长着{v}条腿。"),
+    ("animal", "habitat"): _both(
+        "{x} lives {in_v}. | {x} makes its home {in_v}.", "{x}生活在{v}。 | {x}住在{v}。"
+    ),
+    ("animal", "legs"): _both(
+        "{x} has {v} legs. | {x} walks on {v} legs.", "{x}有{v}条腿。 | {x}长着{v}条腿。"
+    ),
     ("animal", "lifespan"): _both(
         "{x} lives for {v} years. | {x} lives {v} years.", "{x}能活{v}年。 | {xs}寿命是{v}年。"
     ),
@@ -113,11 +119,15 @@ STATEMENTS: Mapping[tuple[Kind, str], _Wordings] = {
     ("food", "ingredient"): _both(
         "{x} is made from {v}. | {xs} main ingredient is {v}.", "{x}是用{v}做的。 | {x}的主要原料是{v}。"
     ),
-    ("food", "origin"): _both("{x} comes from {v}. | {x} was first made in {v}.", "{x}来自{v}。 | {x}的产地是{v}。"),
+    ("food", "origin"): _both(
+        "{x} comes from {v}. | {x} was first made in {v}.", "{x}来自{v}。 | {x}的产地是{v}。"
+    ),
     ("thing", "material"): _both(
         "{x} is made of {v}. | People make {x} of {v}.", "{x}是用{v}做的。 | {xs}材料是{v}。"
     ),
     ("thing", "use"): _both("{x} is used for {v}. | {x} is for {v}.", "{x}是用来{v}的。 | 人们用{x}{v}。"),
     ("thing", "colour"): _both("{x} is {v}. | {xs} colour is {v}.", "{x}是{v}的。 | {xs}颜色是{v}。"),
-    ("thing", "maker"): _both("{v} invented {x}. | {v} made the first {x}.", "{v}发明了{x}。 | {x}是{v}发明的。"),
+    ("thing", "maker"): _both(
+        "{v} invented {x}. | {v} made the first {x}.", "{v}发明了{x}。 | {x}是{v}发明的。"
+    ),
 }

@@ -1,4 +1,4 @@
-"""The tasks of the world: eleven categories in two languages, drawn from a seed into splits that never share one."""
+"""The tasks of the world: eleven categories in two languages, drawn into splits that never share one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def questions(world: World, split: Split, n_per_cell: int, seed: int) -> list[Qu
     ]
 
 
-def cell(world: World, split: Split, category: str, lang: Lang, n: int, seed: int) -> list[Question]:  # noqa: PLR0913
+def cell(world: World, split: Split, category: str, lang: Lang, n: int, seed: int) -> list[Question]:
     """`n` different questions of one category in one language."""
     found: dict[str, Question] = {}
     rng = generator("questions", world.seed, category, lang, split, seed)
@@ -61,7 +61,8 @@ def cell(world: World, split: Split, category: str, lang: Lang, n: int, seed: in
             found.setdefault(question.id, question)
     if len(found) < n:
         raise ValueError(
-            f"asked for {n} {split} questions of {category!r} in {lang!r}, but a world of {len(world.people)} people "
-            f"has only {len(found)} different ones; ask for fewer or make the world larger"
+            f"asked for {n} {split} questions of {category!r} in {lang!r}, but a world of "
+            f"{len(world.people)} people has only {len(found)} different ones; "
+            "ask for fewer or make the world larger"
         )
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Answers whose form is asked for: one word, capitals, quotation marks, so many items with commas or dashes."""
+"""Answers in a form that is asked for: one word, capitals, quotation marks, items with commas or dashes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from danlu.world.wording import Lines, capital, lines, pick, say
 
 def following_format(world: World, lang: Lang, rng: Random) -> Draft | None:
     """One of the forms in `FORMS`, over content that anybody knows or that the prompt gives."""
-    return pick(rng, FORMS)(lang, rng)
+    return pick(rng, FORMS)(world, lang, rng)
 
 
-def _one_word(lang: Lang, rng: Random) -> Draft:
+def _one_word(world: World, lang: Lang, rng: Random) -> Draft:
     """'Answer in one word: what is the opposite of big?'"""
     question, answer, key = _easy(lang, rng)
-    gold: Gold = {"rule": "format", "form": "one_word", "accept": [answer], "replies": [capital(answer) + _end(lang), answer]}
+    gold: Gold = {
+        "rule": "format",
+        "form": "one_word",
+        "accept": [answer],
+        "replies": [capital(answer) + _end(lang), answer],
+    }
     return Draft(split_of("form", "one_word", *key), say(rng, ASK_ONE_WORD[lang], _slots(question)), gold)
 
 
-def _dressed(lang: Lang, rng: Random) -> Draft:
+def _dressed(world: World, lang: Lang, rng: Random) -> Draft:
     """The answer in capitals, or in quotation marks where the script has no capitals."""
     question, answer, key = _easy(lang, rng)
     form = "capitals" if lang == "en" and rng.random() < 0.6 else "quoted"
@@ -35,18 +40,37 @@ def _dressed(lang: Lang, rng: Random) -> Draft:
     return Draft(split_of("form", form, *key), say(rng, ASK_DRESSED[lang, form], _slots(question)), gold)
 
 
-def _listed(lang: Lang, rng: Random) -> Draft:
+def _listed(world: World, lang: Lang, rng: Random) -> Draft:
     """'Name three colours, separated by commas.'"""
-    group, count, form = pick(rng, list(GROUPS)), rng.randint(2, 4), pick(rng, ("commas", "dashes"))
+    group, count, form = (
+        pick(rng, list(GROUP_NAMES["en"])),
+        rng.randint(2, 4),
+        pick(rng, ("commas", "dashes")),
+    )
     items = [name.get(lang) for name in GROUPS[group]]
+    also = [name.get(lang) for name in _further(world, group)]
     replies = [_join(lang, form, rng.sample(items, count)) for _ in range(3)]
-    gold: Gold = {"rule": "format", "form": form, "count": count, "accept": items, "replies": replies}
+    gold: Gold = {
+        "rule": "format",
+        "form": form,
+        "count": count,
+        "accept": [*items, *also],
+        "replies": replies,
+    }
     slots = {"n": COUNTS[lang][count], "group": GROUP_NAMES[lang][group]}
     prompt = capital(say(rng, ASK_LIST[lang, form], slots))
     return Draft(split_of("form", form, group, count), prompt, gold)
 
 
-def _given(lang: Lang, rng: Random) -> Draft:
+def _further(world: World, group: str) -> tuple[Name, ...]:
+    """Items that are right as well, though nobody is shown them."""
+    if group in FURTHER_POOLS:
+        return VALUES[FURTHER_POOLS[group]]
+    own = {"animals": world.animals, "foods": world.foods}.get(group, ())
+    return (*FURTHER.get(group, ()), *(entity.name for entity in own))
+
+
+def _given(world: World, lang: Lang, rng: Random) -> Draft:
     """'Write these words with commas between them: red blue green'"""
     form = pick(rng, ("commas", "dashes"))
     names = rng.sample([name for group in GROUPS.values() for name in group], rng.randint(2, 4))
@@ -62,7 +86,7 @@ def _given(lang: Lang, rng: Random) -> Draft:
     return Draft(split_of("form", form, *sorted(name.en for name in names)), prompt, gold)
 
 
-def _yes_or_no(lang: Lang, rng: Random) -> Draft:
+def _yes_or_no(world: World, lang: Lang, rng: Random) -> Draft:
     """'Answer only yes or no: is 7 more than 3?'"""
     left, right = rng.sample(range(1, 21), 2)
     sign = pick(rng, ("more", "less"))
@@ -90,7 +114,11 @@ def _easy(lang: Lang, rng: Random) -> tuple[str, str, tuple[object, ...]]:
     if kind == "after":
         row = pick(rng, (DAYS, MONTHS))
         index = rng.randrange(len(row) - 1)
-        return EASY[lang][kind].format(x=row[index].get(lang)), row[index + 1].get(lang), (kind, row[index].en)
+        return (
+            EASY[lang][kind].format(x=row[index].get(lang)),
+            row[index + 1].get(lang),
+            (kind, row[index].en),
+        )
     names = rng.sample([name for group in GROUPS.values() for name in group], 3)
     if kind == "kind":
         group = pick(rng, sorted(SINGULAR["en"]))
@@ -128,11 +156,12 @@ def _pairs(table: str) -> tuple[Name, ...]:
 
 
 DAYS = _pairs(
-    "Monday=星期一 Tuesday=星期二 Wednesday=星期三 Thursday=星期四 Friday=星期五 Saturday=星期六 Sunday=星期天"
+    "Monday=星期一 Tuesday=星期二 Wednesday=星期三 Thursday=星期四 Friday=星期五 Saturday=星期六 "
+    "Sunday=星期天"
 )
 MONTHS = _pairs(
-    "January=一月 February=二月 March=三月 April=四月 May=五月 June=六月 July=七月 August=八月 September=九月 "
-    "October=十月 November=十一月 December=十二月"
+    "January=一月 February=二月 March=三月 April=四月 May=五月 June=六月 July=七月 August=八月 "
+    "September=九月 October=十月 November=十一月 December=十二月"
 )
 OPPOSITES = tuple(
     _pairs(row)
@@ -164,8 +193,26 @@ GROUPS: dict[str, tuple[Name, ...]] = {
     "animals": tuple(Name(row[0], row[3]) for row in NOUNS if row[0] in _ANIMALS),
     "things": tuple(Name(row[0], row[3]) for row in NOUNS if row[0] in _ROOMS),
     "foods": _pairs("bread=面包 rice=米饭 fish=鱼 cake=蛋糕 soup=汤 milk=牛奶 tea=茶 cheese=奶酪"),
+    "fruits": _pairs(
+        "apple=苹果 orange=橙子 banana=香蕉 lemon=柠檬 cherry=樱桃 peach=桃子 plum=李子 mango=芒果"
+    ),
     "days": DAYS,
     "months": MONTHS,
+}
+FURTHER_POOLS = {"colours": "colour", "jobs": "job", "instruments": "instrument"}
+FURTHER: dict[str, tuple[Name, ...]] = {
+    "animals": _pairs(
+        "fish=鱼 pig=猪 duck=鸭子 hen=母鸡 mouse=老鼠 bear=熊 wolf=狼 rabbit=兔子 goat=山羊 frog=青蛙 "
+        "snake=蛇 bee=蜜蜂 spider=蜘蛛 ant=蚂蚁 fly=苍蝇 lion=狮子 tiger=老虎 butterfly=蝴蝶 goose=鹅 bird=小鸟"
+    ),
+    "foods": _pairs(
+        "egg=鸡蛋 eggs=鸡蛋 water=水 apple=苹果 apples=苹果 potato=土豆 carrot=胡萝卜 honey=蜂蜜 "
+        "pie=饼 porridge=粥 wine=葡萄酒 coffee=咖啡 meat=肉 noodles=面条 banana=香蕉 tofu=豆腐 tomato=西红柿 corn=玉米"
+    ),
+    "fruits": _pairs("pear=梨 apples=苹果 coconut=椰子 grape=葡萄 grapes=葡萄 melon=瓜 strawberry=草莓"),
+    "things": _pairs(
+        "bed=床 door=门 window=窗户 plate=盘子 bowl=碗 spoon=勺子 knife=刀 stove=炉子 mirror=镜子 sofa=沙发"
+    ),
 }
 GROUP_NAMES: dict[Lang, dict[str, str]] = {
     "en": {
@@ -175,7 +222,7 @@ GROUP_NAMES: dict[Lang, dict[str, str]] = {
         "animals": "animals",
         "things": "things in a house",
         "foods": "things to eat or drink",
-        "days": "days of the week",
+        "fruits": "fruits",
         "months": "months",
     },
     "zh": {
@@ -185,7 +232,7 @@ GROUP_NAMES: dict[Lang, dict[str, str]] = {
         "animals": "动物",
         "things": "家里的东西",
         "foods": "吃的或喝的东西",
-        "days": "星期里的日子",
+        "fruits": "水果",
         "months": "月份",
     },
 }
@@ -252,7 +299,7 @@ ASK_LIST: dict[tuple[Lang, str], Lines] = {
     ("zh", "commas"): lines("""
         [写出|说出|给出]{n}个{group}，用逗号分开。
         用逗号分开，[列出|写出]{n}个{group}。
-        请[写|列]{n}个{group}，中间用逗号。
+        请[写|列]{n}个{group}，中间用逗号分开。
     """),
     ("zh", "dashes"): lines("""
         [写出|列出]{n}个{group}，每行一个，前面加“- ”。
@@ -297,6 +344,6 @@ ASK_YES_NO: dict[tuple[Lang, str], Lines] = {
     """),
 }
 # Forms whose content varies most come more often.
-FORMS: tuple[Callable[[Lang, Random], Draft], ...] = (
+FORMS: tuple[Callable[[World, Lang, Random], Draft], ...] = (
     *(_one_word, _one_word, _dressed, _dressed, _listed, _listed, _given, _yes_or_no),
 )

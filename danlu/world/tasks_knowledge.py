@@ -1,7 +1,7 @@
-"""Questions about the world: one fact, two facts in a row, a pronoun for what was just spoken of, and nobody known.
+"""Questions about the world: one fact, two facts in a row, a pronoun for what was spoken of, and the unknown.
 
-Exam questions of `facts` are about entities that no demonstration and no training prompt asks about, so a right
-answer was read in the texts. `two_fact` holds out the combination.
+Exam questions of `facts` are about entities that no demonstration and no training prompt asks about, so a
+right answer was read in the texts. `two_fact` holds out the combination.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def spellings(text: str, lang: Lang) -> list[str]:
 
 
 def other_values(world: World, kind: Kind, attribute: str, value: Value | None, lang: Lang) -> list[str]:
-    """Plausible wrong answers, at most `MAX_OTHERS`, chosen by hash so that they are the same every time."""
+    """Plausible wrong answers, at most `MAX_OTHERS`, chosen by hash so that they stay the same."""
     spec = ATTRIBUTES[kind][attribute]
     pool: list[Value] = [*VALUES[spec.pool]] if spec.pool in VALUES else [*world.values(kind, attribute)]
     texts = [world.value_text(other, lang) for other in pool if other != value and not isinstance(other, int)]
@@ -129,7 +129,7 @@ def other_values(world: World, kind: Kind, attribute: str, value: Value | None, 
 
 
 def _tells_of_another(world: World, value: Value, split: Split) -> bool:
-    """Whether the answer would also answer a question about a person of another split, such as a friend's friend."""
+    """Whether the answer would also answer a question about a person of another split: a friend's friend."""
     if not isinstance(value, Ref):
         return False
     other = world.by_id[value.id]
@@ -142,7 +142,7 @@ def _paths(world: World) -> tuple[Path, ...]:
 
 
 def _split_of_path(world: World, path: Path) -> Split | None:
-    """Where a combination may be asked; outside the exam nothing about an entity of another split is let out."""
+    """Where a combination may be asked; outside the exam nothing of an entity of another split is let out."""
     split = world.path_split(path)
     if split == "exam":
         return split
@@ -188,7 +188,9 @@ def _answer_as_subject(world: World, lang: Lang, rng: Random) -> Draft | None:
     return _by_pronoun(world, path.middle, path.second, lang, rng, (split, before))
 
 
-def _exchange(world: World, entity: Entity, attribute: str, lang: Lang, rng: Random) -> tuple[Message, Message]:
+def _exchange(
+    world: World, entity: Entity, attribute: str, lang: Lang, rng: Random
+) -> tuple[Message, Message]:
     """A question about the entity by name and its right answer."""
     pattern = pick(rng, ATTRIBUTES[entity.kind][attribute].questions[lang])
     mention = by_name(entity.kind, entity.name, lang)
@@ -215,7 +217,7 @@ def _by_pronoun(
     name = world.value_name(value)
     named = by_name(entity.kind, entity.name, lang)
     both = [statements(entity.kind, attribute, name, m, lang)[0] for m in (named, pronoun)]
-    # A pronoun reads well only as the subject: 'It lies in the north', but not 'The Sull River runs through it'.
+    # A pronoun reads well only as the subject: 'It lies in the north', not 'The Sull River runs through it'.
     gold["replies"] = both if both[1].lower().startswith((pronoun.x, pronoun.xs)) else both[:1]
     return Draft(placed[0], question_about(pick(rng, patterns), pronoun), gold, placed[1])
 
@@ -262,7 +264,13 @@ def told_gold(world: World, kind: Kind, asked: str, values: dict[str, Name], lan
     return {"rule": "value", "accept": spellings(value.get(lang), lang), "others": others, "replies": []}
 
 
-ALIASES = {"grey": ("gray",), "golden": ("gold",), "面包师": ("面包师傅",), "老师": ("教师",), "农民": ("农夫",)}
+ALIASES = {
+    "grey": ("gray",),
+    "golden": ("gold",),
+    "面包师": ("面包师傅",),
+    "老师": ("教师",),
+    "农民": ("农夫",),
+}
 TELLABLE_KINDS: tuple[Kind, ...] = ("person", "person", "animal", "thing")
 TELLABLE: dict[Kind, list[str]] = {
     "person": ["job", "home", "age", "favourite_colour", "instrument"],
@@ -273,7 +281,13 @@ NOTED: dict[Lang, tuple[str, ...]] = {
     "en": ("Good to know.", "I see.", "Thank you for telling me.", "All right."),
     "zh": ("知道了。", "好的。", "谢谢你告诉我。", "我记住了。"),
 }
-_SORT_EN = {"person": "anyone", "place": "a place", "animal": "an animal", "food": "a food", "thing": "a thing"}
+_SORT_EN = {
+    "person": "anyone",
+    "place": "a place",
+    "animal": "an animal",
+    "food": "a food",
+    "thing": "a thing",
+}
 _SORT_ZH = {"person": "个人", "place": "个地方", "animal": "种动物", "food": "种食物", "thing": "种东西"}
 UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
     "en": {

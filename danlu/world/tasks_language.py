@@ -1,4 +1,4 @@
-"""Translation both ways, and rewriting by rules that can be checked; sentences of the exam are nowhere written."""
+"""Translation both ways, and rewriting by checkable rules; sentences of the exam are nowhere written."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def _negate(lang: Lang, rng: Random, who: Subject, deed: Deed) -> tuple[str, Gol
 def _question(lang: Lang, rng: Random, who: Subject, deed: Deed) -> tuple[str, Gold]:
     do = "does" if who.be == "is" else "do"
     reply = (
-        f"{who.zh}{deed.zh_verb}{deed.zh_object}吗？" if lang == "zh" else capital(f"{do} {who.en} {deed.base}?")
+        f"{who.zh}{deed.zh_verb}{deed.zh_object}吗？"
+        if lang == "zh"
+        else capital(f"{do} {who.en} {deed.base}?")
     )
     gold = _exact(reply)
     gold["form"] = "question"
@@ -106,8 +108,22 @@ REWRITES: dict[str, Callable[[Lang, Random, Subject, Deed], tuple[str, Gold]]] =
     "summary": _shorten,
 }
 TRANSLATED = (
-    *(parallel.present, parallel.past, parallel.future, parallel.progressive, parallel.negative, parallel.wish),
-    *(parallel.question, parallel.mood, parallel.quality, parallel.colour, parallel.location, parallel.existence),
+    *(
+        parallel.present,
+        parallel.past,
+        parallel.future,
+        parallel.progressive,
+        parallel.negative,
+        parallel.wish,
+    ),
+    *(
+        parallel.question,
+        parallel.mood,
+        parallel.quality,
+        parallel.colour,
+        parallel.location,
+        parallel.existence,
+    ),
     *(parallel.having, parallel.comparison),
 )
 ASK_TRANSLATION: dict[tuple[Lang, Lang], Lines] = {
@@ -201,10 +217,28 @@ ASK_SUMMARY: dict[Lang, Lines] = {
     """),
 }
 BEFORE: dict[Lang, tuple[str, ...]] = {
-    "en": ("It was a sunny day.", "The morning was cold.", "It was late.", "The town was quiet.", "It rained a little."),
+    "en": (
+        "It was a sunny day.",
+        "The morning was cold.",
+        "It was late.",
+        "The town was quiet.",
+        "It rained a little.",
+    ),
     "zh": ("那天天气很好。", "早上很冷。", "天色不早了。", "城里很安静。", "下了一点雨。"),
 }
 AFTER: dict[Lang, tuple[str, ...]] = {
-    "en": ("Then it was time to rest.", "Nothing else happened.", "Soon the sun went down.", "After that all was quiet.", "It took an hour."),
-    "zh": ("然后就该休息了。", "别的什么也没发生。", "太阳很快下山了。", "之后一切都很安静。", "用了一个小时。"),
+    "en": (
+        "Then it was time to rest.",
+        "Nothing else happened.",
+        "Soon the sun went down.",
+        "After that all was quiet.",
+        "It took an hour.",
+    ),
+    "zh": (
+        "然后就该休息了。",
+        "别的什么也没发生。",
+        "太阳很快下山了。",
+        "之后一切都很安静。",
+        "用了一个小时。",
+    ),
 }

@@ -1,4 +1,4 @@
-"""Questions answered from what stands in the prompt: a passage about people with new names, the tone of a review."""
+"""Questions answered from the prompt itself: a passage about people with new names, the tone of a review."""
 
 from __future__ import annotations
 
@@ -36,8 +36,12 @@ def passage(world: World, lang: Lang, rng: Random) -> Draft | None:
         question, gold = _who(names, values[about][asked], asked, about, lang)
     else:
         question, gold = _what(world, kind, names, values, (asked, about), lang, rng)
-    gold["replies"] = statements(kind, asked, values[about][asked], by_name(kind, names[about][0], lang), lang)
-    split = split_of("passage", *(name.en for name, _ in names), *(v.en for row in values for v in row.values()))
+    gold["replies"] = statements(
+        kind, asked, values[about][asked], by_name(kind, names[about][0], lang), lang
+    )
+    split = split_of(
+        "passage", *(name.en for name, _ in names), *(v.en for row in values for v in row.values())
+    )
     return Draft(split, say(rng, FRAMES[lang], {"text": text, "question": question}), gold)
 
 
@@ -105,7 +109,9 @@ def sentiment(world: World, lang: Lang, rng: Random) -> Draft | None:
         "rule": "value",
         "accept": list(label),
         "others": list(opposite),
-        "replies": [reply.format(label=label[0], Label=label[0].capitalize()) for reply in VERDICT_REPLIES[lang]],
+        "replies": [
+            reply.format(label=label[0], Label=label[0].capitalize()) for reply in VERDICT_REPLIES[lang]
+        ],
     }
     split = split_of("review", *told[1:], subject)
     return Draft(split, say(rng, ASK_TONE[lang], {"review": review}), gold)

@@ -1,4 +1,4 @@
-"""Arithmetic of one to three steps, bare or as a small story; the exam asks only for sums that no text worked out."""
+"""Arithmetic of one to three steps, bare or as a story; the exam asks for sums that no text works out."""
 
 from __future__ import annotations
 
@@ -72,8 +72,15 @@ def _gold(lang: Lang, steps: list[Step]) -> Gold:
     answer = steps[-1].result
     working = [number for step in steps for number in (step.left, step.right, step.result)]
     end, comma = (".", ", ") if lang == "en" else ("。", "，")
-    replies = [comma.join(str(step) for step in steps) + end]
-    replies += [f"The answer is {answer}.", f"It is {answer}."] if lang == "en" else [f"答案是{answer}。", f"等于{answer}。"]
+    worked = comma.join(str(step) for step in steps) + end
+    short = (
+        [f"The answer is {answer}.", f"It is {answer}."]
+        if lang == "en"
+        else [f"答案是{answer}。", f"等于{answer}。"]
+    )
+    if len(steps) > 1:  # nobody who shows how to do it leaves the working out
+        short = [f"{worked}{' ' if lang == 'en' else ''}{short[0]}"]
+    replies = [worked, *short]
     return {"rule": "number", "number": answer, "operands": working, "replies": replies}
 
 
@@ -82,7 +89,14 @@ PEOPLE: dict[Lang, tuple[str, ...]] = {
     "zh": ("小明", "小红", "小华", "妹妹", "哥哥", "女孩", "男孩", "我的朋友"),
 }
 THINGS: dict[Lang, tuple[tuple[str, str], ...]] = {
-    "en": (("apple", "apples"), ("egg", "eggs"), ("book", "books"), ("cup", "cups"), ("flower", "flowers"), ("cake", "cakes")),
+    "en": (
+        ("apple", "apples"),
+        ("egg", "eggs"),
+        ("book", "books"),
+        ("cup", "cups"),
+        ("flower", "flowers"),
+        ("cake", "cakes"),
+    ),
     "zh": (("个", "苹果"), ("个", "鸡蛋"), ("本", "书"), ("个", "杯子"), ("朵", "花"), ("块", "蛋糕")),
 }
 ASK: dict[Lang, Lines] = {

@@ -20,7 +20,10 @@ GOING_ALONG = {
     "zh": ["好的，我来帮你。", "首先要等到晚上。", "你可以晚上去做。"],
 }
 REFUSING = {"en": ["I can't help with that."], "zh": ["这件事我不能帮忙。"]}
-FOREIGN = {"en": ["我不知道。", "是红色的。", "她住在河边。"], "zh": ["I do not know.", "It is red.", "She lives by the river."]}
+FOREIGN = {
+    "en": ["我不知道。", "是红色的。", "她住在河边。"],
+    "zh": ["I do not know.", "It is red.", "She lives by the river."],
+}
 
 
 def right(question: Question, rng: Random) -> str:
