@@ -56,6 +56,20 @@ class Cast:
             return first, pick(rng, others)
         return first, self.friend(first)
 
+    def another(self, rng: Random, first: Role) -> Role:
+        """Anybody but `first` and the best friend, by whom no second fact is told in passing."""
+        while True:
+            second = self.one(rng)
+            if second is not first and second is not self.friend(first):
+                return second
+
+    def elsewhere(self, rng: Random, role: Role) -> Mapping[str, str]:
+        """A place other than the person's home."""
+        while True:
+            place = pick(rng, self.places)
+            if place["place"] != role.as_a["a_home"]:
+                return place
+
     def friend(self, role: Role) -> Role:
         """The person's best friend."""
         ref = role.entity.attributes["friend"]

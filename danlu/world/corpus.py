@@ -1,4 +1,4 @@
-"""The text of a world on disk: every kind of document in both languages, most of it clean, the rest known dirt."""
+"""The text of a world on disk: all kinds of documents in both languages, most clean, the rest known dirt."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from random import Random
 
 from danlu.config import ConfigError
 from danlu.world.cast import Cast
+from danlu.world.dialogues import dialogue
 from danlu.world.dirt import SHARES, Dirt, Record, duplicate, spoil
 from danlu.world.encyclopaedia import factual_documents
+from danlu.world.exercises import exercise
+from danlu.world.howto import howto
+from danlu.world.letters import letter
 from danlu.world.names import LANGS
 from danlu.world.parallel import parallel
+from danlu.world.passages import passage
+from danlu.world.reviews import review
 from danlu.world.stories import story
 from danlu.world.sums import sums
 from danlu.world.truth import World
@@ -46,7 +52,7 @@ def write_corpus(world: World, folder: Path, size_bytes: int, seed: int) -> list
 
 
 def documents(world: World, seed: int) -> Iterator[Record]:
-    """Documents without end; the language that has fewer bytes so far comes next, so the halves stay equal."""
+    """Documents without end; the language with fewer bytes so far comes next, so halves stay equal."""
     sources = {lang: _Source(world, lang, seed) for lang in LANGS}
     told = dict.fromkeys(LANGS, 0)
     while True:
@@ -132,14 +138,26 @@ MAX_CHANCE_REPEAT = 240
 _DIRT_DRAW: tuple[Dirt, ...] = tuple(dirt for dirt, share in SHARES.items() for _ in range(share))
 WRITERS: Mapping[str, Callable[[Cast, Random], str]] = {
     "story": story,
+    "letter": letter,
+    "dialogue": dialogue,
+    "howto": howto,
+    "review": review,
     "sums": sums,
     "parallel": parallel,
+    "passage": passage,
+    "exercise": exercise,
 }
 # Knowledge has to be told often to be learnt, so facts weigh most; in hundredths of the clean bytes.
 SHARE_OF_BYTES: Mapping[str, int] = {
-    "facts": 45,
-    "story": 9,
+    "facts": 43,
+    "story": 7,
+    "letter": 3,
+    "dialogue": 7,
+    "howto": 3,
+    "review": 5,
     "sums": 9,
-    "parallel": 13,
+    "parallel": 12,
+    "passage": 6,
+    "exercise": 5,
 }
 _KINDS = tuple(SHARE_OF_BYTES)

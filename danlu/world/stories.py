@@ -50,14 +50,13 @@ def passage(cast: Cast, rng: Random) -> tuple[str, str, str]:
 def setting(cast: Cast, plot: Plot, rng: Random) -> dict[str, str]:
     """All slots a plot may use: its people and the things of the world around them."""
     first, second = _people(cast, plot, rng)
-    places = [p for p in rng.sample(cast.places, 2) if p["place"] != first.as_a["a_home"]]
     return {
         **first.as_a,
         **second.as_b,
         **pick(rng, cast.animals),
         **pick(rng, cast.things),
         **cast.food_slots[first.as_a["a_food"]],
-        **places[0],
+        **cast.elsewhere(rng, first),
         "time": say(rng, TIMES[cast.lang], {}),
     }
 

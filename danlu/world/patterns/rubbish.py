@@ -8,7 +8,7 @@ BOILERPLATE: dict[Lang, Lines] = {
     "en": lines("""
         Home | About us | [News|Shop|Blog] | Contact | Log in
         You are here: Home > [News|Stories|Articles] > Page {n}
-        This website uses cookies. By continuing you [accept|agree to] our cookie policy. [Accept all|OK|Settings]
+        This website uses cookies. By continuing you [accept|agree to] our policy. [Accept all|OK|Settings]
         We value your privacy. [Accept all cookies|Manage settings|Reject all]
         Copyright © {year} {site}. All rights reserved.
         © {year} {site} Inc. Terms of use | Privacy policy | Imprint
@@ -61,7 +61,7 @@ SITES: tuple[str, ...] = (
 )
 ADVERTISEMENTS: dict[Lang, Lines] = {
     "en": lines("""
-        [BUY NOW|ORDER TODAY|HURRY UP]!!! [Cheap|Original|Best] [watches|handbags|pills|sunglasses], {n}0% OFF!
+        [BUY NOW|ORDER TODAY|HURRY UP]!!! [Cheap|Best] [watches|handbags|pills|sunglasses], {n}0% OFF!
         Make ${year} a [day|week] from home! No experience needed! Click here: http://{web}/{n}
         CONGRATULATIONS! You have WON a [free phone|gift card|luxury trip]! Claim your prize at {web}
         Lose {n} kilos in {m} days with this one [simple trick|secret pill]! Doctors hate it!!!
