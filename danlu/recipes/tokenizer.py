@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from danlu.config import ConfigError
-from danlu.data.sources import documents, files
+from danlu.data.records import DataError
+from danlu.data.sources import Document, documents, files
 from danlu.tokenizer.bpe import SMALLEST_VOCAB, Pattern, Tokenizer
 
 SUMMARY = "learn a vocabulary from texts"
@@ -33,7 +34,7 @@ def run(config: TokenizerConfig) -> Path:
     path = config.texts / "train.jsonl"
     path = path if path.exists() else config.texts
     every = max(1, -(-sum(file.stat().st_size for file in files(path)) // config.max_bytes))
-    texts = (document.text for document in islice(documents(path), 0, None, every))
+    texts = map(text_of, islice(documents(path), 0, None, every))
     tokenizer = Tokenizer.train(texts, config.vocab_size, config.pattern, max_bytes=config.max_bytes)
     tokenizer.save(config.out)
     print(f"{config.out}: {tokenizer.vocab_size} tokens")
@@ -44,11 +45,23 @@ def run(config: TokenizerConfig) -> Path:
     return config.out
 
 
+def text_of(document: Document) -> str:
+    """Its text, or an error that says where it stands: JSON can spell what is no Unicode."""
+    try:
+        document.text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{document.source}:{document.line}: character {error.start} of the text is half a surrogate pair; "
+            "repair or drop it, as `danlu data` does"
+        ) from None
+    return document.text
+
+
 def compression(tokenizer: Tokenizer, path: Path, n_documents: int) -> Iterator[str]:
     """Bytes per token by language, a line each."""
     by_language: dict[str, list[str]] = defaultdict(list)
     for document in islice(documents(path), n_documents):
-        by_language[document.lang or "unnamed"].append(document.text)
+        by_language[document.lang or "unnamed"].append(text_of(document))
     for language, texts in sorted(by_language.items()):
         ratio, characters = tokenizer.bytes_per_token(texts), sum(map(len, texts))
         n_bytes = sum(len(text.encode()) for text in texts)
