@@ -38,6 +38,7 @@ class PpoConfig:
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_episodes: int = 4096  # completions sampled in all
+    minutes: float | None = None  # end in this time instead of after n_episodes
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1))
     kl: KlConfig = field(default_factory=KlConfig)
@@ -101,7 +102,12 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         resumables={"batches": batches} if text is None else {"batches": batches, "text": text},
         lr=config.optim.lr,
         schedule=config.schedule,
-        pace=Pace(config.n_episodes // config.rollout.n_episodes * per_rollout),
+        pace=Pace(
+            config.n_episodes // config.rollout.n_episodes * per_rollout,
+            seconds=None if config.minutes is None else 60 * config.minutes,
+            decay_fraction=config.schedule.decay_fraction,
+            multiple=per_rollout,
+        ),
         loop=LoopConfig(max_grad_norm=config.max_grad_norm),
         save_every=config.save_every,
         boundary=per_rollout,
@@ -115,7 +121,11 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
                 f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
             )
     publish(team.trained.policy, chat_format.tokenizer, stage_run.model)
-    stage_run.finish(n_episodes=config.n_episodes, n_prompts=len(prompts), kl_coef=controller.coef)
+    stage_run.finish(
+        n_episodes=batches.n_rollouts * config.rollout.n_episodes,
+        n_prompts=len(prompts),
+        kl_coef=controller.coef,
+    )
     return config.out
 
 

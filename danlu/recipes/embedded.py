@@ -1,0 +1,118 @@
+"""The embedded world as a teacher: its corpus, demonstrations, annotators, prompts and exam, written as files.
+
+Stages read the files and nothing else; the truth stays here, where it grades.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.hf import load_language_model
+from danlu.recipes.stage import chat_format_of
+from danlu.train.checkpoint import replace_file
+from danlu.world import annotators
+from danlu.world.corpus import write_corpus
+from danlu.world.demonstrations import demonstrations
+from danlu.world.grading import grade
+from danlu.world.judging import true_score
+from danlu.world.question import Question
+from danlu.world.tasks import questions
+from danlu.world.truth import World, WorldSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeachingConfig:
+    """How much the people of the world teach."""
+
+    n_demonstrations: int = 1000
+    n_annotators: int = 8
+    n_rankings: int = 1200  # prompts whose completions are ranked
+    n_held_out: int = 200  # further prompts, ranked for measuring the reward model
+    n_completions: int = 6  # sampled and ranked for each prompt, 4 to 9
+    n_prompts: int = 8000  # prompts for PPO
+    max_new_tokens: int = 48
+
+
+class Teacher:
+    """A world of a given seed and size, and how much its people teach."""
+
+    def __init__(self, corpus_bytes: int, config: TeachingConfig, seed: int) -> None:
+        self.corpus_bytes, self.config, self.seed = corpus_bytes, config, seed
+        self.world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
+
+    def write_corpus(self, folder: Path) -> None:
+        """Raw text, dirt included."""
+        write_corpus(self.world, folder, self.corpus_bytes, self.seed)
+
+    def write_demonstrations(self, path: Path) -> None:
+        """What people answered to train questions."""
+        write_jsonl(path, demonstrations(self.world, self.config.n_demonstrations, self.seed))
+
+    def write_prompts(self, path: Path) -> None:
+        """What the policy is asked while PPO trains it."""
+        records = [{"id": q.id, "messages": list(q.messages)} for q in self.prompts.values()]
+        write_jsonl(path, records)
+
+    def write_rankings(self, model: Path, train: Path, held_out: Path) -> dict[str, Any]:
+        """Sample completions from a model and have people rank them; the held-out ones also without noise."""
+        config = self.config
+        wanted = config.n_rankings + config.n_held_out
+        asked = list(self.draw("train", wanted, self.seed + 1).values())
+        completions = sample_completions(model, asked, config, self.seed)
+        people = annotators.pool(self.seed, config.n_annotators)
+        records = list(annotators.collect(asked, completions, people, self.seed))
+        # Cells come one after the other: every n-th prompt is held out, so that all of them are measured.
+        step = max(2, len(records) // max(1, config.n_held_out))
+        write_jsonl(train, [r for i, r in enumerate(records) if i % step])
+        write_jsonl(held_out, [r for i, r in enumerate(records) if not i % step])
+        return {"n_rankings": len(records), "agreement": annotators.agreement(records)}
+
+    def true_score(self, prompt_id: str, completion: str) -> float:
+        """What a well-informed person would say of a completion to one of PPO's prompts, 0 to 1."""
+        return true_score(self.prompts[prompt_id], completion)
+
+    def exam(self, n_per_cell: int, split: str = "exam") -> list[Question]:
+        """The questions no stage has seen."""
+        return questions(self.world, split, n_per_cell, self.seed)
+
+    def grade(self, question: Question, completion: str) -> float:
+        return grade(question, completion)
+
+    @cached_property
+    def prompts(self) -> dict[str, Question]:
+        """PPO's questions by id."""
+        return self.draw("train", self.config.n_prompts, self.seed + 2)
+
+    def draw(self, split: str, n: int, seed: int) -> dict[str, Question]:
+        """About `n` questions, cells in equal parts and interleaved."""
+        cells = 22
+        drawn = questions(self.world, split, -(-n // cells), seed)
+        per_cell = len(drawn) // cells
+        mixed = [drawn[cell * per_cell + i] for i in range(per_cell) for cell in range(cells)]
+        return {question.id: question for question in mixed}
+
+
+def sample_completions(
+    model_dir: Path, asked: Sequence[Question], config: TeachingConfig, seed: int
+) -> list[list[str]]:
+    """Several answers of a model to each question, at temperature 1."""
+    chat_format = chat_format_of(model_dir)
+    model = load_language_model(model_dir).eval()
+    sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=128)
+    sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, seed=seed)
+    prompts = [chat_format.prompt(list(question.messages)) for question in asked]
+    n = config.n_completions
+    texts = [str(chat_format.parse(c.ids)["content"]) for c in sampler.generate(prompts, sampling, n=n)]
+    return [texts[i : i + n] for i in range(0, len(texts), n)]
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One object a line, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

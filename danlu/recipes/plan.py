@@ -1,0 +1,200 @@
+"""One dial: from minutes to a plan for the whole recipe, by measuring this machine for a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from danlu.config import ConfigError
+from danlu.data.records import Batch
+from danlu.model.heads import LanguageModel
+from danlu.objectives.token_loss import TokenLoss
+from danlu.recipes.pretrain import Shape
+from danlu.train.loop import LoopConfig, train
+from danlu.train.optim import OptimConfig, build_optimizer
+
+SHORTEST, LONGEST = 2.0, 600.0  # minutes
+SEQ_LEN = 256
+BATCH_SIZE = 16  # rows; 4,096 tokens an update
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A model and the vocabulary that goes with it."""
+
+    shape: Shape
+    vocab_size: int
+
+    @property
+    def n_parameters(self) -> int:
+        """All weights, embeddings counted once."""
+        s = self.shape
+        attention = s.d_model * s.head_dim * (2 * s.n_heads + 2 * s.n_kv_heads) + 2 * s.head_dim
+        block = attention + 3 * s.d_model * s.d_ff + 2 * s.d_model
+        return s.n_layers * block + s.d_model * (self.vocab_size + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """Bits per byte on held-out text of the embedded world: E + A / N^alpha + B / D^beta.
+
+    Hoffmann et al. 2022, approach 3; N counts all parameters, D tokens read. Fitted by `bench/scaling.py`.
+    """
+
+    e: float
+    a: float
+    alpha: float
+    b: float
+    beta: float
+
+    def predict(self, n_parameters: float, n_tokens: float) -> float:
+        return self.e + self.a / n_parameters**self.alpha + self.b / n_tokens**self.beta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the recipe will do and how long each stage may take."""
+
+    minutes: float
+    size: Size
+    corpus_bytes: int
+    tokens_per_s: float  # measured, training
+    seconds: Mapping[str, float]  # budget by stage
+    tokens: int  # predicted for pretraining
+    loss: float  # predicted bits per byte after them
+
+    def to_tree(self) -> dict[str, Any]:
+        predicted = {
+            "total_seconds": sum(self.seconds.values()),
+            "seconds": dict(self.seconds),
+            "tokens": self.tokens,
+            "loss": self.loss,
+        }
+        return {
+            "minutes": self.minutes,
+            "shape": asdict(self.size.shape),
+            "vocab_size": self.size.vocab_size,
+            "n_parameters": self.size.n_parameters,
+            "corpus_bytes": self.corpus_bytes,
+            "tokens_per_s": self.tokens_per_s,
+            "predicted": predicted,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Plan:
+        predicted = tree["predicted"]
+        return cls(
+            minutes=tree["minutes"],
+            size=Size(shape=Shape(**tree["shape"]), vocab_size=tree["vocab_size"]),
+            corpus_bytes=tree["corpus_bytes"],
+            tokens_per_s=tree["tokens_per_s"],
+            seconds=predicted["seconds"],
+            tokens=predicted["tokens"],
+            loss=predicted["loss"],
+        )
+
+
+def make_plan(minutes: float, *, law: Law | None = None) -> Plan:
+    """Measure each size in turn and take the one whose loss will be lowest after the time for pretraining."""
+    if not SHORTEST <= minutes <= LONGEST:
+        raise ConfigError(f"minutes is {minutes:g}; it must be between {SHORTEST:g} and {LONGEST:g}")
+    seconds = {name: share * minutes * 60 for name, share in SHARES.items()}
+    best: Plan | None = None
+    for size in SIZES:
+        speed = training_speed(size)
+        tokens = int(speed * seconds["pretrain"])
+        loss = (law or LAW).predict(size.n_parameters, tokens)
+        if best is not None and loss >= best.loss:
+            break
+        best = Plan(
+            minutes=minutes,
+            size=size,
+            corpus_bytes=corpus_bytes(tokens),
+            tokens_per_s=speed,
+            seconds=seconds,
+            tokens=tokens,
+            loss=loss,
+        )
+    assert best is not None
+    return best
+
+
+def corpus_bytes(tokens: int) -> int:
+    """Text to write: about two bytes a token read, so that it is read about one and a half times."""
+    return max(1_000_000, min(1_000_000_000, 2 * tokens))
+
+
+def training_speed(size: Size, *, n_updates: int = 3) -> float:
+    """Tokens a second of pretraining updates, the first one not counted."""
+    model = LanguageModel(size.shape.model_config(size.vocab_size))
+    optimizer = build_optimizer(model, OptimConfig(kind="muon"))
+    batch = random_batch(size.vocab_size)
+    loop = LoopConfig(n_steps=n_updates + 1)
+    reports = train(model, [batch] * (n_updates + 1), TokenLoss(), optimizer, lambda _: 1e-3, loop)
+    next(reports)
+    began = perf_counter()
+    for _ in reports:
+        pass
+    return n_updates * batch.input_ids.numel() / (perf_counter() - began)
+
+
+def random_batch(vocab_size: int) -> Batch:
+    """A full batch of meaningless tokens."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocab_size, (BATCH_SIZE, SEQ_LEN), generator=generator)
+    return Batch(
+        input_ids=ids,
+        target_ids=ids,
+        loss_mask=torch.ones_like(ids, dtype=torch.bool),
+        position_ids=torch.arange(SEQ_LEN).expand_as(ids).contiguous(),
+        segment_ids=torch.zeros_like(ids),
+    )
+
+
+def show(plan: Plan) -> None:
+    """Print the plan as people read it."""
+    s = plan.size.shape
+    table = Table(title=f"Plan for {plan.minutes:g} minutes")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for name, seconds in plan.seconds.items():
+        table.add_row(name, f"{seconds:.0f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"model: {plan.size.n_parameters:,} parameters ({s.n_layers} layers, width {s.d_model}, "
+        f"vocabulary {plan.size.vocab_size}); text: {plan.corpus_bytes / 1e6:.1f} MB; "
+        f"measured {plan.tokens_per_s:,.0f} tokens/s; expected {plan.tokens:,} tokens read and "
+        f"{plan.loss:.3f} bits per byte",
+        highlight=False,
+    )
+
+
+SMALLEST = Size(
+    shape=Shape(d_model=128, n_layers=4, n_heads=2, n_kv_heads=1, head_dim=64, d_ff=352), vocab_size=2048
+)
+SIZES = (
+    SMALLEST,
+    replace(SMALLEST, shape=Shape(d_model=192, n_layers=4, n_heads=3, n_kv_heads=1, d_ff=512)),
+    Size(shape=Shape(d_model=256, n_layers=4, n_heads=4, n_kv_heads=2, d_ff=704), vocab_size=4096),
+    Size(shape=Shape(d_model=384, n_layers=6, n_heads=6, n_kv_heads=2, d_ff=1024), vocab_size=8192),
+    Size(shape=Shape(d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192),
+    Size(shape=Shape(d_model=640, n_layers=10, n_heads=10, n_kv_heads=5, d_ff=1728), vocab_size=16384),
+)
+SHARES = {
+    "data": 0.05,
+    "tokenizer": 0.01,
+    "pretrain": 0.45,
+    "sft": 0.08,
+    "comparisons": 0.05,
+    "reward": 0.08,
+    "ppo": 0.22,
+    "evaluate": 0.06,
+}
+LAW = Law(e=0.3, a=120.0, alpha=0.4, b=400.0, beta=0.45)
