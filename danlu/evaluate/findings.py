@@ -37,7 +37,8 @@ class ReportData:
     name: str
     plan: Tree = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
-    account: Tree = field(default_factory=dict)  # what went in, what cleaning dropped
+    account: Tree = field(default_factory=dict)  # what went in, what cleaning mended and dropped
+    corpus: Tree = field(default_factory=dict)  # the account in sums
     exam: Tree = field(default_factory=dict)
     answers: list[Tree] = field(default_factory=list)  # some questions with every system's answer
     outcome: list[Tree] = field(default_factory=list)  # predicted and actual, side by side
@@ -61,13 +62,15 @@ def collect(run_dir: Path) -> ReportData:
         raise DataError(f"{run_dir}: no such run directory; danlu run makes one")
     stages = {name: read_stage(run_dir / name) for name in STAGES if (run_dir / name).is_dir()}
     plan = read_json(run_dir / "plan.json")
+    account = read_json(run_dir / "data" / "account.json")
     exam = read_json(run_dir / "evaluate" / "summary.json")
     systems = {name: run_dir / "evaluate" / f"{name}.jsonl" for name in exam.get("systems", {})}
     return ReportData(
         name=run_dir.resolve().name,
         plan=plan,
         stages=stages,
-        account=read_json(run_dir / "data" / "account.json"),
+        account=account,
+        corpus=corpus_totals(account) if account else {},
         exam=exam,
         answers=side_by_side({name: load_results(path) for name, path in systems.items() if path.exists()}),
         outcome=outcome(plan, stages),
@@ -139,6 +142,20 @@ def thinned(points: list[list[float]], limit: int = MAX_POINTS) -> list[list[flo
     groups = [points[i : i + size] for i in range(0, len(points), size)] if size > 1 else []
     means = [[sum(axis) / len(group) for axis in zip(*group, strict=True)] for group in groups]
     return means or points
+
+
+def corpus_totals(account: Tree) -> Tree:
+    """Documents and bytes in all, and how many of the clean ones were lost."""
+    totals: Tree = {
+        verb: {
+            unit: sum(group[unit] for group in account.get(verb, {}).values())
+            for unit in ("documents", "bytes")
+        }
+        for verb in ("read", "dropped", "kept")
+    }
+    if clean := (account.get("grade") or {}).get("clean"):
+        totals["clean_lost_share"] = clean["lost"] / max(1, clean["documents"])
+    return totals
 
 
 def side_by_side(results: Mapping[str, Sequence[Graded]]) -> list[Tree]:

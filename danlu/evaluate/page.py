@@ -104,6 +104,8 @@ tbody th{font-weight:500}
 thead th{color:var(--muted);font-weight:600;font-size:.85rem;vertical-align:bottom}
 data{white-space:nowrap}
 .n{text-align:right}
+.n:has(.example){text-align:left}
+.example{color:var(--muted);font-size:.85em;overflow-wrap:anywhere}
 .inset{padding-left:1rem;color:var(--muted)}
 td .ci{display:block}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));gap:1.2rem 1.6rem;

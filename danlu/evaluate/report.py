@@ -38,7 +38,7 @@ def subtitle(data: ReportData) -> Markup:
     trained = data.summary("pretrain")
     total = next((row["actual"] for row in data.outcome if row["what"] == "seconds"), None)
     parts = [
-        (data.account.get("bytes_read"), "size", "of text", "文本"),
+        (data.corpus.get("read", {}).get("bytes"), "size", "of text", "文本"),
         (trained.get("n_parameters"), "count", "parameters", "参数"),
         (trained.get("n_tokens"), "count", "tokens", "词元"),
         (total, "duration", "", ""),

@@ -19,6 +19,7 @@ LOST = [  # in this order, the sections that go with each stage
     ("evaluate", {"result", "answers", "exam"}),
     ("plan.json", {"settings"}),
     ("reward", {"reward"}),
+    ("data", {"data"}),
     ("tokenizer", {"tokenizer"}),
     ("pretrain", {"bits", "plan"}),
     ("sft", {"curves", "written"}),
@@ -146,7 +147,7 @@ def test_every_sentence_is_in_both_languages(report):
 
 
 def test_a_missing_stage_takes_away_its_own_sections_and_no_others(run_dir):
-    sections = ["result", "stages", "answers", "exam", "plan", "tokenizer", "curves"]
+    sections = ["result", "stages", "answers", "exam", "plan", "data", "tokenizer", "curves"]
     sections += ["bits", "written", "reward", "ppo", "resources", "settings"]
     for stage, lost in LOST:
         target = run_dir / stage
@@ -196,6 +197,13 @@ def test_outcome_compares_with_the_loss_predicted_for_the_tokens_really_trained(
     assert outcome["loss"]["change"] == pytest.approx(0.79 / 0.81 - 1)
     # 3.1 + 201.5 + 38.2 + 22.0 + 25.4 + 132.9 seconds
     assert outcome["seconds"]["actual"] == pytest.approx(423.1)
+
+
+def test_corpus_sums_over_files_and_parts(run_dir):
+    corpus = collect(run_dir).corpus
+    assert corpus["read"] == {"documents": 10_000, "bytes": 4_000_000}
+    assert corpus["kept"] == {"documents": 9330, "bytes": 3_650_000}
+    assert corpus["clean_lost_share"] == 0.002
 
 
 def test_bits_change_from_system_to_system(run_dir):

@@ -139,16 +139,10 @@ def seconds_of(data: ReportData, stage: str) -> Markup | None:
 
 
 def cleaning_added(data: ReportData) -> Markup | None:
-    account = data.account
-    if not account:
+    if not data.corpus:
         return None
-    return join(
-        [
-            number(account["bytes_kept"], "size"),
-            both(" kept of ", " 保留，原有 "),
-            number(account["bytes_read"], "size"),
-        ]
-    )
+    kept, read = (number(data.corpus[verb]["bytes"], "size") for verb in ("kept", "read"))
+    return both(join([kept, " kept of ", read]), join([read, " 中保留 ", kept]))
 
 
 def tokenizer_added(data: ReportData) -> Markup | None:
