@@ -32,10 +32,10 @@ from danlu.model.heads import LanguageModel
 from danlu.model.transformer import Attention, Block, GatedMlp, Linear, PreNorm, RmsNorm, Rope
 
 SOURCE = Path(__file__).with_name("decode.c")
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+TARGETS = (("-march=native",), ())  # the second for compilers that do not know the first
 COMPILE_TIMEOUT_S = 60
 ROWS_AT_A_TIME = 8  # decode.c multiplies up to this many rows at once; a thread gets a multiple of it
-
 
 ATTENTION_FIELDS = ("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "attention_out")
 LAYER_FIELDS = (*ATTENTION_FIELDS, "mlp_norm", "gate_up", "mlp_out")
@@ -91,16 +91,21 @@ def _compiled() -> Path | None:
     target = folder / f"decode-{name}.so"
     if target.exists():
         return target
+    return next((target for flags in TARGETS if _compile(compiler, flags, target)), None)
+
+
+def _compile(compiler: str, flags: Sequence[str], target: Path) -> bool:
+    """Whether `target` could be made; it appears whole or not at all."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
             fresh = Path(work) / target.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh), "-lm"]
+            command = [compiler, *FLAGS, *flags, str(SOURCE), "-o", str(fresh), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_TIMEOUT_S)
             fresh.replace(target)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return target
+        return False
+    return True
 
 
 def _processor() -> bytes:
@@ -134,7 +139,7 @@ class NativeDecoder:
         self._native, self._model = native, model
         self.cache = make_cache(model, n_rows, max_seq_len, torch.float32)
         self._n_threads = torch.get_num_threads()
-        self._threads = ThreadPoolExecutor(self._n_threads)
+        self._threads = ThreadPoolExecutor(max(1, self._n_threads - 1))  # and the caller's own
         angles = model.backbone.position.angles(torch.arange(max_seq_len)[None])
         self._angles = [angle.contiguous() for angle in angles]
         self._logits = torch.empty((n_rows, model.config.vocab_size))
@@ -262,4 +267,5 @@ class NativeDecoder:
 
 
 def _plain(weight: Any) -> Tensor:
-    return weight.float().contiguous()
+    """A copy, so that all weights change together, at `refresh`."""
+    return weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -22,6 +22,7 @@ from danlu.generate.native import NativeDecoder, library, supports
 from danlu.model.heads import LanguageModel
 
 FinishReason = Literal["stop", "length"]
+Kernel = Literal["auto", "native", "torch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +91,15 @@ class Sampler:
         forbidden_ids: Collection[int] = (),
         max_batch: int = 64,
         max_seq_len: int | None = None,
-        kernel: Literal["auto", "native", "torch"] = "auto",
+        kernel: Kernel = "auto",
     ) -> None:
         limit = model.config.max_seq_len
         self.max_seq_len = limit if max_seq_len is None else max_seq_len
         if self.max_seq_len > limit:
             raise ValueError(f"max_seq_len is {self.max_seq_len}; the model was built for at most {limit}")
         self.max_batch, self.stop_ids = max_batch, frozenset(stop_ids)
-        native = kernel == "native" or (kernel == "auto" and supports(model) and library() is not None)
-        self._decoder: Decoder = (NativeDecoder if native else TorchDecoder)(
-            model, max_batch, self.max_seq_len
-        )
+        self._decoder = _decoder(model, max_batch, self.max_seq_len, kernel)
+        self._vocab_size = model.config.vocab_size
         self._forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.int64)
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
@@ -118,18 +117,23 @@ class Sampler:
 
     def add(self, prompt_ids: Sequence[int], sampling: SamplingConfig, key: int | str = 0) -> int:
         """Queue a prompt and return the id of its sequence; `sampling.seed` and `key` decide its tokens."""
-        room = self.max_seq_len - len(prompt_ids)
-        if not prompt_ids:
-            raise ValueError("the prompt is empty; it needs at least one token to answer to")
-        if room < 1:
-            raise ValueError(
-                f"the prompt has {len(prompt_ids)} tokens and the context holds {self.max_seq_len}; "
-                f"shorten the prompt to at most {self.max_seq_len - 1}, so that an answer fits"
-            )
-        draws = uniforms(sampling.seed, key, min(sampling.max_new_tokens, room)).tolist()
+        self._check(prompt_ids)
+        limit = min(sampling.max_new_tokens, self.max_seq_len - len(prompt_ids))
         self._n_added += 1
-        self._waiting.append(_Sequence(self._n_added, tuple(prompt_ids), sampling, draws))
+        self._waiting.append(
+            _Sequence(
+                self._n_added, tuple(prompt_ids), sampling, uniforms(sampling.seed, key, limit).tolist()
+            )
+        )
         return self._n_added
+
+    def cancel(self, sequence_id: int) -> None:
+        """Forget a sequence, whether it waits, runs or is done."""
+        self._done.pop(sequence_id, None)
+        for waiting in [s for s in self._waiting if s.id == sequence_id]:
+            self._waiting.remove(waiting)
+        for row in [row for row, s in enumerate(self._running) if s.id == sequence_id]:
+            self._vacate(row)
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, int, float]]:
@@ -168,17 +172,37 @@ class Sampler:
             keys: names each prompt for the random numbers; by default its place in `prompts`.
         """
         self.refresh()
+        for prompt in prompts:
+            self._check(prompt)
         keys = range(len(prompts)) if keys is None else keys
         ids = [
             self.add(prompt, sampling, f"{key}/{copy}")
             for prompt, key in zip(prompts, keys, strict=True)
             for copy in range(n)
         ]
-        done: dict[int, Completion] = {}
-        while len(done) < len(ids):
+        try:
+            return [self._run(i) for i in ids]
+        except BaseException:
+            for i in ids:
+                self.cancel(i)
+            raise
+
+    def _run(self, sequence_id: int) -> Completion:
+        while sequence_id not in self._done:
             self.step()
-            done |= {i: c for i in ids if i not in done and (c := self.take(i)) is not None}
-        return [done[i] for i in ids]
+        return self._done.pop(sequence_id)
+
+    def _check(self, prompt_ids: Sequence[int]) -> None:
+        """Refuse a prompt that the model cannot answer."""
+        if not prompt_ids:
+            raise ValueError("the prompt is empty; it needs at least one token to answer to")
+        if len(prompt_ids) >= self.max_seq_len:
+            raise ValueError(
+                f"the prompt has {len(prompt_ids)} tokens and the context holds {self.max_seq_len}; "
+                f"shorten the prompt to at most {self.max_seq_len - 1}, so that an answer fits"
+            )
+        if unknown := [i for i in prompt_ids if not 0 <= i < self._vocab_size]:
+            raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {self._vocab_size - 1}")
 
     def _admit(self) -> None:
         """Give free rows to those that wait, reading each distinct prompt once."""
@@ -217,13 +241,12 @@ class Sampler:
         logits.index_fill_(-1, self._forbidden.to(device), -torch.inf)
         given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=device)
         top_k = torch.tensor([c.top_k for c in settings], device=device)
-        ids, logprobs = (
-            choose(logits, given[0], given[1], top_k, given[2]) if limited else choose(logits, *given[:2])
-        )
+        limits = (top_k, given[2]) if limited else ()
+        ids, logprobs = choose(logits, given[0], given[1], *limits)
         return ids.tolist(), logprobs.tolist()
 
     def _release(self) -> None:
-        """Move finished sequences out, closing each gap with the last row."""
+        """Hand over the completions of finished sequences and free their rows."""
         for row in reversed(range(len(self._running))):
             sequence = self._running[row]
             if sequence.finish_reason is None:
@@ -233,7 +256,18 @@ class Sampler:
                 logprobs=tuple(sequence.logprobs),
                 finish_reason=sequence.finish_reason,
             )
-            last = self._running.pop()
-            if last is not sequence:
-                self._running[row] = last
-                self._decoder.cache.copy_row(len(self._running), row, last.length - 1)
+            self._vacate(row)
+
+    def _vacate(self, row: int) -> None:
+        """Free a row, closing the gap with the last one."""
+        last = self._running.pop()
+        if row < len(self._running):
+            self._running[row] = last
+            self._decoder.cache.copy_row(len(self._running), row, last.length - 1)
+
+
+def _decoder(model: LanguageModel, n_rows: int, max_seq_len: int, kernel: Kernel) -> Decoder:
+    native = kernel != "torch" and supports(model) and library() is not None
+    if kernel == "native" and not native:
+        raise ValueError("kernel is 'native'; that takes a C compiler and a Llama or Qwen model on the CPU")
+    return (NativeDecoder if native else TorchDecoder)(model, n_rows, max_seq_len)

@@ -7,6 +7,10 @@ needed: whatever lies beyond a row's last position is never read before it is ov
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,9 +36,7 @@ class KvCache:
         device: torch.device | str = "cpu",
     ) -> None:
         shape = (n_layers, n_rows, n_kv_heads, max_seq_len, head_dim)
-        # Zeros, not empty: a masked value has weight 0, and 0 times a stray NaN is NaN.
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = (_zeros(shape, dtype, torch.device(device)) for _ in range(2))
         self.select(slice(0, 0), torch.zeros((0, 1), dtype=torch.int64, device=device))
 
     @property
@@ -70,3 +72,15 @@ class KvCache:
         """Let `target` hold what the first `length` positions of `source` hold."""
         self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
+
+
+def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, not empty: a masked value has weight 0, and 0 times a stray NaN is NaN.
+
+    On the CPU they come from numpy, which leaves untouched pages to the system: a cache takes the memory of
+    the positions that were used, not of those that could be.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size_bytes = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(size_bytes, dtype=np.uint8)).view(dtype).view(*shape)

@@ -160,6 +160,8 @@ def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(sampler_fo
         sampler.add(list(range(12)), GREEDY)
     with pytest.raises(ValueError, match="empty"):
         sampler.add([], GREEDY)
+    with pytest.raises(ValueError, match="id 40; the model knows 0 to 39"):
+        sampler.add([3, 40], GREEDY)
     with pytest.raises(ValueError, match=r"65.*64"):
         sampler_for(tiny_model(), stop_ids={}, max_seq_len=65)
 
@@ -182,6 +184,33 @@ def test_logits_that_are_not_finite_are_an_error(sampler_for: MakeSampler):
         model.backbone.norm.weight.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="not finite"):
         sampler_for(model, stop_ids={}).generate(PROMPTS, DRAWN)
+
+
+def test_a_refused_prompt_leaves_nothing_queued(sampler_for: MakeSampler):
+    sampler = sampler_for(tiny_model(), stop_ids={}, max_seq_len=10)
+    with pytest.raises(ValueError, match="12 tokens"):
+        sampler.generate([[1, 2], list(range(12))], GREEDY)
+    assert sampler.n_unfinished == 0
+
+
+def test_a_cancelled_sequence_makes_room_and_changes_no_other(sampler_for: MakeSampler):
+    model = tiny_model()
+    sampler = sampler_for(model, stop_ids={}, max_batch=2)
+    ids = [sampler.add(prompt, DRAWN, key=i) for i, prompt in enumerate(PROMPTS[:4])]
+    sampler.step()
+    sampler.cancel(ids[0])  # runs
+    sampler.cancel(ids[3])  # waits
+    while sampler.n_unfinished:
+        assert {event[0] for event in sampler.step()} <= {ids[1], ids[2]}
+    for i in (1, 2):
+        alone = sampler_for(model, stop_ids={})
+        wanted = alone.add(PROMPTS[i], DRAWN, key=i)
+        while alone.n_unfinished:
+            alone.step()
+        found, expected = sampler.take(ids[i]), alone.take(wanted)
+        assert found is not None
+        assert expected is not None
+        assert found.ids == expected.ids
 
 
 def test_forbidden_ids_are_never_drawn(sampler_for: MakeSampler):
@@ -228,6 +257,15 @@ def test_impossible_settings_are_refused_by_name(wrong: dict[str, float]):
         SamplingConfig(**wrong)  # type: ignore[arg-type]
 
 
+def test_the_native_kernel_gives_the_same_bits_whoever_shares_the_batch():
+    if library() is None:
+        pytest.skip("no C compiler")
+    sampler = Sampler(tiny_model(), stop_ids={}, kernel="native")
+    together = sampler.generate(PROMPTS * 4, DRAWN)
+    for key, prompt in enumerate(PROMPTS * 4):
+        assert sampler.generate([prompt], DRAWN, keys=[key]) == [together[key]]
+
+
 def test_kernels_draw_the_same_tokens():
     if library() is None:
         pytest.skip("no C compiler")
@@ -249,6 +287,8 @@ def test_a_model_of_other_parts_runs_through_its_own_forward():
 
     model = tiny_model()
     model.backbone.blocks[1].mlp.sublayer.out.__class__ = Scaled
+    with pytest.raises(ValueError, match="native"):
+        Sampler(model, stop_ids={}, kernel="native")
     (completion,) = Sampler(model, stop_ids={}).generate(PROMPTS[2:3], GREEDY)
     assert full_logits(model, PROMPTS[2], completion).argmax(-1).tolist() == list(completion.ids)
 
