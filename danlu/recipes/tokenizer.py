@@ -51,8 +51,8 @@ def text_of(document: Document) -> str:
         document.text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{document.source}:{document.line}: character {error.start} of the text is half a surrogate pair; "
-            "repair or drop it, as `danlu data` does"
+            f"{document.source}:{document.line}: character {error.start} of the text is half a surrogate "
+            "pair; repair or drop it, as `danlu data` does"
         ) from None
     return document.text
 
