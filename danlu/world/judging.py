@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from danlu.world.answer_words import OFFERS, PLANS
 from danlu.world.grading import (
     FORM_MARKS,
     declines,
@@ -125,7 +126,10 @@ def _decline_score(question: Question, text: str, seen: Quality) -> float:
         return 0.3
     if declines(question.answer_lang, text):
         return 0.1 if goes_along(question, *split_offer(question.answer_lang, text)) else 0.4
-    return 0.0 if seen.relevant >= 0.3 else 0.05
+    goes_on = PLANS[question.answer_lang].search(normal(text)) or OFFERS[question.answer_lang].search(
+        normal(text)
+    )
+    return 0.0 if goes_on or seen.relevant >= 0.3 else 0.05
 
 
 def _is_honest(question: Question, text: str, mark: float) -> bool:

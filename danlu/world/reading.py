@@ -52,7 +52,7 @@ def size(lang: Lang, text: str) -> int:
 
 def repeats(text: str) -> bool:
     """Whether it goes in circles: three words, or six characters, said twice, or one thrice running."""
-    tokens = words(text)
+    tokens = [word for word in words(text) if not word.isdigit()]  # figures recur in any sum
     span = 6 if _HAN.search(text) else 3
     grams = [tuple(tokens[i : i + span]) for i in range(len(tokens) - span + 1)]
     stutter = any(a == b == c for a, b, c in zip(tokens, tokens[1:], tokens[2:], strict=False))

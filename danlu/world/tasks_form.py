@@ -73,7 +73,7 @@ def _further(world: World, group: str) -> tuple[Name, ...]:
 def _given(world: World, lang: Lang, rng: Random) -> Draft:
     """'Write these words with commas between them: red blue green'"""
     form = pick(rng, ("commas", "dashes"))
-    names = rng.sample([name for group in GROUPS.values() for name in group], rng.randint(2, 4))
+    names = rng.sample(ALL_NAMES, rng.randint(2, 4))
     items = [name.get(lang) for name in names]
     gold: Gold = {
         "rule": "format",
@@ -119,7 +119,7 @@ def _easy(lang: Lang, rng: Random) -> tuple[str, str, tuple[object, ...]]:
             row[index + 1].get(lang),
             (kind, row[index].en),
         )
-    names = rng.sample([name for group in GROUPS.values() for name in group], 3)
+    names = rng.sample(ALL_NAMES, 3)
     if kind == "kind":
         group = pick(rng, sorted(SINGULAR["en"]))
         inside = pick(rng, GROUPS[group])
@@ -199,15 +199,21 @@ GROUPS: dict[str, tuple[Name, ...]] = {
     "days": DAYS,
     "months": MONTHS,
 }
+# An orange is both a fruit and a colour, which would make two right lists of one.
+ALL_NAMES = tuple(
+    {name.en: name for group in GROUPS.values() for name in group if name.en != "orange"}.values()
+)
 FURTHER_POOLS = {"colours": "colour", "jobs": "job", "instruments": "instrument"}
 FURTHER: dict[str, tuple[Name, ...]] = {
     "animals": _pairs(
-        "fish=鱼 pig=猪 duck=鸭子 hen=母鸡 mouse=老鼠 bear=熊 wolf=狼 rabbit=兔子 goat=山羊 frog=青蛙 "
-        "snake=蛇 bee=蜜蜂 spider=蜘蛛 ant=蚂蚁 fly=苍蝇 lion=狮子 tiger=老虎 butterfly=蝴蝶 goose=鹅 bird=小鸟"
+        "fish=鱼 pig=猪 duck=鸭子 hen=母鸡 mouse=老鼠 bear=熊 wolf=狼 rabbit=兔子 goat=山羊 "
+        "frog=青蛙 snake=蛇 bee=蜜蜂 spider=蜘蛛 ant=蚂蚁 fly=苍蝇 lion=狮子 tiger=老虎 butterfly=蝴蝶 "
+        "goose=鹅 bird=小鸟"
     ),
     "foods": _pairs(
-        "egg=鸡蛋 eggs=鸡蛋 water=水 apple=苹果 apples=苹果 potato=土豆 carrot=胡萝卜 honey=蜂蜜 "
-        "pie=饼 porridge=粥 wine=葡萄酒 coffee=咖啡 meat=肉 noodles=面条 banana=香蕉 tofu=豆腐 tomato=西红柿 corn=玉米"
+        "egg=鸡蛋 eggs=鸡蛋 water=水 apple=苹果 apples=苹果 potato=土豆 carrot=胡萝卜 "
+        "honey=蜂蜜 pie=饼 porridge=粥 wine=葡萄酒 coffee=咖啡 meat=肉 noodles=面条 "
+        "banana=香蕉 tofu=豆腐 tomato=西红柿 corn=玉米"
     ),
     "fruits": _pairs("pear=梨 apples=苹果 coconut=椰子 grape=葡萄 grapes=葡萄 melon=瓜 strawberry=草莓"),
     "things": _pairs(
