@@ -39,11 +39,11 @@ def write_corpus(world: World, folder: Path, size_bytes: int, seed: int) -> list
     folder.mkdir(parents=True, exist_ok=True)
     n_files = max(4, -(-size_bytes * 3 // 2 // MAX_FILE_BYTES))
     paths = [folder / f"part-{i:04}.jsonl" for i in range(n_files)]
-    encode = json.JSONEncoder(ensure_ascii=False).encode
     written = 0
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
         for i, record in enumerate(documents(world, seed)):
+            encode = _ESCAPED if record["dirt"] == "mojibake" else _READABLE
             files[i % n_files].write(encode(record) + "\n")
             written += len(record["text"].encode())
             if written >= size_bytes:
@@ -135,6 +135,9 @@ DIRTY = 0.15  # of the documents
 RECENT = 256  # documents kept for repeating
 MIN_REPEATED: Mapping[Lang, int] = {"en": 160, "zh": 60}  # characters; shorter ones are alike by chance
 MAX_CHANCE_REPEAT = 240
+_READABLE = json.JSONEncoder(ensure_ascii=False).encode
+# Mojibake is full of control characters, at some of which a reader might break the line.
+_ESCAPED = json.JSONEncoder(ensure_ascii=True).encode
 _DIRT_DRAW: tuple[Dirt, ...] = tuple(dirt for dirt, share in SHARES.items() for _ in range(share))
 WRITERS: Mapping[str, Callable[[Cast, Random], str]] = {
     "story": story,

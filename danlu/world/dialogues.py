@@ -1,7 +1,7 @@
 """Talk between two people, as a script or in prose: daily scenes, questions about the world, newcomers.
 
-Questions are asked about entities of the training split only, so about none of whom the exam asks. Newcomers and
-strangers bear names that the world does not use.
+Questions are asked about entities of the training split only, so about none of whom the exam asks. Newcomers
+and strangers bear names that the world does not use.
 """
 
 from __future__ import annotations

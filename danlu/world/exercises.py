@@ -1,7 +1,7 @@
 """Notes and school exercises in which something is done to a sentence or to a few words.
 
-Negation, question, another subject, capital letters, quotation marks, shortening, word order, lists with commas
-or dashes, the first and the last word: base models have then seen such operations, in prose and without chat.
+Negation, question, another subject, capitals, quotation marks, shortening, word order, lists with commas or
+dashes, the first and the last word: base models have then seen such operations, in prose and without chat.
 What the exam asks for (`split_of("rewriting", ...)`, `split_of("form", ...)`) is never written out.
 """
 
