@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(command, words)
     except KeyboardInterrupt:
-        goes_on = "" if command in ONE_OFF else " at a checkpoint; the same command goes on from it"
+        goes_on = "" if command in ONE_OFF else "; the same command goes on from the last checkpoint"
         print(f"\ndanlu: stopped{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has left, as `head` does
@@ -215,4 +215,4 @@ def _string(node: ast.stmt | None) -> str:
 
 
 COMMANDS = ("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "evaluate", "chat", "generate")
-ONE_OFF = {"tokenizer", "evaluate", "chat", "generate"}  # commands without checkpoints
+ONE_OFF = {"data", "tokenizer", "evaluate", "chat", "generate"}  # commands without checkpoints
