@@ -87,8 +87,8 @@ def _compiled() -> Path | None:
     if compiler is None:
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "danlu"
-    name = hashlib.sha256(b"\0".join([SOURCE.read_bytes(), compiler.encode(), _processor()])).hexdigest()[:16]
-    target = folder / f"decode-{name}.so"
+    made_of = [SOURCE.read_bytes(), repr((compiler, FLAGS, TARGETS)).encode(), _processor()]
+    target = folder / f"decode-{hashlib.sha256(b'/'.join(made_of)).hexdigest()[:16]}.so"
     if target.exists():
         return target
     return next((target for flags in TARGETS if _compile(compiler, flags, target)), None)
