@@ -1,4 +1,4 @@
-"""The account of a cleaning: what went in, what was mended, what was dropped by which rule, and what came out.
+"""The account of a cleaning: what went in, what was mended, what was dropped by which rule, what came out.
 
 Where the documents say themselves what is wrong with them (the built-in world's do), the cleaning is graded
 against that too.
@@ -7,12 +7,13 @@ against that too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
 
+from danlu.data.pii import mask_private
 from danlu.data.sources import Document
 
 N_EXAMPLES = 3
@@ -45,7 +46,7 @@ class Tally:
         self.documents += 1
         self.bytes += n_bytes
         if len(self.examples) < N_EXAMPLES:
-            self.examples.append(example[:EXAMPLE_LENGTH])
+            self.examples.append(mask_private(example[:EXAMPLE_LENGTH])[0])
 
 
 @dataclass(slots=True)
@@ -76,10 +77,9 @@ class Account:
         if "dirt" in document.about:
             self.fates[_id(document)] = Fate(document.about["dirt"] or "", document.about.get("of") or "")
 
-    def drop(self, rule: str, document: Document, example: str = "") -> None:
+    def drop(self, rule: str, document: Document) -> None:
         """A rule takes a document out."""
-        shown = example or _around(document)
-        _tally(self.dropped, rule).count(_size(document.text), shown)
+        _tally(self.dropped, rule).count(_size(document.text), document.text)
         self._treat(rule, document)
         if fate := self.fates.get(_id(document)):
             fate.dropped = True
@@ -116,7 +116,7 @@ class Account:
         for verb, group in (("mended", self.mended), ("dropped", self.dropped), ("kept", self.kept)):
             ordered = sorted(group.items(), key=lambda item: -item[1].documents)
             for i, (name, tally) in enumerate(ordered):
-                example = " ".join((tally.examples or [""])[0].split())[:50]
+                example = " ".join((tally.examples or [""])[0].split())[:40]
                 last = i == len(ordered) - 1
                 row = (f"{verb}: {name}", f"{tally.documents:,}", f"{tally.bytes:,}", example)
                 table.add_row(*row, end_section=last)
@@ -126,10 +126,14 @@ class Account:
 
 
 def grade(fates: Mapping[str, Fate]) -> dict[str, Any]:
-    """Recall and precision by kind of dirt, and how many clean documents were lost."""
+    """Recall and precision by kind of dirt, and how many clean documents were lost.
+
+    Recall is the share of documents with this dirt that were dropped or mended; precision the share of dirty
+    documents among those that got the treatment meant for it (a dirty document may need several).
+    """
     kinds = sorted({fate.dirt for fate in fates.values()} - {""})
     survivors = {fate.of for fate in fates.values() if fate.of and not fate.dropped}
-    graded = {kind: _grade_kind(kind, fates) for kind in kinds}
+    graded = {kind: _grade_kind(kind, fates, survivors) for kind in kinds}
     clean = {name: fate for name, fate in fates.items() if not fate.dirt}
     # A text whose only copy left is its duplicate is not lost.
     lost = [name for name, fate in clean.items() if fate.dropped and name not in survivors]
@@ -140,12 +144,12 @@ def grade(fates: Mapping[str, Fate]) -> dict[str, Any]:
     }
 
 
-def _grade_kind(kind: str, fates: Mapping[str, Fate]) -> dict[str, float]:
+def _grade_kind(kind: str, fates: Mapping[str, Fate], survivors: Set[str]) -> dict[str, float]:
     dirty = [fate for fate in fates.values() if fate.dirt == kind]
     handled = sum(_is_handled(fate, fates) for fate in dirty)
-    treated = [fate for fate in fates.values() if kind in fate.treatments]
-    accepted = DUPLICATES if kind in DUPLICATES else (kind,)
-    right = sum(fate.dirt in accepted for fate in treated)
+    treated = {name: fate for name, fate in fates.items() if kind in fate.treatments}
+    # Of a text and its duplicate the one that comes second is dropped, whichever that is.
+    right = sum(bool(fate.dirt) or name in survivors for name, fate in treated.items())
     return {
         "documents": len(dirty),
         "recall": handled / len(dirty),
@@ -191,10 +195,6 @@ def _plain(group: Mapping[str, Tally]) -> dict[str, Any]:
 
 def _id(document: Document) -> str:
     return str(document.about.get("id") or f"{document.source}:{document.line}")
-
-
-def _around(document: Document) -> str:
-    return f"{document.source}:{document.line}: {document.text[:EXAMPLE_LENGTH]}"
 
 
 def _size(text: str) -> int:

@@ -7,7 +7,7 @@ so the patterns themselves run only where one of their triggers was seen.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from danlu.data import clutter_patterns
 
@@ -17,18 +17,9 @@ LONGEST_MENU_ITEM = 24
 CHARACTERS_PER_SIGNAL = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Clutter:
-    """A pattern, and literals of which each match holds at least one, in lower case."""
-
-    triggers: tuple[str, ...]
-    pattern: re.Pattern[str]
-
-
 def drop_frame(text: str) -> str:
     """The text without navigation, notices and buttons."""
-    lowered = text.lower()
-    seen = [each.pattern for each in FRAME if any(trigger in lowered for trigger in each.triggers)]
+    seen = _seen(FRAME, text)
     if not seen and not MENU.search(text):
         return text
     return "\n".join(line for line in text.split("\n") if not _is_frame(line.strip(), seen))
@@ -36,11 +27,16 @@ def drop_frame(text: str) -> str:
 
 def drop_advertising(text: str) -> str:
     """The text without the lines that sell something."""
-    lowered = text.lower()
-    seen = [each.pattern for each in ADVERTISING if any(trigger in lowered for trigger in each.triggers)]
+    seen = _seen(ADVERTISING, text)
     if len(seen) < 2 and not (seen and SHOUTING.search(text)):
         return text
     return "\n".join(line for line in text.split("\n") if not _sells(line, [*seen, SHOUTING]))
+
+
+def _seen(patterns: Mapping[str, Sequence[re.Pattern[str]]], text: str) -> list[re.Pattern[str]]:
+    """The patterns of which a trigger is in the text, each once."""
+    lowered = text.lower()
+    return list({each: None for trigger in patterns if trigger in lowered for each in patterns[trigger]})
 
 
 def _is_frame(line: str, patterns: list[re.Pattern[str]]) -> bool:
@@ -62,13 +58,17 @@ def _sells(line: str, patterns: list[re.Pattern[str]]) -> bool:
     return n_kinds >= 2 and n_signals * CHARACTERS_PER_SIGNAL >= len(line)
 
 
-def _clutter(pattern: str, triggers: str) -> Clutter:
-    return Clutter(tuple(triggers.split(", ")), re.compile(pattern, re.IGNORECASE))
+def _by_trigger(table: Sequence[tuple[str, str]]) -> dict[str, list[re.Pattern[str]]]:
+    patterns: dict[str, list[re.Pattern[str]]] = {}
+    for pattern, triggers in table:
+        for trigger in triggers.split(", "):
+            patterns.setdefault(trigger, []).append(re.compile(pattern, re.IGNORECASE))
+    return patterns
 
 
 MENU_BAR = re.compile(r"\s[|›»>]\s|\s*｜\s*")
 MENU = re.compile(r"\s[|›»>]\s.*\s[|›»>]\s|｜.*｜")
 SHOUTING = re.compile(r"!!|！！|\b[A-Z]{3,}(?: [A-Z]{2,})*!|\b[A-Z]{3,} [A-Z]{3,}\b")
 
-FRAME = tuple(_clutter(pattern, triggers) for pattern, triggers in clutter_patterns.FRAME)
-ADVERTISING = tuple(_clutter(pattern, triggers) for pattern, triggers in clutter_patterns.ADVERTISING)
+FRAME = _by_trigger(clutter_patterns.FRAME)
+ADVERTISING = _by_trigger(clutter_patterns.ADVERTISING)

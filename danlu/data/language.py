@@ -27,7 +27,8 @@ HAN_RANGES = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x
 SMALL_PLANE = 0x3400
 
 STOP_WORDS = {
-    "en": "the be to of and that have with is are was in it for on as at he she you this not i",
+    "en": "the a an be to of and or that have has had with is are was were in it for on as at by from he she "
+    "you they this what who do does not i my his her",
     "de": "der die das und ist nicht ein eine mit auf den dem zu von sich für auch wir ich es",
     "fr": "le la les des est et un une dans pour que qui pas sur avec il elle nous du au",
     "es": "el la los las es y un una en por que no con para su se del al como más",
@@ -80,8 +81,11 @@ def identify(text: str, counts: Profile | None = None) -> Lang:
 def _is_english(words: list[str]) -> bool:
     """False where another language's commonest words outnumber the English ones; few of any is no proof."""
     lowered = [word.lower() for word in words[:500]]
-    hits = {lang: sum(word in common for word in lowered) for lang, common in _stop_words().items()}
-    return hits["en"] >= max(hits.values()) or max(hits.values()) < 0.1 * len(lowered)
+    common = _stop_words()
+    if sum(word in common["en"] for word in lowered) > 0.2 * len(lowered):
+        return True
+    hits = {lang: sum(word in common[lang] for word in lowered) for lang in common}
+    return hits["en"] >= max(hits.values()) or max(hits.values()) < max(2, 0.1 * len(lowered))
 
 
 @lru_cache(maxsize=1)

@@ -15,11 +15,15 @@ Find = tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]]
 
 ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 ID_CHECK = "10X98765432"
+# Everything looked for holds one of these.
+TRACE = re.compile(r"@|\d{4}|\d{3}[ .-]\d|\d\.\d|微信|wechat|[wv]x", re.IGNORECASE)
 
 
 def mask_private(text: str) -> tuple[str, Counter[str]]:
     """The text with private data replaced by its kind, and how many of each kind were found."""
     found: Counter[str] = Counter()
+    if not TRACE.search(text):
+        return text, found
     for kind, pattern, holds in FINDS:
 
         def replace(match: re.Match[str], kind: str = kind, holds: Callable[..., bool] = holds) -> str:
@@ -117,7 +121,11 @@ FINDS: tuple[Find, ...] = (
         ),
         _is_phone,
     ),
-    ("phone", re.compile(r"(?<!\w)(?P<value>\+\d{1,3}(?:[ -]\d{2,5}){2,5})(?!\d)", re.ASCII), _is_phone),
+    (
+        "phone",
+        re.compile(r"(?<!\w)(?P<value>\+\d{1,3}(?:[ -]?\(?\d{2,8}\)?){2,5})(?!\d)", re.ASCII),
+        _is_phone,
+    ),
     (
         "ip",
         re.compile(r"(?<![\d.])(?P<value>(?:\d{1,3}\.){3}\d{1,3})(?![\d.]*\d)", re.ASCII),

@@ -1,7 +1,7 @@
 """Cleaning as a chain of generators: each takes documents and an account, and passes on what it lets through.
 
-Near duplicates can only be told when all texts are known, so what the chain lets through is written aside first
-and read again: memory holds signatures, never the corpus.
+Near duplicates can only be told when all texts are known, so what the chain lets through is written aside
+first and read again: memory holds signatures, never the corpus.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from danlu.data.sources import Document
 Documents = Iterator[Document]
 Step = Callable[[Iterable[Document], Account], Documents]
 
+ASIDE = "aside.jsonl"
 LEAST_LEFT = 0.5  # a text of which a repair leaves less than this share of its characters was all clutter
 
 
@@ -117,7 +118,8 @@ def worth_reading(documents: Iterable[Document], account: Account, *, config: Qu
     """Name the language, and drop what breaks a rule of quality."""
     for document in documents:
         counts = profile(document.text)
-        lang = identify(document.text, counts)
+        # Sums on their own are in no language; then the record's word counts.
+        lang = identify(document.text, counts) if counts.letters else document.lang or "en"
         rule = fault(Text(document.text, counts, lang), config)
         if rule:
             account.drop(rule, document)
@@ -147,35 +149,43 @@ def without_private_data(documents: Iterable[Document], account: Account) -> Doc
 
 
 def write_clean(documents: Iterable[Document], out: Path, config: CleaningConfig) -> Account:
-    """Clean documents into `out/train.jsonl` and `out/held_out.jsonl`, whole or not at all.
+    """Clean documents into `out/train.jsonl` and `out/held_out.jsonl`, then write `out/account.json`.
 
-    Which documents are held out is decided by a hash of their text, so that it stays the same when others come
-    or go; each language has at least one.
+    Which documents are held out is decided by a hash of their text, so that it stays the same when others
+    come or go; each language has at least one. Files take their places when all are whole.
     """
     account = Account()
-    partial_dir = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial_dir, ignore_errors=True)
-    partial_dir.mkdir(parents=True)
-    aside = partial_dir / "aside.jsonl"
-    near, places, langs = NearDuplicates(config.near_duplicates), list[float](), list[str]()
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
+    folder = out / ".partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    near = NearDuplicates(config.near_duplicates)
+    places: list[float] = []
+    langs: list[str] = []
+    with (folder / ASIDE).open("w", encoding="utf-8", newline="\n") as file:
         for document in clean(documents, config, account):
             file.write(_line(document))
             near.add(document.text)
             places.append(int.from_bytes(digest(document.text), "little") / 2**64)
             langs.append(document.lang)
     repeats = near.repeats()
-    held_out = choose_held_out(places, langs, repeats, config.held_out)
-    _divide(aside, partial_dir, repeats, held_out, account)
-    aside.unlink()
-    _replace_dir(partial_dir, out, account)
+    _divide(folder, repeats, choose_held_out(places, langs, repeats, config.held_out), account)
+    text = json.dumps(account.to_tree(), ensure_ascii=False, indent=1)
+    (folder / "account.json").write_text(text + "\n", encoding="utf-8")
+    if not account.kept:
+        rules = {name: tally.documents for name, tally in account.dropped.items()}
+        raise DataError(
+            f"cleaning left no document; dropped by rule: {rules}. Loosen the rules, or read other texts"
+        )
+    for name in ("train.jsonl", "held_out.jsonl", "account.json"):
+        (folder / name).replace(out / name)
+    shutil.rmtree(folder)
     return account
 
 
 def choose_held_out(
     places: list[float], langs: list[str], repeats: NDArray[np.int64], share: float
 ) -> NDArray[np.bool_]:
-    """Which documents training never sees: those whose place in [0, 1) is below `share`, one at least a language.
+    """Which documents training never sees: those whose place is below `share`, at least one a language.
 
     Args:
         places: where the hash of each text lies in [0, 1).
@@ -192,12 +202,10 @@ def choose_held_out(
     return chosen
 
 
-def _divide(
-    aside: Path, folder: Path, repeats: NDArray[np.int64], held_out: NDArray[np.bool_], account: Account
-) -> None:
+def _divide(folder: Path, repeats: NDArray[np.int64], held_out: NDArray[np.bool_], account: Account) -> None:
     """Write what was put aside into its split, near duplicates left out."""
     with (
-        aside.open(encoding="utf-8") as lines,
+        (folder / ASIDE).open(encoding="utf-8") as lines,
         (folder / "train.jsonl").open("w", encoding="utf-8", newline="\n") as train,
         (folder / "held_out.jsonl").open("w", encoding="utf-8", newline="\n") as evaluation,
     ):
@@ -222,14 +230,3 @@ def _line(document: Document) -> str:
         "about": about,
     }
     return json.dumps(fields, ensure_ascii=False) + "\n"
-
-
-def _replace_dir(partial_dir: Path, out: Path, account: Account) -> None:
-    if not account.kept:
-        shutil.rmtree(partial_dir)
-        rules = {name: tally.documents for name, tally in account.dropped.items()}
-        raise DataError(
-            f"cleaning left no document; dropped by rule: {rules}. Loosen the rules, or read other texts"
-        )
-    shutil.rmtree(out, ignore_errors=True)
-    partial_dir.replace(out)

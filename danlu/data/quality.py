@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from danlu.data.language import STOP_WORDS, Lang, Profile
+from danlu.data.language import STOP_WORDS, Profile
 
 # One Han character, or a run of letters and digits of other scripts.
 UNIT = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W_㐀-䶿一-鿿豈-﫿]+")
@@ -24,14 +24,14 @@ BYTES_PER_HAN = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityConfig:
     languages: tuple[str, ...] = ("en", "zh")  # texts in any other are dropped
-    min_size: int = 24  # letters and digits, a Han character counting three
+    min_size: int = 6  # letters and digits, a Han character counting three
     max_broken: float = 0.01  # share of characters that are control, private or replacement characters
-    max_symbols: float = 0.3  # share of visible characters that are neither letter, digit nor punctuation
-    min_letters: float = 0.25  # share of visible characters that are letters
+    max_symbols: float = 0.3  # share of visible characters that are symbols, where they outnumber digits
+    min_alphanumeric: float = 0.4  # share of visible characters that are letters or digits
     max_gibberish: float = 0.4  # share of letters in words that nobody can pronounce
-    max_rare_han: float = 0.2  # share of Han outside the commonest characters, simplified or traditional
+    max_rare_han: float = 0.3  # share of Han outside those in daily use, simplified or traditional
     min_variety: float = 0.12  # different words over words, in any 200 words
-    max_repeated: float = 0.4  # share of words in phrases of five words that occur three times or more
+    max_repeated: float = 0.4  # share of words in phrases of five words that come four times or more
     max_duplicate_lines: float = 0.3  # share of characters in lines that occurred before in the text
     min_common_words: float = (
         0.04  # share of the commonest words (in Chinese: characters) in 60 words or more
@@ -42,7 +42,7 @@ class QualityConfig:
 class Text:
     """A text, and what several rules measure of it."""
 
-    def __init__(self, text: str, counts: Profile, lang: Lang) -> None:
+    def __init__(self, text: str, counts: Profile, lang: str) -> None:
         self.text, self.counts, self.lang = text, counts, lang
 
     @cached_property
@@ -70,11 +70,13 @@ def broken_characters(text: Text, config: QualityConfig) -> bool:
 
 
 def symbols(text: Text, config: QualityConfig) -> bool:
-    return text.counts.symbol > config.max_symbols * text.counts.visible
+    """Symbols that are no arithmetic."""
+    counts = text.counts
+    return counts.symbol > max(config.max_symbols * counts.visible, counts.digit)
 
 
 def few_letters(text: Text, config: QualityConfig) -> bool:
-    return text.counts.letters < config.min_letters * text.counts.visible
+    return text.counts.letters + text.counts.digit < config.min_alphanumeric * text.counts.visible
 
 
 def foreign_language(text: Text, config: QualityConfig) -> bool:
@@ -99,13 +101,13 @@ def monotony(text: Text, config: QualityConfig) -> bool:
 def repetition(text: Text, config: QualityConfig) -> bool:
     """Phrases of five words that come again and again."""
     units = text.units
-    if len(units) < 60:
+    if len(units) < 100:
         return False
     numbers: dict[str, int] = {}
     codes = np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
     phrases = sum(np.roll(codes, -shift)[:-4] * factor for shift, factor in enumerate(ODD_FACTORS))
     _, inverse, counts = np.unique(phrases, return_inverse=True, return_counts=True)
-    covered = np.convolve(counts[inverse] >= 3, np.ones(5, dtype=np.int64)) > 0
+    covered = np.convolve(counts[inverse] >= 4, np.ones(5, dtype=np.int64)) > 0
     return float(covered.mean()) > config.max_repeated
 
 
@@ -119,17 +121,16 @@ def duplicate_lines(text: Text, config: QualityConfig) -> bool:
 
 def keywords(text: Text, config: QualityConfig) -> bool:
     """Sixty words or more, and hardly one of those that hold sentences together."""
-    n = len(text.units)
-    common = COMMON_HAN if text.lang == "zh" else _common_words()
+    n, common = len(text.units), _common_words()
     return n >= 60 and sum(unit in common for unit in text.units) < config.min_common_words * n
 
 
 def list_of_links(text: Text, config: QualityConfig) -> bool:
-    """Many short lines, and none of them a sentence."""
+    """Many short lines, and none of them a sentence, an entry with its value, or a sum."""
     longest = 20 if text.lang == "zh" else 50
     if len(text.lines) < 8 or len(text.text) > longest * len(text.lines):
         return False
-    closed = sum(line[-1] in SENTENCE_END for line in text.lines)
+    closed = sum(line[-1] in SENTENCE_END or bool(ENTRY.search(line)) for line in text.lines)
     return closed < config.min_closed_lines * len(text.lines)
 
 
@@ -140,25 +141,26 @@ def _n_rare(text: str) -> int:
 
 @lru_cache(maxsize=1)
 def _is_rare() -> np.ndarray:
-    """True for Han outside the first levels of GB 2312 and Big5, which hold the characters in daily use."""
+    """True for Han outside GB 2312 and the first level of Big5, which hold the characters in daily use."""
     table = np.zeros(0x10000, dtype=bool)
     for code in (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000), *range(0xF900, 0xFB00)):
         simplified = chr(code).encode("gb2312", errors="ignore")
         traditional = chr(code).encode("big5", errors="ignore")
-        in_use = (simplified and simplified[0] <= 0xD7) or (traditional and traditional[0] <= 0xC6)
+        in_use = simplified or (traditional and traditional[0] <= 0xC6)
         table[code] = not in_use
     return table
 
 
 @lru_cache(maxsize=1)
 def _common_words() -> frozenset[str]:
-    return frozenset(STOP_WORDS["en"].split())
+    return frozenset([*STOP_WORDS["en"].split(), *COMMON_HAN])
 
 
 LATIN_WORD = re.compile(r"[a-zA-ZÀ-ɏ]{3,}")
 UNSPEAKABLE = re.compile(r"^[^aeiouyà-ɏ]+$|[b-df-hj-np-tv-xz]{6}|^.{31}", re.IGNORECASE)
+ENTRY = re.compile(r"[:：=]")
 SENTENCE_END = frozenset(".!?:;…\"'”’)。！？：；」』）>")
-COMMON_HAN = frozenset("的一是了不在有人他我这上大来们到说和地也子时道出要以就你可会着那生自她为之然而所其于")
+COMMON_HAN = "的一是了不在有人他我这上大来们到说和地也子时道出要以就你可会着那生自她为之然而所其于"
 # For hashing five neighbouring words into one number.
 ODD_FACTORS = (1, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 RULES: tuple[tuple[str, Callable[[Text, QualityConfig], bool]], ...] = (
