@@ -127,6 +127,8 @@ class _Source:
         digest = blake2b(text.encode(), digest_size=8).digest()
         if digest in self._seen:
             return False
+        if len(self._seen) == MAX_REMEMBERED:
+            self._seen.clear()
         self._seen.add(digest)
         return True
 
@@ -135,6 +137,7 @@ DIRTY = 0.15  # of the documents
 RECENT = 256  # documents kept for repeating
 MIN_REPEATED: Mapping[Lang, int] = {"en": 160, "zh": 60}  # characters; shorter ones are alike by chance
 MAX_CHANCE_REPEAT = 240
+MAX_REMEMBERED = 500_000  # about 50 MB; two like texts further apart than that do no harm
 _READABLE = json.JSONEncoder(ensure_ascii=False).encode
 # Mojibake is full of control characters, at some of which a reader might break the line.
 _ESCAPED = json.JSONEncoder(ensure_ascii=True).encode

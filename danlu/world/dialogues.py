@@ -91,8 +91,9 @@ def open_entities(world: World) -> tuple[Entity, ...]:
 
 def _newcomer(cast: Cast, rng: Random, speakers: Speakers) -> list[Turn]:
     """One tells of somebody new, the other asks on, and at the end asks what was said first."""
-    lang, new = cast.lang, newcomer(cast, rng)
-    first, *others = rng.sample(TELLABLE, 2 + int(rng.random() * 2))
+    lang = cast.lang
+    first, *others = rng.sample(TELLABLE["person"], 2 + int(rng.random() * 2))
+    new = newcomer(cast, rng, "person", (first, *others))
     said = new.statement(first, new.pronoun(lang), lang, rng)
     turns = [(0, say(rng, talk.TELL_NEW[lang], {"x": new.name.get(lang), "said": said}))]
     for attribute in others:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from danlu.world.cast import Cast
-from danlu.world.names import Name
+from danlu.world.names import Kind, Name
 from danlu.world.newcomers import TELLABLE, Newcomer, newcomer
 from danlu.world.statements import by_name, statements
 from danlu.world.stories import passage as story_passage
@@ -18,26 +18,26 @@ def passage(cast: Cast, rng: Random) -> str:
     if chance(rng, 0.3):
         text, question, answer = story_passage(cast, rng)
         return _framed(cast.lang, rng, text, [(question, answer)])
-    n = 1 + int(rng.random() * 3)
-    told = rng.sample(TELLABLE, 2 if n > 1 else 3)
-    people = _different(cast, rng, n, told)
-    text = _tell(cast.lang, rng, people, told)
-    asked = [_question(cast.lang, rng, people, told) for _ in range(1 + int(rng.random() * 3))]
+    kind, n = pick(rng, KINDS), 1 + int(rng.random() * 3)
+    told = rng.sample(TELLABLE[kind], 2 if n > 1 else 3)
+    new = _different(cast, rng, kind, n, told)
+    text = _tell(cast.lang, rng, new, told)
+    asked = [_question(cast.lang, rng, new, told) for _ in range(1 + int(rng.random() * 3))]
     return _framed(cast.lang, rng, text, list(dict(asked).items()))
 
 
-def _different(cast: Cast, rng: Random, n: int, told: Sequence[str]) -> list[Newcomer]:
+def _different(cast: Cast, rng: Random, kind: Kind, n: int, told: Sequence[str]) -> list[Newcomer]:
     """Newcomers of whom no two have the same name or the same value for anything that is told."""
     people: list[Newcomer] = []
     while len(people) < n:
-        person = newcomer(cast, rng)
+        person = newcomer(cast, rng, kind, told)
         if all(person.name != p.name and all(person.values[a] != p.values[a] for a in told) for p in people):
             people.append(person)
     return people
 
 
 def _tell(lang: Lang, rng: Random, people: Sequence[Newcomer], told: Sequence[str]) -> str:
-    """The same facts of each in turn: the first by name, the others mostly with he or she."""
+    """The same facts of each in turn: the first by name, the others mostly with a pronoun."""
     sentences: list[str] = []
     for person in people:
         for i, attribute in enumerate(told):
@@ -49,7 +49,7 @@ def _tell(lang: Lang, rng: Random, people: Sequence[Newcomer], told: Sequence[st
 def _question(lang: Lang, rng: Random, people: Sequence[Newcomer], told: Sequence[str]) -> tuple[str, str]:
     """What somebody is or has, or who it is that does."""
     person, attribute = pick(rng, people), pick(rng, told)
-    if attribute in WHO and chance(rng, 0.3):
+    if person.kind == "person" and attribute in WHO and chance(rng, 0.3):
         who = by_name("person", WHO_NAME, lang)
         clause = statements("person", attribute, person.values[attribute], who, lang)[0]
         question = clause[:-1] + ("?" if lang == "en" else "？")
@@ -65,6 +65,7 @@ def _framed(lang: Lang, rng: Random, text: str, asked: Sequence[tuple[str, str]]
     return say(rng, layout[0], {"text": text}) + told
 
 
+KINDS: Sequence[Kind] = ("person", "person", "person", "animal", "thing")
 WHO_NAME = Name("who", "谁")
 WHO = frozenset({"job", "home", "instrument", "pet"})
 # How the text is led in, and how each question with its answer goes on from it.

@@ -60,7 +60,7 @@ def _steps(left: int, largest: int) -> list[Step]:
     """Small steps weigh more: those are what must be known by heart."""
     found: list[Step] = []
     for right in range(largest + 1):
-        weight = 4 if right <= 10 else 1
+        weight = 4 if 0 < right <= 10 else 1
         for sign, operator, result in (("+", "+", left + right), ("−", "-", left - right)):
             if 0 <= result <= largest and sum_split(left, operator, right) != "exam":
                 found += [Step(left, sign, right, result)] * weight
@@ -110,12 +110,12 @@ def table(cast: Cast, rng: Random) -> str:
     rows = [step for step in rows if step.right <= max(10, left)]
     if len(rows) < 3:
         return worked(cast, rng)
-    if chance(rng, 0.4):
+    if chance(rng, 0.6):
         rng.shuffle(rows)
     slots = {"left": left, "name": SIGN_NAMES[cast.lang][sign]}
     between = pick(rng, (". ", "\n", "; ") if cast.lang == "en" else ("。", "\n", "；"))
-    end = "" if between == "\n" else between[0]
-    return say(rng, TABLE[cast.lang], slots) + "\n" + between.join(map(str, rows[:12])) + end
+    end = "" if between == "\n" else "." if cast.lang == "en" else "。"
+    return capital(say(rng, TABLE[cast.lang], slots)) + "\n" + between.join(map(str, rows[:12])) + end
 
 
 def worked(cast: Cast, rng: Random) -> str:

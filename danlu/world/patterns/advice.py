@@ -93,7 +93,7 @@ If you have time, stay [for the night|until the evening]. It is worth it.
 And do not forget to [send a card home|say thank you to those who helped you].
 = house title
 How to [clean a window|wash a coat|mend a sock|plant a tree|light a stove|write a letter]
-[A small|Some] advice for the house
+[A little|Some] advice for the house
 For those who do it for the first time
 = house 1
 First, [get everything ready|clear the table|find a quiet place].

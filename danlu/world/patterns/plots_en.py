@@ -205,7 +205,7 @@ PLOTS = """
     want: {time} {a_1} wanted to paint the [door|fence|boat|gate] {a_colour}, {a_his} favourite colour.
     want: {time} {a_1} wished for a [coat|hat] in {a_colour}, because that is {a_his} favourite colour.
     trouble: But in the shop there was every colour except {a_colour}.
-    trouble: But it cost [too much|ten coins], and {a_he} had only [four|six].
+    trouble: But it cost ten coins, and {a_he} had only [four|six|seven].
     trouble: But the neighbours said that nobody should use {a_colour}.
     try: {a_1} went to [three|four] other shops and asked.
     try: {a_1} worked for {b} for a week to earn the money.
