@@ -35,6 +35,8 @@ class ReportData:
     """Every number of the report; `report.json` is this and nothing else."""
 
     name: str
+    config: str = ""  # the run's own settings, as TOML
+    notes: dict[str, str] = field(default_factory=dict)  # what the run says of its result, by language
     plan: Tree = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
     account: Tree = field(default_factory=dict)  # what went in, what cleaning mended and dropped
@@ -65,14 +67,17 @@ def collect(run_dir: Path) -> ReportData:
     account = read_json(run_dir / "data" / "account.json")
     exam = read_json(run_dir / "evaluate" / "summary.json")
     systems = {name: run_dir / "evaluate" / f"{name}.jsonl" for name in exam.get("systems", {})}
+    graded = {name: load_results(path) for name, path in systems.items() if path.exists()}
     return ReportData(
         name=run_dir.resolve().name,
+        config=read_text(run_dir / "config.toml"),
+        notes=read_json(run_dir / "notes.json"),
         plan=plan,
         stages=stages,
         account=account,
         corpus=corpus_totals(account) if account else {},
         exam=exam,
-        answers=side_by_side({name: load_results(path) for name, path in systems.items() if path.exists()}),
+        answers=side_by_side(graded) or read_lines(run_dir / "evaluate" / "samples.jsonl"),
         outcome=outcome(plan, stages),
         resources=resources(stages),
         bits=bits_of_systems(read_json(run_dir / "evaluate" / "bits.json"), stages),
@@ -81,12 +86,19 @@ def collect(run_dir: Path) -> ReportData:
 
 
 def read_stage(folder: Path) -> Stage:
-    config = folder / "config.toml"
+    summary = read_json(folder / "summary.json")
     return Stage(
-        summary=read_json(folder / "summary.json"),
+        summary={key: value for key, value in summary.items() if key not in EXAM_KEYS},
         curves=curves(read_lines(folder / "metrics.jsonl")),
-        config=config.read_text(encoding="utf-8") if config.exists() else "",
+        config=read_text(folder / "config.toml"),
     )
+
+
+EXAM_KEYS = ("systems", "differences", "labels")  # these stand under `exam`
+
+
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def read_json(path: Path) -> Tree:
@@ -227,18 +239,23 @@ def resources(stages: Mapping[str, Stage]) -> list[Tree]:
 
 
 def bits_of_systems(measured: Tree, stages: Mapping[str, Stage]) -> list[Tree]:
-    """Bits per byte of held-out text by language for each system, and the change from the one before."""
+    """Bits per byte of held-out text by language for each system, and the change from the one before.
+
+    What stands under `references`, such as a compressor, is shown below them and not compared.
+    """
     trained = stages["pretrain"].summary if "pretrain" in stages else {}
     if not measured and "held_out" in trained:
         measured = {"base": trained["held_out"]["bits_per_byte"]}
-    rows: list[Tree] = [{"system": name, "bits_per_byte": bits} for name, bits in measured.items()]
+    references = measured.get("references", {})
+    systems = {name: bits for name, bits in measured.items() if name != "references"}
+    rows: list[Tree] = [{"system": name, "bits_per_byte": bits} for name, bits in systems.items()]
     for before, row in pairwise(rows):
         row["change"] = {
             lang: bits / before["bits_per_byte"][lang] - 1
             for lang, bits in row["bits_per_byte"].items()
             if before["bits_per_byte"].get(lang)
         }
-    return rows
+    return [*rows, *({"system": name, "bits_per_byte": bits} for name, bits in references.items())]
 
 
 def ppo_course(stage: Stage) -> Tree:

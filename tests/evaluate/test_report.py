@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_run import write_run
+from made_up_run import write_json, write_lines, write_run
 
 from danlu.data.records import DataError
 from danlu.evaluate.report import build, collect, render
@@ -210,6 +210,33 @@ def test_bits_change_from_system_to_system(run_dir):
     bits = collect(run_dir).bits
     assert [row["system"] for row in bits] == ["untrained", "base", "sft", "ppo"]
     assert bits[2]["change"]["all"] == pytest.approx(0.81 / 0.79 - 1)
+
+
+def test_a_reference_is_shown_and_not_compared(run_dir):
+    path = run_dir / "evaluate" / "bits.json"
+    bits = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**bits, "references": {"xz -9": {"en": 2.1, "zh": 2.4}}}), encoding="utf-8")
+    last = collect(run_dir).bits[-1]
+    assert last == {"system": "xz -9", "bits_per_byte": {"en": 2.1, "zh": 2.4}}
+    assert "xz -9" in render(collect(run_dir))
+
+
+def test_a_run_without_an_exam_shows_its_own_samples_and_words(tmp_path):
+    write_json(tmp_path / "notes.json", {"en": "It writes <b>badly</b>.", "zh": "写得不好。"})
+    sample = {"messages": [{"role": "user", "content": "Hello?"}], "answers": {"sft": {"text": "Hi & bye."}}}
+    write_lines(tmp_path / "evaluate" / "samples.jsonl", [sample])
+    html = build(tmp_path).read_text(encoding="utf-8")
+    assert "It writes &lt;b&gt;badly&lt;/b&gt;." in html
+    assert "Hi &amp; bye." in html
+    assert 'class="grade' not in html
+
+
+def test_every_measure_of_a_reward_model_has_its_row(run_dir):
+    path = run_dir / "reward" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**summary, "bag_of_words": summary["held_out"]}), encoding="utf-8")
+    html = render(collect(run_dir))
+    assert all(name in html for name in ("as people ranked them", "as the truth ranks them", "bag of words"))
 
 
 def test_kl_of_the_last_third_is_held_against_the_target(run_dir):

@@ -12,11 +12,10 @@ from danlu.evaluate.sections.words import figure, figures, language_name, note, 
 
 def reward(data: ReportData) -> Markup | None:
     """Accuracy on held-out rankings, by kind of difference, and calibration."""
-    summary = data.summary("reward")
     measured: Tree = {
-        name: summary[name]
-        for name in ("held_out", "noise_free")
-        if (summary.get(name) or {}).get("accuracy")
+        name: tree
+        for name, tree in data.summary("reward").items()
+        if isinstance(tree, dict) and tree.get("accuracy") and "calibration" in tree
     }
     if not measured:
         return None
@@ -26,14 +25,12 @@ def reward(data: ReportData) -> Markup | None:
         "Reward model",
         "奖励模型",
         note(
-            "Of two answers to one question, how often the model prefers the one that people ranked "
-            "higher. Chance "
-            "is 50 %; people themselves are noisy, so the rankings' own agreement is a ceiling for the "
-            "first line. "
-            "Pairs that people ranked level are left out here and count one half in the calibration.",
+            "Of two answers to one question, how often the model prefers the one that people ranked higher. "
+            "Chance is 50 %; people themselves are noisy, so the rankings' own agreement is a ceiling for "
+            "the first line. Pairs that people ranked level are left out here and count one half in the "
+            "calibration.",
             "同一问题的两个回答，模型与人偏好一致的比例。随机为 50 %；人的排序有噪声，"
-            "因此第一行的上限是人与人的一致率。"
-            "人排为并列的不计入此处，在校准曲线中按一半计。",
+            "因此第一行的上限是人与人的一致率。人排为并列的不计入此处，在校准曲线中按一半计。",
         ),
         accuracy_table(measured),
         figures(calibration_figure(measured), kinds_figure(kinds)),
@@ -45,7 +42,7 @@ def accuracy_table(measured: Tree) -> Markup:
     for name, tree in measured.items():
         counts = [number(tree[key], "integer") for key in ("n_pairs", "n_ties", "n_prompts")]
         error = number(tree["calibration"]["expected_error"], "percent")
-        rows.append([both(*REFERENCES[name]), interval(tree["accuracy"]), *counts, error])
+        rows.append([reference_name(name), interval(tree["accuracy"]), *counts, error])
         if len(tree["languages"]) > 1:
             rows += [language_row(lang, group) for lang, group in tree["languages"].items()]
     headers = (
@@ -70,6 +67,10 @@ REFERENCES = {
 }
 
 
+def reference_name(name: str) -> Markup:
+    return both(*REFERENCES.get(name, (spaced(name), spaced(name))))
+
+
 def calibration_figure(measured: Tree) -> Markup | None:
     name, tree = next(iter(measured.items()))
     if not tree["calibration"]["points"]:
@@ -82,10 +83,10 @@ def calibration_figure(measured: Tree) -> Markup | None:
         tag(
             "span",
             "calibration, ",
-            both(*REFERENCES[name]),
+            reference_name(name),
             ": how sure the model is and how often it is right",
         ),
-        tag("span", "校准（", both(*REFERENCES[name]), "）：模型有多确信，人有多常同意"),
+        tag("span", "校准（", reference_name(name), "）：模型有多确信，人有多常同意"),
     )
 
 
@@ -121,18 +122,21 @@ def ppo(data: ReportData) -> Markup | None:
         "PPO",
         "PPO",
         note(
-            "The score is what the reward model says; the true score is what the world's truth would say, "
-            "which "
-            "nothing learns from. A score that rises while the true score falls is over-optimisation. KL "
-            "is how far "
-            "the policy has moved from the fine-tuned model.",
-            "“得分”是奖励模型给的；“真实得分”由世界的真值给出，没有任何阶段从中学习。"
-            "得分上升而真实得分下降，就是过度优化。"
-            "KL 表示策略离微调模型有多远。",
+            "KL is how far the policy has moved from the fine-tuned model; the score is what the reward "
+            "model says.",
+            "KL 表示策略离微调模型有多远；“得分”是奖励模型给的。",
         ),
+        TRUTH if data.curve("ppo", "rollout.true_score") else None,
         figures(*charts),
         course_table(data.ppo),
     )
+
+
+TRUTH = note(
+    "The true score is what the world's truth would say; nothing learns from it. A score that rises while "
+    "the true score falls is over-optimisation.",
+    "“真实得分”由世界的真值给出，没有任何阶段从中学习。得分上升而真实得分下降，就是过度优化。",
+)
 
 
 def ppo_figure(data: ReportData, name: str, en: str, zh: str) -> Markup | None:

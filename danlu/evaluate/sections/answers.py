@@ -17,26 +17,21 @@ from danlu.evaluate.sections.words import (
     system_name,
 )
 
-MARKS = ((1.0, "✓", "right"), (0.0, "◐", "partly"), (-1.0, "✗", "wrong"))
-
 
 def answers(data: ReportData) -> Markup | None:
     """The same questions before and after each stage."""
     if not data.answers:
         return None
     cards = [card(entry, data) for entry in data.answers]
-    return section(
-        "answers",
-        "The same question, after each stage",
-        "同一个问题，各阶段之后",
-        note(
-            "The first exam question of each category, languages in turn; nobody picked them for their "
-            "answers. "
-            "The base model sees four worked examples before the question, or it could not answer at all.",
-            "每个类别取考卷里的第一题，中英轮换，未经挑选。基座模型在题前先看四个例题，否则无法作答。",
-        ),
-        *cards,
-    )
+    lead = FROM_THE_EXAM if data.exam else None
+    return section("answers", "The same question, after each stage", "同一个问题，各阶段之后", lead, *cards)
+
+
+FROM_THE_EXAM = note(
+    "The first exam question of each category, languages in turn; nobody picked them for their answers. The "
+    "base model sees four worked examples before the question, or it could not answer at all.",
+    "每个类别取考卷里的第一题，中英轮换，未经挑选。基座模型在题前先看四个例题，否则无法作答。",
+)
 
 
 def card(entry: Tree, data: ReportData) -> Markup:
@@ -50,26 +45,33 @@ def card(entry: Tree, data: ReportData) -> Markup:
         for message in entry["messages"]
     ]
     said = [answer(name, found) for name, found in entry["answers"].items()]
-    title = tag(
-        "div", category_name(data, entry["category"]), " · ", language_name(entry["language"]), class_="label"
-    )
+    names = [category_name(data, entry["category"])] if entry.get("category") else []
+    names += [language_name(entry["language"])] if entry.get("language") else []
+    title = tag("div", join(names, " · "), class_="label")
     return tag("article", title, *turns, tag("div", *said, class_="said"), class_="card")
 
 
 def answer(system: str, found: Tree) -> Markup:
-    sign, name = next(
-        (sign, name) for bound, sign, name in MARKS if found["score"] > bound or found["score"] == 1.0
-    )
-    grade = tag("span", sign, " ", number(found["score"], "plain"), class_=f"grade {name}")
-    return tag(
-        "div",
-        tag("div", system_name(system), " ", grade, class_="label"),
+    said = (
         text(found["text"])
         if found["text"].strip()
-        else tag("div", both("(nothing)", "（空）"), class_="empty"),
+        else tag("div", both("(nothing)", "（空）"), class_="empty")
+    )
+    return tag(
+        "div",
+        tag("div", system_name(system), " ", grade_mark(found.get("score")), class_="label"),
+        said,
         class_="answer",
         style=f"--tile:var(--{role_of(system)})",
     )
+
+
+def grade_mark(score: float | None) -> Markup | None:
+    """A sign and the grade; nothing where nobody graded."""
+    if score is None:
+        return None
+    sign, name = ("✓", "right") if score >= 1 else ("◐", "partly") if score > 0 else ("✗", "wrong")
+    return tag("span", sign, " ", number(score, "plain"), class_=f"grade {name}")
 
 
 def text(content: str) -> Markup:

@@ -12,42 +12,29 @@ LADDER = ("base", "sft", "ppo")  # the systems of the headline; others stand bel
 
 
 def headline(data: ReportData) -> Markup | None:
-    """Exam averages as tiles, each with what it gained over the one before."""
-    systems = data.exam.get("systems", {})
-    if not systems:
-        return None
+    """Exam averages as tiles, each with its gain over the one before; then what the run says of itself."""
+    systems: Tree = data.exam.get("systems", {})
+    parts: list[Markup] = exam_headline(data, systems) if systems else []
+    if data.notes:
+        parts.append(tag("p", both(data.notes.get("en", ""), data.notes.get("zh", ""))))
+    return section("result", "Result", "结果", *parts) if parts else None
+
+
+def exam_headline(data: ReportData, systems: Tree) -> list[Markup]:
     shown = [name for name in LADDER if name in systems] or list(systems)
     tiles = [tile(name, systems[name]["macro"], difference_to(data.exam, name)) for name in shown]
     controls = [control(d) for d in data.exam.get("differences", []) if d["to"] not in shown]
-    n = systems[shown[0]]["n"]
-    return section(
-        "result",
-        "Result",
-        "结果",
-        tag("div", *tiles, class_="tiles"),
-        *controls,
-        note(
-            join(
-                [
-                    "Share of ",
-                    number(n, "integer"),
-                    " held-out exam questions answered right, in percent: the average over categories and "
-                    "both "
-                    "languages, with 95 % intervals. Gains are paired, question by question. No stage ever "
-                    "saw "
-                    "the exam or the truth that grades it.",
-                ]
-            ),
-            join(
-                [
-                    number(n, "integer"),
-                    " 道留出考题的答对率（%）：先按类别和语言求平均，方括号内为 95 % 区间；"
-                    "提升为逐题配对之差。"
-                    "任何阶段都没有见过考题，也没有见过用来评分的真值。",
-                ]
-            ),
-        ),
+    n = number(systems[shown[0]]["n"], "integer")
+    en = (
+        " held-out exam questions answered right, in percent: the average over categories and both "
+        "languages, with 95 % intervals. Gains are paired, question by question. No stage ever saw the exam "
+        "or the truth that grades it."
     )
+    zh = (
+        " 道留出考题的答对率（%）：先按类别和语言求平均，方括号内为 95 % 区间；提升为逐题配对之差。"
+        "任何阶段都没有见过考题，也没有见过用来评分的真值。"
+    )
+    return [tag("div", *tiles, class_="tiles"), *controls, note(join(["Share of ", n, en]), join([n, zh]))]
 
 
 def tile(name: str, macro: Tree, difference: Tree | None) -> Markup:
@@ -248,8 +235,7 @@ def plan(data: ReportData) -> Markup | None:
         table(headers, rows),
         note(
             "Predicted before the run from a few seconds of measuring this machine. The loss is predicted "
-            "for the "
-            "tokens that were really trained.",
+            "for the tokens that were really trained.",
             "运行前先用几秒钟测量本机，再作预测；损失按实际训练的词元数预测。",
         ),
     )

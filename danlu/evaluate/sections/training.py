@@ -28,9 +28,8 @@ def losses(data: ReportData) -> Markup | None:
     if found is None:
         return None
     lead = note(
-        "Loss in nats a token (for the reward model: a ranking). Held-out loss is measured on text that "
-        "was not "
-        "trained on.",
+        "Loss in nats a token (for the reward model: a ranking). Held-out loss is measured on text that was "
+        "not trained on.",
         "损失单位为奈特／词元（奖励模型为每次排序）。留出损失在没有训练过的文本上测得。",
     )
     return section("curves", "Training curves", "训练曲线", lead, found)
@@ -91,8 +90,7 @@ def bits(data: ReportData) -> Markup | None:
         "比特／字节",
         note(
             "How many bits the model needs for a byte of text it has never seen; less is better, 8 is no "
-            "knowledge "
-            "at all. Stages after pretraining should not lose much of it.",
+            "knowledge at all. Stages after pretraining should not lose much of it.",
             "模型编码一个字节的未见文本需要多少比特：越少越好，8 等于一无所知。"
             "预训练之后的阶段不应明显变差。",
         ),
@@ -120,13 +118,14 @@ def resources(data: ReportData) -> Markup | None:
 
 def settings(data: ReportData) -> Markup | None:
     """Every setting of every stage, folded away, and what the plan knew of the machine."""
-    texts = {name: stage.config for name, stage in data.stages.items() if stage.config}
+    texts = {"run": data.config, **{name: stage.config for name, stage in data.stages.items()}}
     folded = [
         tag("details", tag("summary", stage_name(name)), tag("pre", tag("code", text)))
         for name, text in texts.items()
+        if text
     ]
     facts = [(key.replace("_", " "), value) for key, value in flat_facts(data)]
-    about = [table((both("run", "运行"), ""), facts, text_columns=2)] if facts else []
+    about = [table((both("plan", "计划"), ""), facts, text_columns=2)] if facts else []
     if not folded and not facts:
         return None
     return section("settings", "Every setting", "全部设置", *about, *folded)

@@ -13,6 +13,7 @@ SYSTEMS = {
 }
 ROLES = {"untrained": "muted", "base": "base", "sft": "sft", "sft_longer": "control", "ppo": "ppo"}
 STAGES = {
+    "run": ("the whole run", "整个流程"),
     "data": ("cleaning", "清洗"),
     "tokenizer": ("tokenizer", "分词器"),
     "pretrain": ("pretraining", "预训练"),
