@@ -94,6 +94,14 @@ INLINE void tile(int rows, const float *x, int64_t x_stride, const float *w, int
     }
 }
 
+/* Lay a linear layer's weight, (n, k), out as the columns from `first` on of a matrix in panels. */
+void pack(const float *weight, int64_t n, int64_t k, int64_t first, float *panels) {
+    for (int64_t i = 0; i < n; i++, weight += k) {
+        float *column = panels + (first + i) / PANEL * PANEL * k + (first + i) % PANEL;
+        for (int64_t p = 0; p < k; p++) column[p * PANEL] = weight[p];
+    }
+}
+
 /* y (+)= x w; w is cut into panels of PANEL columns, each (k, PANEL) and contiguous, the last filled up with zeros. */
 static void matmul(const float *x, int64_t m, int64_t x_stride, const float *w, int64_t k, int64_t n, float *y,
                    int64_t y_stride, int add) {

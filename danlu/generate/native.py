@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -77,6 +76,7 @@ def library() -> ctypes.CDLL | None:
     found.panel.restype = found.scratch_size.restype = integer
     found.scratch_size.argtypes = [ctypes.POINTER(_Model)]
     found.forward.argtypes = [ctypes.POINTER(_Model), pointer, pointer, pointer, integer, pointer, pointer]
+    found.pack.argtypes = [pointer, integer, integer, integer, pointer]
     found.draw.argtypes = [pointer, integer, integer, pointer, pointer, pointer, pointer]
     return found
 
@@ -143,31 +143,53 @@ class NativeDecoder:
         angles = model.backbone.position.angles(torch.arange(max_seq_len)[None])
         self._angles = [angle.contiguous() for angle in angles]
         self._logits = torch.empty((n_rows, model.config.vocab_size))
+        self._buffers: dict[str, NDArray[np.float32]] = {}
         self.refresh()
         size = native.scratch_size(self._struct)
         self._scratch = [np.empty(size, np.float32) for _ in range(self._n_threads)]
 
     def refresh(self) -> None:
         """Copy the weights, laid out for decode.c."""
-        with torch.no_grad():
-            self._weights = [self._layer(block) for block in self._model.backbone.blocks]
-            backbone, head = self._model.backbone, self._model.lm_head.weight
-            self._shared = [
-                _plain(backbone.embedding.weight),
-                _plain(backbone.norm.weight),
-                self._panels(head),
-            ]
-        layers = [_Layer(*[w if w is None else w.data_ptr() for w in weights]) for weights in self._weights]
+        backbone, config = self._model.backbone, self._model.config
+        layers = [
+            _Layer(*(self._keep(f"{i}.{name}", weights) for name, weights in _weights(block).items()))
+            for i, block in enumerate(backbone.blocks)
+        ]
         self._layers = (_Layer * len(layers))(*layers)
-        config = self._model.config
         self._struct = _Model(
             *(getattr(config, name) for name in CONFIG_FIELDS),
             self.cache.keys.shape[1],
             self.cache.max_seq_len,
             config.norm_eps,
             self._layers,
-            *[w.data_ptr() for w in (*self._shared, *self._angles, self.cache.keys, self.cache.values)],
+            self._keep("embedding", [backbone.embedding.weight.flatten()]),
+            self._keep("norm", [*backbone.norm.parameters()]),
+            self._keep("lm_head", [self._model.lm_head.weight]),
+            *(t.data_ptr() for t in (*self._angles, self.cache.keys, self.cache.values)),
         )
+
+    def _keep(self, place: str, weights: Sequence[Tensor]) -> int | None:
+        """Copy weights side by side into the buffer of that place and return its address; None for none.
+
+        Matrices go into panels. Torch's threads take no part: where the cores are shared with others, handing
+        them dozens of small copies costs a hundred times the copying.
+        """
+        if not weights:
+            return None
+        panel = self._native.panel() if place.endswith(".gate_up") else 1
+        starts = [0]
+        for weight in weights:
+            starts.append(-(-(starts[-1] + len(weight)) // panel) * panel)
+        k = weights[0].numel() // len(weights[0])
+        size = starts[-1] if k == 1 else -(-starts[-1] // self._native.panel()) * self._native.panel() * k
+        buffer = self._buffers.setdefault(place, np.zeros(size, np.float32))
+        for weight, start in zip(weights, starts, strict=False):
+            plain = weight.detach().float().contiguous().numpy()
+            if k == 1:
+                buffer[start : start + len(plain)] = plain
+            else:
+                self._native.pack(plain.ctypes.data, len(plain), k, start, buffer.ctypes.data)
+        return buffer.ctypes.data
 
     def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
         ids = np.concatenate([np.asarray(prompt, np.int64) for prompt in prompts])
@@ -236,36 +258,19 @@ class NativeDecoder:
         for other in others:
             other.result()
 
-    def _layer(self, block: Any) -> list[Tensor | None]:
-        """One layer's weights in the order of the C struct."""
-        attention, mlp = block.self_attn.sublayer, block.mlp.sublayer
-        projections = (attention.q, attention.k, attention.v)
-        biases = [p.bias for p in projections]
-        gate, up = (self._pad(p.weight) for p in (mlp.gate, mlp.up))
-        return [
-            _plain(block.self_attn.norm.weight),
-            self._panels(torch.cat([p.weight for p in projections])),
-            None if biases[0] is None else _plain(torch.cat(biases)),
-            *(
-                None if not hasattr(n, "weight") else _plain(n.weight)
-                for n in (attention.q_norm, attention.k_norm)
-            ),
-            self._panels(attention.out.weight),
-            _plain(block.mlp.norm.weight),
-            self._panels(torch.cat([gate, up])),
-            self._panels(mlp.out.weight),
-        ]
 
-    def _pad(self, weight: Tensor) -> Tensor:
-        """With rows of zeros, up to whole panels."""
-        return F.pad(weight, (0, 0, 0, -len(weight) % self._native.panel()))
-
-    def _panels(self, weight: Tensor) -> Tensor:
-        """A linear layer's weight, (out, in), as decode.c wants it: (panels, in, outputs of a panel)."""
-        panels = self._pad(weight.float()).unflatten(0, (-1, self._native.panel()))
-        return panels.transpose(1, 2).contiguous()
-
-
-def _plain(weight: Any) -> Tensor:
-    """A copy, so that all weights change together, at `refresh`."""
-    return weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+def _weights(block: Any) -> dict[str, list[Tensor]]:
+    """What each field of the C struct `Layer` is made of."""
+    attention, mlp = block.self_attn.sublayer, block.mlp.sublayer
+    projections = (attention.q, attention.k, attention.v)
+    return {
+        "input_norm": [block.self_attn.norm.weight],
+        "qkv": [projection.weight for projection in projections],
+        "qkv_bias": [projection.bias for projection in projections if projection.bias is not None],
+        "q_norm": [*attention.q_norm.parameters()],
+        "k_norm": [*attention.k_norm.parameters()],
+        "attention_out": [attention.out.weight],
+        "mlp_norm": [block.mlp.norm.weight],
+        "gate_up": [mlp.gate.weight, mlp.up.weight],
+        "mlp_out": [mlp.out.weight],
+    }
