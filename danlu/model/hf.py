@@ -131,7 +131,7 @@ def _architecture(path: Path, tree: Mapping[str, Any]) -> tuple[Family, type[Lan
 
 def _model_config(where: Path, tree: Mapping[str, Any], family: Family) -> ModelConfig:
     _refuse_what_differs(where, tree)
-    sizes = {ours: _integer(where, tree, theirs) for ours, theirs in SIZES.items()}
+    sizes: dict[str, Any] = {ours: _integer(where, tree, theirs) for ours, theirs in SIZES.items()}
     rope = tree.get("rope_parameters") or {}
     try:
         return ModelConfig(

@@ -5,6 +5,7 @@ No family's name stands in a forward. A family is a `ModelConfig` with its choic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from danlu.config import ConfigError
 from danlu.model.attention import Attend, attend_with_cache, attend_within
 from danlu.model.kv_cache import KvCache
+
+Angles = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class Linear(nn.Linear):
     """A linear layer that computes in the dtype of its input, whatever its weights are kept in."""
 
     def forward(self, input: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(input.dtype)
+        bias = self._parameters["bias"]
+        bias = None if bias is None else bias.to(input.dtype)
         return F.linear(input, self.weight.to(input.dtype), bias)
 
 
@@ -94,14 +98,14 @@ class Rope(nn.Module):
         """The embedded tokens with their positions, (batch, seq, d_model)."""
         return x
 
-    def angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def angles(self, position_ids: Tensor) -> Angles:
         """Cosine and sine of each pair's angle, both (batch, 1, seq, head_dim / 2), float32."""
         exponent = torch.arange(0, self.head_dim, 2, device=position_ids.device).float() / self.head_dim
         angle = position_ids[:, None, :, None].float() / self.theta**exponent
         return angle.cos(), angle.sin()
 
 
-def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, angles: Angles) -> Tensor:
     """Turn channel i together with channel i + head_dim / 2; x is (batch, heads, seq, head_dim)."""
     cos, sin = angles
     left, right = x.float().chunk(2, dim=-1)
@@ -125,7 +129,7 @@ class Attention(nn.Module):
         )
         self.q_norm, self.k_norm = norm(), norm()
 
-    def forward(self, x: Tensor, *, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, *, angles: Angles, attend: Attend) -> Tensor:
         q, k, v = (self._heads(linear(x)) for linear in (self.q, self.k, self.v))
         q, k = rotate(self.q_norm(q), angles), rotate(self.k_norm(k), angles)
         return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
@@ -167,7 +171,7 @@ class Block(nn.Module):
         self.self_attn = residual(Attention(config))
         self.mlp = residual(MLPS[config.mlp](config))
 
-    def forward(self, x: Tensor, *, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, *, angles: Angles, attend: Attend) -> Tensor:
         return self.mlp(self.self_attn(x, angles=angles, attend=attend))
 
 
@@ -178,6 +182,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.compute_dtype: torch.dtype | None = None  # None: as the weights are kept
+        self.run_blocks: RunBlocks = run_blocks  # fused_block.py has a faster one
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position = POSITIONS[config.position](config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -204,12 +209,22 @@ class Decoder(nn.Module):
         x = self.position.embed(self.embedding(input_ids), position_ids)
         x = x.to(self.compute_dtype or x.dtype)
         angles = self.position.angles(position_ids)
-        attend = attend_within(segment_ids)
+        if kv_cache is None:
+            return self.norm(self.run_blocks(self, x, angles, segment_ids))
         for layer, block in enumerate(self.blocks):
-            if kv_cache is not None:
-                attend = partial(attend_with_cache, kv_cache, layer)
-            x = block(x, angles=angles, attend=attend)
+            x = block(x, angles=angles, attend=partial(attend_with_cache, kv_cache, layer))
         return self.norm(x)
+
+
+def run_blocks(decoder: Decoder, x: Tensor, angles: Angles, segment_ids: Tensor | None) -> Tensor:
+    """All blocks one after the other, without a cache; x is (batch, seq, d_model)."""
+    attend = attend_within(segment_ids)
+    for block in decoder.blocks:
+        x = block(x, angles=angles, attend=attend)
+    return x
+
+
+RunBlocks = Callable[[Decoder, Tensor, Angles, Tensor | None], Tensor]
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -227,14 +242,14 @@ def initialise(decoder: Decoder, seed: int) -> None:
     # Tied, the first logits have this std times sqrt(d_model), a token's own being the largest: at the usual
     # 0.02 a wide model would begin by repeating its input.
     nn.init.normal_(decoder.embedding.weight, std=0.3 * decoder.config.d_model**-0.5, generator=generator)
-    for name, module in decoder.blocks.named_modules():
-        if isinstance(module, nn.Linear):
-            std = (3 * module.in_features) ** -0.5
-            if name.endswith(".out"):
+    for name, parameter in decoder.blocks.named_parameters():
+        if name.endswith(".bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 2:
+            std = (3 * parameter.shape[1]) ** -0.5
+            if name.endswith(".out.weight"):
                 std *= n_writers**-0.5
-            nn.init.normal_(module.weight, std=std, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            nn.init.normal_(parameter, std=std, generator=generator)
 
 
 NORMS = {"rmsnorm": RmsNorm}

@@ -1,0 +1,102 @@
+/* The parts of a training step that are not matrix products of whole layers: normalisation, rotation, gating,
+ * attention and the loss. Everything is computed in float; `Real` is what memory holds, bfloat16 or float.
+ *
+ * The functions stand in kernels.inc, which is included once for each type.
+ */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+#define LANES 16 /* floats of a vector: 64 bytes, whatever the machine's own width */
+#define ROWS 4   /* rows of the register tile of `multiply` */
+#define WIDE 4   /* vectors of the register tile */
+#define QUERIES 32 /* queries handled together in attention, a multiple of ROWS */
+
+typedef float Vector __attribute__((vector_size(64), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
+typedef uint16_t Bfloat16;
+
+static inline float float_of_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+static inline uint32_t bits_of_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
+static inline float load_bf16(const Bfloat16 *at) { return float_of_bits((uint32_t)*at << 16); }
+
+static inline void store_bf16(Bfloat16 *at, float value) { /* to nearest, ties to even; NaN is not expected */
+    uint32_t bits = bits_of_float(value);
+    *at = (Bfloat16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static inline float load_f32(const float *at) { return *at; }
+
+static inline void store_f32(float *at, float value) { *at = value; }
+
+/* e^x to about 2 units in the last place; below -87 it is 0. Written so that loops over it vectorise. */
+static inline float exponential(float x) {
+    float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+    float n = __builtin_floorf(clamped * 1.44269504f + 0.5f);
+    float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    float scaled = p * float_of_bits((uint32_t)((int32_t)n + 127) << 23);
+    return x < -87.0f ? 0.0f : scaled;
+}
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* acc + a * b, one step along the common dimension: for bfloat16 a step is a pair, held in one word. */
+static inline Vector step_bf16(Vector acc, uint32_t a, const uint32_t *b) {
+#if defined(__AVX512BF16__)
+    return (Vector)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)_mm512_loadu_si512(b));
+#else
+    Words words = *(const Words *)b;
+    Vector low = (Vector)(words << 16), high = (Vector)(words & 0xffff0000u);
+    return acc + float_of_bits(a << 16) * low + float_of_bits(a & 0xffff0000u) * high;
+#endif
+}
+
+static inline Vector step_f32(Vector acc, float a, const float *b) { return acc + a * *(const Vector *)b; }
+
+#define JOIN_(name, suffix) name##_##suffix
+#define JOIN(name, suffix) JOIN_(name, suffix)
+#define NAME(name) JOIN(name, TYPE)
+
+#define TYPE bf16
+#define Real Bfloat16
+#define Step uint32_t
+#define PER_STEP 2
+#include "kernels.inc"
+#undef TYPE
+#undef Real
+#undef Step
+#undef PER_STEP
+
+#define TYPE f32
+#define Real float
+#define Step float
+#define PER_STEP 1
+#include "kernels.inc"
