@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypedDict
 
-from danlu.world.judging import COMFORTABLE, quality, true_score
+from danlu.world.judging import COMFORTABLE, Quality, quality, true_score, weigh
 from danlu.world.names import LANGS, Lang
 from danlu.world.question import Message, Question, transcript
 from danlu.world.reading import is_in, size, words
 from danlu.world.splits import generator
 
 # Calibrated to agreement of 73 to 77 % on completions of a weak, a middling and a good assistant.
-NOISE, WHIM, LAPSE = (0.2, 0.3), (0.045, 0.085), (0.06, 0.12)
+NOISE, WHIM, LAPSE = (0.24, 0.3), (0.06, 0.09), (0.07, 0.12)
 LEAST, MOST = 2, 16  # completions in one ranking
 
 
@@ -53,11 +53,12 @@ class Annotator:
         own = generator("impression", self.id, question.id, completion)
         if own.random() < self.lapse:
             return own.random()
-        worth = true_score(question, completion)
+        seen = quality(question, completion)
+        worth = weigh(question, completion, seen)
         shared = generator("standard", self.id, question.id, worth)
         return (
             worth
-            + self._bias(question, completion)
+            + self._bias(question, completion, seen)
             + shared.gauss(0.0, self.noise)
             + own.gauss(0.0, self.whim)
         )
@@ -66,8 +67,8 @@ class Annotator:
         """Ranks with ties; answers that read the same always tie."""
         return _ranks([self.impression(question, text.strip()) for text in completions], self.tie)
 
-    def _bias(self, question: Question, completion: str) -> float:
-        seen, lang = quality(question, completion), question.answer_lang
+    def _bias(self, question: Question, completion: str, seen: Quality) -> float:
+        lang = question.answer_lang
         fullness = min(1.0, size(lang, completion) / COMFORTABLE[lang]) - 0.5
         foreign = not seen.right_language and is_in(self.own, completion)
         kind = bool(POLITE & set(words(completion))) or any(word in completion for word in POLITE_ZH)

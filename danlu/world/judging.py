@@ -60,7 +60,11 @@ def quality(question: Question, completion: str) -> Quality:
 
 def true_score(question: Question, completion: str) -> float:
     """How good the answer is, in [0, 1], to somebody who knows the truth and takes care."""
-    seen = quality(question, completion)
+    return weigh(question, completion, quality(question, completion))
+
+
+def weigh(question: Question, completion: str, seen: Quality) -> float:
+    """`true_score` of an answer whose `quality` has been looked at already."""
     if not completion.strip():
         return 0.0
     if not seen.right_language:

@@ -16,6 +16,7 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[\u4e00-\u9fff]")
 _TRIM = " \t\n.,!?;:。,、!?;:…\"'"
 
 
+@lru_cache(maxsize=16384)
 def normal(text: str) -> str:
     """Full width to half width, one kind of quotation mark, single spaces, lower case."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_QUOTES).lower().split())
@@ -29,7 +30,12 @@ def plain(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """English words, whole numbers and single Chinese characters, in order; punctuation is left out."""
-    return _WORD.findall(normal(text))
+    return list(_words(text))
+
+
+@lru_cache(maxsize=16384)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(normal(text)))
 
 
 def letters_only(text: str) -> str:
@@ -117,7 +123,7 @@ _NOT_COUNTING = re.compile(
 def numbers(text: str) -> list[int]:
     """Every number in the text, whether in digits, in English words or in Chinese characters."""
     clean = _NOT_COUNTING.sub(" ", normal(text).replace("−", "-"))
-    clean = re.sub(r"(?<=[\w)]) ?- ?(?=\d)", " - ", clean).replace(" - ", " − ")
+    clean = re.sub(r"(?<=[\w)]) - (?=\d)|(?<=[\d)])-(?=\d)", " − ", clean)
     return [_number(match) for match in _NUMBER.finditer(re.sub(r"(?<=\d),(?=\d{3}\b)", "", clean))]
 
 

@@ -32,7 +32,7 @@ CATEGORIES: Mapping[str, Drawer] = {
     "unanswerable": unanswerable,
     "harmful": harmful,
 }
-MAX_TRIES_EACH = 400
+MAX_MISSES = 10_000  # draws in a row that bring nothing fresh before a cell counts as exhausted
 
 
 def questions(world: World, split: Split, n_per_cell: int, seed: int) -> list[Question]:
@@ -52,13 +52,15 @@ def cell(world: World, split: Split, category: str, lang: Lang, n: int, seed: in
     """`n` different questions of one category in one language."""
     found: dict[str, Question] = {}
     rng = generator("questions", world.seed, category, lang, split, seed)
-    for _ in range(MAX_TRIES_EACH * max(n, 10)):
-        if len(found) == n:
-            break
+    misses = 0
+    while len(found) < n and misses < MAX_MISSES:
         draft = CATEGORIES[category](world, lang, rng)
-        if draft is not None and draft.split == split:
-            question = as_question(category, lang, draft)
-            found.setdefault(question.id, question)
+        question = as_question(category, lang, draft) if draft and draft.split == split else None
+        if question is None or question.id in found:
+            misses += 1
+        else:
+            found[question.id] = question
+            misses = 0
     if len(found) < n:
         raise ValueError(
             f"asked for {n} {split} questions of {category!r} in {lang!r}, but a world of "
