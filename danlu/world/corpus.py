@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from danlu.world.exercises import exercise
 from danlu.world.howto import howto
 from danlu.world.letters import letter
 from danlu.world.names import LANGS
+from danlu.world.pages import page
 from danlu.world.parallel import parallel
 from danlu.world.passages import passage
 from danlu.world.reviews import review
@@ -75,11 +77,15 @@ class _Source:
         self.cast = Cast(world, lang)
         self.rng = Random(f"{seed}/corpus/{lang}")
         self._facts = factual_documents(world, lang, self.rng)
-        self._n_bytes = dict.fromkeys(SHARE_OF_BYTES, 1000)
-        self._n_documents = dict.fromkeys(SHARE_OF_BYTES, 3)
+        self._shares = SHARE_OF_BYTES if len(world.people) < LARGE else SHARE_IN_LARGE_WORLDS
+        self._kinds = tuple(self._shares)
+        self._n_bytes = dict.fromkeys(self._kinds, 1000)
+        self._n_documents = dict.fromkeys(self._kinds, 3)
         self._seen: set[bytes] = set()
         self._recent: list[Record] = []
         self._n_dirty = 0
+        self._n_drawn = 0
+        self._cum_weights: list[float] = []
 
     def draw(self) -> Record:
         """A clean document, or for 15 in 100 a dirty one."""
@@ -115,10 +121,13 @@ class _Source:
         return {"text": text, "lang": self.cast.lang, "kind": kind, "id": name, "dirt": None, "of": None}
 
     def _kind(self) -> str:
-        """A kind with a probability of its share over the mean size of its documents."""
-        sizes, counts = self._n_bytes, self._n_documents
-        weights = [share * counts[kind] / sizes[kind] for kind, share in SHARE_OF_BYTES.items()]
-        return self.rng.choices(_KINDS, weights)[0]
+        """A kind with a probability of its share over the mean size of its documents, as of late."""
+        self._n_drawn += 1
+        if self._n_drawn % 64 == 1:
+            sizes, counts = self._n_bytes, self._n_documents
+            weights = (share * counts[kind] / sizes[kind] for kind, share in self._shares.items())
+            self._cum_weights = list(accumulate(weights))
+        return self.rng.choices(self._kinds, cum_weights=self._cum_weights)[0]
 
     def _is_new(self, text: str) -> bool:
         """Whether a text short enough to come out twice by chance has come out before."""
@@ -134,6 +143,7 @@ class _Source:
 
 
 DIRTY = 0.15  # of the documents
+LARGE = 100  # people
 RECENT = 256  # documents kept for repeating
 MIN_REPEATED: Mapping[Lang, int] = {"en": 160, "zh": 60}  # characters; shorter ones are alike by chance
 MAX_CHANCE_REPEAT = 240
@@ -152,6 +162,7 @@ WRITERS: Mapping[str, Callable[[Cast, Random], str]] = {
     "parallel": parallel,
     "passage": passage,
     "exercise": exercise,
+    "page": page,
 }
 # Knowledge has to be told often to be learnt, so facts weigh most; in hundredths of the clean bytes.
 SHARE_OF_BYTES: Mapping[str, int] = {
@@ -165,5 +176,7 @@ SHARE_OF_BYTES: Mapping[str, int] = {
     "parallel": 12,
     "passage": 6,
     "exercise": 5,
+    "page": 0,
 }
-_KINDS = tuple(SHARE_OF_BYTES)
+# Where there are many people to tell of there is text enough for long documents.
+SHARE_IN_LARGE_WORLDS: Mapping[str, int] = {**SHARE_OF_BYTES, "facts": 33, "page": 10}

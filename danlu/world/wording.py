@@ -53,7 +53,8 @@ def pick(rng: Random, options: Sequence[T]) -> T:
 
 def say(rng: Random, patterns: Lines, slots: Slots) -> str:
     """One sentence: a pattern, one of its wordings, its slots filled."""
-    return pick(rng, pick(rng, patterns)).format_map(slots)
+    pattern = patterns[int(rng.random() * len(patterns))]
+    return pattern[int(rng.random() * len(pattern))].format_map(slots)
 
 
 def chance(rng: Random, probability: float) -> bool:
