@@ -1,6 +1,6 @@
 """Rollout sampling against `transformers`' batched generate: same weights, same prompts, same lengths.
 
-    python bench/sampling.py [--rounds 5] [--threads 2] [--shape tiny]
+    python bench/sampling.py [--rounds 5] [--threads 2] [--shape small] [--longest 96]
 
 Both sides draw from the whole distribution at temperature 1. Lengths are planted: in the first case every row
 ends after the same number of tokens, in the second they spread evenly over 1 : 8 and each side may stop a row
@@ -28,37 +28,21 @@ from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import save_model
 from danlu.model.presets import QWEN3
+from danlu.model.transformer import ModelConfig
 
 N_PROMPTS = 64
-SHAPES = {
-    "tiny": QWEN3(
-        vocab_size=4096,
-        d_model=160,
-        n_layers=5,
-        n_heads=5,
-        n_kv_heads=5,
-        head_dim=32,
-        d_ff=432,
-        max_seq_len=256,
-    ),
-    "S": QWEN3(
-        vocab_size=8192,
-        d_model=384,
-        n_layers=6,
-        n_heads=6,
-        n_kv_heads=6,
-        head_dim=64,
-        d_ff=1024,
-        max_seq_len=256,
-    ),
-}
+SIZES = {
+    "tiny": (192, 4, 3, 1, 512, 2048),
+    "small": (256, 4, 4, 2, 704, 4096),
+    "S": (384, 6, 6, 2, 1024, 8192),
+}  # d_model, layers, heads, key-value heads, d_ff, vocabulary; heads are 64 wide
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    model = LanguageModel(SHAPES[arguments.shape]).eval()
+    model = LanguageModel(shape(*SIZES[arguments.shape])).eval()
     n_parameters = sum(p.numel() for p in model.parameters())
     print(
         f"{arguments.shape}: {n_parameters / 1e6:.1f} M parameters, {N_PROMPTS} prompts, "
@@ -76,13 +60,29 @@ def main() -> None:
             compare(case, sides, prompts, lengths, arguments.rounds)
 
 
+def shape(
+    d_model: int, n_layers: int, n_heads: int, n_kv_heads: int, d_ff: int, vocab_size: int
+) -> ModelConfig:
+    """A Qwen3 of that size."""
+    return QWEN3(
+        vocab_size=vocab_size,
+        d_model=d_model,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        head_dim=64,
+        d_ff=d_ff,
+        max_seq_len=256,
+    )
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--shape", choices=SIZES, default="small")
     parser.add_argument("--longest", type=int, default=96, help="tokens of the longest completion")
     return parser.parse_args()
 
@@ -138,7 +138,7 @@ class StopAt(transformers.StoppingCriteria):
     def __init__(self, ends: Tensor) -> None:
         self.ends = ends
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         return input_ids.shape[1] >= self.ends
 
 
