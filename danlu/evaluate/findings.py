@@ -74,7 +74,7 @@ def collect(run_dir: Path) -> ReportData:
         notes=read_json(run_dir / "notes.json"),
         plan=plan,
         stages=stages,
-        account=account,
+        account={name: group for name, group in account.items() if name != "read"},  # a line a file: too many
         corpus=corpus_totals(account) if account else {},
         exam=exam,
         answers=side_by_side(graded) or read_lines(run_dir / "evaluate" / "samples.jsonl"),
