@@ -8,8 +8,8 @@ EN = sections("""
 = food open
 [Yesterday|On Sunday|Last week] I had {food} at the [inn|café] in {a_home}.
 We [ordered|tried] {food} for [lunch|supper].
-My [sister|uncle|friend] cooked {food} for us.
-I bought [some|two pieces of] {food} at the market.
+We had {food} at the [new restaurant|old inn] by the bridge.
+At the [fair|station] I ordered {food}.
 {food}, which comes from {origin}, was on the [card|table] again.
 = food good
 It was [warm, fresh and delicious|simply wonderful].
@@ -106,8 +106,8 @@ ZH = sections("""
 = food open
 [昨天|星期天|上个星期]我在{a_home}的[饭馆|小店]吃了{food}。
 [午饭|晚饭]我们[点|尝]了{food}。
-[姐姐|叔叔|朋友]给我们做了{food}。
-我在市场上买了[一些|两份]{food}。
+我们在桥边的[新饭馆|老店]吃了{food}。
+我在[庙会上|车站]点了一份{food}。
 [菜单|桌子]上又有{food}了，它的产地是{origin}。
 = food good
 [又热又新鲜，好吃极了|真是太好吃了]。

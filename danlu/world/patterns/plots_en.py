@@ -248,7 +248,7 @@ PLOTS = """
     turn: It was where {a_he} had begun: on the kitchen table, under the newspaper.
     turn: A child came running and held it up. "Is this yours?"
     end: {a_1} laughed at {a_himself} and was [relieved|glad].
-    end: {a_1} gave the finder an apple and went home [happy|with a light step].
+    end: {a_1} ate an apple and was [happy|merry] for the rest of the day.
     ask: Did {a_1} find it in the end? Yes, {a_he} did.
     ask glad: How did {a_1} feel in the end? {A_he} was glad.
 
