@@ -22,14 +22,17 @@ class Decoder(Protocol):
         """Take over the model's weights as they are by now."""
         ...
 
-    def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
-        """Put the keys and values of each prompt's tokens into the rows from `first_row` on."""
+    def read(self, first_row: int, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
+        """Put each text's keys and values into the rows from `first_row` on, from its start position on.
+
+        The texts are in ascending order of length.
+        """
         ...
 
     def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         """Read one token in each row from 0 on; logits of what follows, (rows, vocab) float32.
 
-        They are good until the next call.
+        They are good until the next call; forbidden ids have -inf.
         """
         ...
 
@@ -63,30 +66,36 @@ def make_cache(model: LanguageModel, n_rows: int, max_seq_len: int, dtype: torch
 class TorchDecoder:
     """The model's own forward: any part, any device."""
 
-    def __init__(self, model: LanguageModel, n_rows: int, max_seq_len: int) -> None:
+    def __init__(
+        self, model: LanguageModel, n_rows: int, max_seq_len: int, forbidden_ids: Sequence[int]
+    ) -> None:
         dtype = model.backbone.compute_dtype or model.lm_head.weight.dtype
         self.cache = make_cache(model, n_rows, max_seq_len, dtype)
         self._model, self._device = model, model.lm_head.weight.device
+        self._forbidden = torch.tensor(forbidden_ids, dtype=torch.int64, device=self._device)
 
     def refresh(self) -> None:
         """Nothing to do: the weights are read where they are."""
 
-    def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
-        for start, stop in _of_similar_length([len(prompt) for prompt in prompts]):
-            group = prompts[start:stop]
+    def read(self, first_row: int, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
+        last = self.cache.max_seq_len - 1
+        for start, stop in _of_similar_length([len(text) for text in texts]):
+            group = texts[start:stop]
             width = max(map(len, group))
             if not width:
                 continue
             # Padding at the right: nobody attends to what lies beyond a row's end before it is overwritten.
-            padded = [[*prompt, *[0] * (width - len(prompt))] for prompt in group]
-            positions = torch.arange(width).expand(len(group), width)
-            self._hidden(slice(first_row + start, first_row + stop), torch.tensor(padded), positions)
+            padded = [[*text, *[0] * (width - len(text))] for text in group]
+            positions = torch.tensor(starts[start:stop])[:, None] + torch.arange(width)
+            rows = slice(first_row + start, first_row + stop)
+            self._hidden(rows, torch.tensor(padded), positions.clamp(max=last))
 
     def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         hidden = self._hidden(
             slice(0, len(ids)), torch.tensor(ids)[:, None], torch.tensor(positions)[:, None]
         )
-        return self._model.lm_head(hidden[:, -1]).float()
+        logits = self._model.lm_head(hidden[:, -1]).float()
+        return logits.index_fill_(-1, self._forbidden, -torch.inf)
 
     def draw(
         self,

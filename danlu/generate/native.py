@@ -133,7 +133,9 @@ def supports(model: LanguageModel) -> bool:
 class NativeDecoder:
     """A decoder of the Llama and Qwen families in float32 on the CPU; see `supports` for which models."""
 
-    def __init__(self, model: LanguageModel, n_rows: int, max_seq_len: int) -> None:
+    def __init__(
+        self, model: LanguageModel, n_rows: int, max_seq_len: int, forbidden_ids: Sequence[int]
+    ) -> None:
         native = library()
         assert native is not None
         self._native, self._model = native, model
@@ -142,7 +144,8 @@ class NativeDecoder:
         self._threads = ThreadPoolExecutor(max(1, self._n_threads - 1))  # and the caller's own
         angles = model.backbone.position.angles(torch.arange(max_seq_len)[None])
         self._angles = [angle.contiguous() for angle in angles]
-        self._logits = torch.empty((n_rows, model.config.vocab_size))
+        self._logits = np.empty((n_rows, model.config.vocab_size), np.float32)
+        self._forbidden = np.array(forbidden_ids, np.int64)
         self._buffers: dict[str, NDArray[np.float32]] = {}
         self.refresh()
         size = native.scratch_size(self._struct)
@@ -191,15 +194,13 @@ class NativeDecoder:
                 self._native.pack(plain.ctypes.data, len(plain), k, start, buffer.ctypes.data)
         return buffer.ctypes.data
 
-    def read(self, first_row: int, prompts: Sequence[Sequence[int]]) -> None:
-        ids = np.concatenate([np.asarray(prompt, np.int64) for prompt in prompts])
-        lengths = [len(prompt) for prompt in prompts]
-        rows = np.repeat(np.arange(first_row, first_row + len(prompts)), lengths)
-        positions = np.concatenate([np.arange(n) for n in lengths])
-        ends = np.cumsum(lengths)
-        if not ends[-1]:
-            return
-        # Whole prompts to a thread: a token attends to those before it.
+    def read(self, first_row: int, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
+        lengths = np.array([len(text) for text in texts])
+        ends = lengths.cumsum()
+        ids = np.concatenate([np.asarray(text, np.int64) for text in texts])
+        rows = np.repeat(np.arange(first_row, first_row + len(texts)), lengths)
+        positions = np.arange(len(ids)) + np.repeat(np.array(starts) - (ends - lengths), lengths)
+        # Whole texts to a thread: a token attends to those before it.
         shares = np.searchsorted(ends, np.linspace(0, ends[-1], self._n_threads + 1)[1:-1])
         cuts = [0, *(int(ends[share]) for share in shares), int(ends[-1])]
         tokens = _Tokens(ids, rows, positions)
@@ -208,7 +209,7 @@ class NativeDecoder:
     def logits(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         tokens = _Tokens(np.array(ids), np.arange(len(ids)), np.array(positions))
         self._share_out(self._cuts(len(ids)), partial(self._forward, tokens, self._logits))
-        return self._logits[: len(ids)]
+        return torch.from_numpy(self._logits[: len(ids)])
 
     def draw(
         self,
@@ -225,7 +226,7 @@ class NativeDecoder:
         def work(thread: int, start: int, stop: int) -> None:
             self._forward(tokens, self._logits, thread, start, stop)
             self._native.draw(
-                self._logits[start].data_ptr(),
+                self._logits[start:].ctypes.data,
                 stop - start,
                 self._logits.shape[1],
                 *(array[start:].ctypes.data for array in (given[0], given[1], drawn, logprobs)),
@@ -234,15 +235,19 @@ class NativeDecoder:
         self._share_out(self._cuts(n), work)
         return drawn.tolist(), logprobs.tolist()
 
-    def _forward(self, tokens: _Tokens, logits: Tensor | None, thread: int, start: int, stop: int) -> None:
+    def _forward(
+        self, tokens: _Tokens, logits: NDArray[np.float32] | None, thread: int, start: int, stop: int
+    ) -> None:
         """Run the tokens from `start` to `stop`; fills these rows of `logits`, (tokens, vocab)."""
         self._native.forward(
             self._struct,
             *(array[start:].ctypes.data for array in (tokens.ids, tokens.rows, tokens.positions)),
             stop - start,
             self._scratch[thread].ctypes.data,
-            None if logits is None else logits[start].data_ptr(),
+            None if logits is None else logits[start:].ctypes.data,
         )
+        if logits is not None and len(self._forbidden):
+            logits[start:stop, self._forbidden] = -np.inf
 
     def _cuts(self, n_rows: int) -> list[int]:
         """Where to cut rows into even shares for the threads."""

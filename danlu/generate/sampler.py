@@ -17,12 +17,13 @@ import torch
 
 from danlu.config import ConfigError
 from danlu.generate.choose import choose, uniforms
-from danlu.generate.decoder import Decoder, TorchDecoder
+from danlu.generate.decoder import TorchDecoder
 from danlu.generate.native import NativeDecoder, library, supports
 from danlu.model.heads import LanguageModel
 
 FinishReason = Literal["stop", "length"]
 Kernel = Literal["auto", "native", "torch"]
+WORTH_COPYING = 16  # prompts that begin alike for this many tokens are not read twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +99,9 @@ class Sampler:
         if self.max_seq_len > limit:
             raise ValueError(f"max_seq_len is {self.max_seq_len}; the model was built for at most {limit}")
         self.max_batch, self.stop_ids = max_batch, frozenset(stop_ids)
-        self._decoder = _decoder(model, max_batch, self.max_seq_len, kernel)
+        make = _decoder_of(model, kernel)
+        self._decoder = make(model, max_batch, self.max_seq_len, sorted(forbidden_ids))
         self._vocab_size = model.config.vocab_size
-        self._forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.int64)
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
         self._done: dict[int, Completion] = {}
@@ -205,25 +206,25 @@ class Sampler:
             raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {self._vocab_size - 1}")
 
     def _admit(self) -> None:
-        """Give free rows to those that wait, reading each distinct prompt once."""
+        """Give free rows to those that wait, reading what several prompts begin with only once."""
         n_new = min(self.max_batch - len(self._running), len(self._waiting))
         if not n_new:
             return
-        row_of = {sequence.prompt: row for row, sequence in enumerate(self._running)}
-        new = [self._waiting.popleft() for _ in range(n_new)]
-        unread = {sequence.prompt: sequence for sequence in new if sequence.prompt not in row_of}
-        first = sorted(unread.values(), key=lambda sequence: len(sequence.prompt))
+        leaders, followers = _by_beginning(self._running, [self._waiting.popleft() for _ in range(n_new)])
         # All but a prompt's last token, which the next decoding step reads.
-        if heads := [sequence.prompt[:-1] for sequence in first]:
-            self._decoder.read(len(self._running), heads)
-        self._running += first
-        row_of |= {sequence.prompt: row for row, sequence in enumerate(self._running)}
-        for sequence in new:
-            if unread.get(sequence.prompt) is not sequence:
-                self._decoder.cache.copy_row(
-                    row_of[sequence.prompt], len(self._running), len(sequence.prompt) - 1
-                )
-                self._running.append(sequence)
+        self._enter([(leader.prompt[:-1], leader) for leader in leaders])
+        row_of = {sequence.id: row for row, sequence in enumerate(self._running)}
+        for row, (_, leader, shared) in enumerate(followers, start=len(self._running)):
+            self._decoder.cache.copy_row(row_of[leader.id], row, shared)
+        self._enter([(follower.prompt[shared:-1], follower) for follower, _, shared in followers])
+
+    def _enter(self, entries: Sequence[tuple[Sequence[int], _Sequence]]) -> None:
+        """Give the next rows to these sequences, of which only the named last part is still to be read."""
+        first_row = len(self._running)
+        self._running += [sequence for _, sequence in entries]
+        starts = [len(sequence.prompt) - 1 - len(unread) for unread, sequence in entries]
+        if any(unread for unread, _ in entries):
+            self._decoder.read(first_row, [unread for unread, _ in entries], starts)
 
     def _choose(self) -> tuple[list[int], list[float]]:
         """A token for each running sequence and its log-probability."""
@@ -233,16 +234,12 @@ class Sampler:
         uniform = [s.uniforms[len(s.ids)] for s in running]
         settings = [s.sampling for s in running]
         temperature = [c.temperature for c in settings]
-        limited = any(c.top_k or c.top_p < 1 for c in settings)
-        if not limited and not len(self._forbidden):
+        if not any(c.top_k or c.top_p < 1 for c in settings):
             return self._decoder.draw(last, positions, uniform, temperature)
         logits = self._decoder.logits(last, positions)
-        device = logits.device
-        logits.index_fill_(-1, self._forbidden.to(device), -torch.inf)
-        given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=device)
-        top_k = torch.tensor([c.top_k for c in settings], device=device)
-        limits = (top_k, given[2]) if limited else ()
-        ids, logprobs = choose(logits, given[0], given[1], *limits)
+        given = torch.tensor([uniform, temperature, [c.top_p for c in settings]], device=logits.device)
+        top_k = torch.tensor([c.top_k for c in settings], device=logits.device)
+        ids, logprobs = choose(logits, given[0], given[1], top_k, given[2])
         return ids.tolist(), logprobs.tolist()
 
     def _release(self) -> None:
@@ -266,8 +263,39 @@ class Sampler:
             self._decoder.cache.copy_row(len(self._running), row, last.length - 1)
 
 
-def _decoder(model: LanguageModel, n_rows: int, max_seq_len: int, kernel: Kernel) -> Decoder:
+def _decoder_of(model: LanguageModel, kernel: Kernel) -> type[NativeDecoder] | type[TorchDecoder]:
     native = kernel != "torch" and supports(model) and library() is not None
     if kernel == "native" and not native:
         raise ValueError("kernel is 'native'; that takes a C compiler and a Llama or Qwen model on the CPU")
-    return (NativeDecoder if native else TorchDecoder)(model, n_rows, max_seq_len)
+    return NativeDecoder if native else TorchDecoder
+
+
+def _by_beginning(
+    running: Sequence[_Sequence], new: Sequence[_Sequence]
+) -> tuple[list[_Sequence], list[tuple[_Sequence, _Sequence, int]]]:
+    """Which new prompts to read whole, and which begin like another, with that one and how far.
+
+    Both are in ascending order of what is to be read.
+    """
+    is_new = {sequence.id for sequence in new}
+    leaders: list[_Sequence] = []
+    followers: list[tuple[_Sequence, _Sequence, int]] = []
+    leader: _Sequence | None = None
+    for sequence in sorted([*running, *new], key=lambda sequence: sequence.prompt):
+        needed = len(sequence.prompt) - 1
+        shared = 0 if leader is None else min(needed, _n_shared(leader.prompt[:-1], sequence.prompt))
+        if sequence.id not in is_new:
+            leader = sequence
+        elif leader is not None and shared >= min(needed, WORTH_COPYING):
+            followers.append((sequence, leader, shared))
+        else:
+            leader = sequence
+            leaders.append(sequence)
+    leaders.sort(key=lambda sequence: len(sequence.prompt))
+    followers.sort(key=lambda entry: len(entry[0].prompt) - entry[2])
+    return leaders, followers
+
+
+def _n_shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many ids two sequences begin with alike."""
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

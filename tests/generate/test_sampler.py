@@ -79,6 +79,18 @@ def test_logprobs_are_those_of_the_full_forward(model: LanguageModel, sampler_fo
         assert_close(torch.tensor(completion.logprobs), chosen, atol=1e-4, rtol=0)
 
 
+def test_a_model_that_computes_in_bfloat16_agrees_within_its_rounding(sampler_for: MakeSampler):
+    model = tiny_model()
+    model.backbone.compute_dtype = torch.bfloat16
+    completions = sampler_for(model, stop_ids={}).generate(PROMPTS, SamplingConfig(max_new_tokens=12))
+    gaps = [
+        full_logits(model, prompt, c).log_softmax(-1).gather(-1, torch.tensor(c.ids)[:, None])[:, 0]
+        - torch.tensor(c.logprobs)
+        for prompt, c in zip(PROMPTS, completions, strict=True)
+    ]
+    assert torch.cat(gaps).abs().mean() < 0.02
+
+
 def test_a_long_prompt_is_read_as_by_one_full_forward(sampler_for: MakeSampler):
     model = tiny_model(max_seq_len=256)
     prompt = [(7 * i * i + i) % 40 for i in range(200)]
@@ -132,6 +144,18 @@ def test_several_completions_of_a_prompt_differ_and_equal_those_drawn_apart(samp
         apart = single.take(wanted)
         assert apart is not None
         assert apart.ids == completion.ids
+
+
+def test_prompts_that_begin_alike_give_what_they_give_alone(sampler_for: MakeSampler):
+    model = tiny_model()
+    shared = [(3 * i) % 37 for i in range(30)]
+    prompts = [shared + tail for tail in ([1, 2, 3], [], [1, 2, 4, 5], [9], [1, 2, 3])] + [shared[:20], [2]]
+    sampler = sampler_for(model, stop_ids={}, max_batch=3, max_seq_len=40)
+    together = sampler.generate(prompts, DRAWN)
+    for key, prompt in enumerate(prompts):
+        alone = sampler_for(model, stop_ids={}, max_seq_len=40).generate([prompt], DRAWN, keys=[key])
+        assert alone[0].ids == together[key].ids
+        assert_close(alone[0].logprobs, together[key].logprobs, atol=1e-5, rtol=0)
 
 
 def test_a_stop_token_ends_a_completion_and_belongs_to_it(sampler_for: MakeSampler):
