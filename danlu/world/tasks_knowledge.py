@@ -40,7 +40,7 @@ def fact(world: World, lang: Lang, rng: Random) -> Draft | None:
     gold = value_gold(world, entity.kind, attribute, value, lang)
     gold["about"] = [entity.name.get(lang)]
     gold["replies"] = statements(entity.kind, attribute, world.value_name(value), mention, lang)
-    return Draft(split, question_about(pattern, mention), gold)
+    return Draft(split, framed(question_about(pattern, mention), lang, rng), gold)
 
 
 def two_facts(world: World, lang: Lang, rng: Random) -> Draft | None:
@@ -61,7 +61,7 @@ def two_facts(world: World, lang: Lang, rng: Random) -> Draft | None:
     gold["about"] = [path.subject.name.get(lang)]
     gold["also"] = [path.middle.name.get(lang)]
     gold["replies"] = _two_step_replies(world, path, lang)
-    return Draft(split, prompt[0].upper() + prompt[1:], gold)
+    return Draft(split, framed(prompt[0].upper() + prompt[1:], lang, rng), gold)
 
 
 def reference(world: World, lang: Lang, rng: Random) -> Draft | None:
@@ -83,7 +83,15 @@ def unanswerable(world: World, lang: Lang, rng: Random) -> Draft | None:
         "others": other_values(world, kind, attribute.name, None, lang),
         "replies": [reply.format(x=mention.x, bare=name.get(lang)) for reply in UNKNOWN[lang][kind]],
     }
-    return Draft(split_of("unknown", kind, index), question_about(pattern, mention), gold)
+    prompt = framed(question_about(pattern, mention), lang, rng)
+    return Draft(split_of("unknown", kind, index), prompt, gold)
+
+
+def framed(question: str, lang: Lang, rng: Random) -> str:
+    """The question as it stands, or as part of a request."""
+    if rng.random() < 0.6:
+        return question
+    return pick(rng, FRAMES[lang]).format(Q=question, q=question[0].lower() + question[1:])
 
 
 def unknown_index(world: World, kind: Kind, rng: Random) -> int:
@@ -280,6 +288,10 @@ TELLABLE: dict[Kind, list[str]] = {
 NOTED: dict[Lang, tuple[str, ...]] = {
     "en": ("Good to know.", "I see.", "Thank you for telling me.", "All right."),
     "zh": ("知道了。", "好的。", "谢谢你告诉我。", "我记住了。"),
+}
+FRAMES: dict[Lang, tuple[str, ...]] = {
+    "en": ("Please tell me: {q}", "Can you tell me: {q}", "I would like to know: {q}", "A question: {q}"),
+    "zh": ("请问，{Q}", "请告诉我：{Q}", "我想知道，{Q}", "问一下，{Q}"),
 }
 _SORT_EN = {
     "person": "anyone",
