@@ -46,9 +46,11 @@ def _is_frame(line: str, patterns: list[re.Pattern[str]]) -> bool:
 
 
 def _is_menu(line: str) -> bool:
-    """Three or more short items between bars."""
+    """Four or more short items between bars, but no row of a table, which begins with one."""
     items = MENU_BAR.split(line)
-    return len(items) >= 3 and all(len(item.strip()) <= LONGEST_MENU_ITEM for item in items)
+    return (
+        line[0] != "|" and len(items) >= 4 and all(len(item.strip()) <= LONGEST_MENU_ITEM for item in items)
+    )
 
 
 def _sells(line: str, patterns: list[re.Pattern[str]]) -> bool:
@@ -68,7 +70,7 @@ def _by_trigger(table: Sequence[tuple[str, str]]) -> dict[str, list[re.Pattern[s
 
 MENU_BAR = re.compile(r"\s[|›»>]\s|\s*｜\s*")
 MENU = re.compile(r"\s[|›»>]\s.*\s[|›»>]\s|｜.*｜")
-SHOUTING = re.compile(r"!!|！！|\b[A-Z]{3,}(?: [A-Z]{2,})*!|\b[A-Z]{3,} [A-Z]{3,}\b")
+SHOUTING = re.compile(r"!!|！！|\b[A-Z]{4,}!")
 
 FRAME = _by_trigger(clutter_patterns.FRAME)
 ADVERTISING = _by_trigger(clutter_patterns.ADVERTISING)

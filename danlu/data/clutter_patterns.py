@@ -8,7 +8,7 @@ FRAME: tuple[tuple[str, str], ...] = (
         "all rights reserved, ©, copyright",
     ),
     (
-        "privacy policy|terms of (?:use|service)|your privacy",
+        "privacy (?:policy|notice|settings)|terms of (?:use|service)|(?:value|respect|protect) your privacy",
         "privacy, terms of",
     ),
     (
@@ -32,7 +32,7 @@ FRAME: tuple[tuple[str, str], ...] = (
         "previous , next ",
     ),
     (
-        r"newsletter|^subscribe\b",
+        r"(?:our|free|weekly|daily|email) newsletter|newsletter (?:sign|subscri)|^subscribe\b",
         "newsletter, subscribe",
     ),
     (
@@ -73,8 +73,8 @@ FRAME: tuple[tuple[str, str], ...] = (
         "not found, not be found, error ",
     ),
     (
-        r"^(?:log|sign) ?in\W*$|^(?:register|menu|home|search)\W*$",
-        "log in, login, sign in, register, menu, home, search",
+        r"^(?:log|sign) ?in\W*$|^(?:register|menu)\W*$",
+        "log in, login, sign in, register, menu",
     ),
     (
         r"^(?:fwd|re|update|again|new):|^\(reprint\b|^(?:copied|repeated|shared|reposted) from\b",
@@ -102,15 +102,15 @@ FRAME: tuple[tuple[str, str], ...] = (
         "分享, 转载, 转帖, 转发, 更新, 重发, 推荐, 人阅读, 网上看到, 转来",
     ),
     (
-        "阅读全文|展开全文|查看(?:更多|全文|详情)|更多精彩",
-        "全文, 查看, 更多精彩",
+        r"(?:阅读|展开|查看)(?:全文|更多|更多内容|详情)\W*$|更多精彩",
+        "全文, 查看, 阅读, 更多精彩",
     ),
     (
-        "上一[篇页章则条]|下一[篇页章则条]",
+        r"(?:^|[\s\[【|])[上下]一[篇页章则条]\s?(?:[:：\]】]|\s|$)",
         "上一, 下一",
     ),
     (
-        r"请?(?:先)?(?:登录|注册)(?:后|[,，]|\W*$)|忘记密码|^(?:登录|注册)",
+        r"请先?(?:登录|注册)|^(?:登录|注册)\W*$|(?:登录|注册)后(?:发表|评论|查看|可)|没有登录|忘记密码",
         "登录, 注册, 密码",
     ),
     (
@@ -118,7 +118,7 @@ FRAME: tuple[tuple[str, str], ...] = (
         "编辑, 来源, 作者, 浏览, 点击",
     ),
     (
-        "二维码|公众号",
+        "扫描?(?:下方|左侧|右侧)?二维码|关注(?:我们的?|本|微信)?公众号",
         "二维码, 公众号",
     ),
     (
@@ -130,7 +130,7 @@ FRAME: tuple[tuple[str, str], ...] = (
         "打印, 关闭窗口, 返回",
     ),
     (
-        "相关(?:推荐|阅读|文章|新闻|链接)|热门(?:文章|推荐|标签)|最新(?:评论|文章)|友情链接|网址导航",
+        r"^(?:相关(?:推荐|阅读|文章|新闻|链接)|热门(?:文章|推荐|标签)|最新(?:评论|文章)|友情链接)(?:\W|$)|网址导航",
         "相关, 热门, 最新, 友情链接, 导航",
     ),
     (
@@ -162,7 +162,8 @@ ADVERTISING: tuple[tuple[str, str], ...] = (
         " now,  today,  here,  fast,  at, hurry, miss",
     ),
     (
-        r"\d+ ?% (?:off|bonus|discount|safe)|for free\b|\bFREE\b|gift card|coupon|use the code",
+        r"\d+ ?% (?:off|bonus|discount|safe)|for free\b|free (?:gift|phone|sample|trip)|"
+        r"gift card|coupon|use the code",
         "%, free, gift card, coupon, code",
     ),
     (
@@ -176,7 +177,7 @@ ADVERTISING: tuple[tuple[str, str], ...] = (
         "offer, left, stocks, price, save up",
     ),
     (
-        r"(?:\$|€|£)\d[\d,.]* (?:a|per) \w+|(?:only|from) (?:\$|€|£)\d",
+        r"(?:\$|€|£)\d[\d,.]* (?:a|per) (?:day|week|month|hour|night|page)\b|(?:only|from) (?:\$|€|£)\d",
         "$, €, £",
     ),
     (
@@ -192,9 +193,10 @@ ADVERTISING: tuple[tuple[str, str], ...] = (
         "casino, viagra, cialis, jackpot, deposit, payday, loans",
     ),
     (
-        r"\breplica\b|designer bags|handbags|watches, |hot singles|followers for|stock tip|"
+        r"\b(?:replica|designer|cheap|original|best) (?:bags|handbags|shoes|watches|pills|sunglasses)|"
+        r"hot singles|followers for|stock tip|"
         r"cheap essays|full version|secret pill|simple trick",
-        "replica, designer, handbags, watches, singles, followers, stock tip, essays, "
+        "bags, shoes, watches, pills, sunglasses, singles, followers, stock tip, essays, "
         "full version, pill, trick",
     ),
     (

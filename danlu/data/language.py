@@ -19,7 +19,7 @@ N_CLASSES = 9
 # A word of English says about as much as one and a half Han characters.
 HAN_PER_WORD = 1.5
 LEAST_HAN = 0.3  # share of Han in Chinese text that mixes in English terms and code (ChineseWebText)
-MOST_KANA = 0.05
+MOST_KANA = 0.1  # share of kana among Han and kana; Japanese has about half
 LATIN_WORD = re.compile(r"[a-zA-ZÀ-ɏ]+")
 
 HAN_RANGES = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32400))
@@ -50,7 +50,7 @@ class Profile:
     space: int
     punctuation: int
     symbol: int
-    broken: int  # control, private, unassigned and replacement characters
+    broken: int  # control, unassigned and replacement characters, halves of surrogate pairs
 
     @property
     def letters(self) -> int:
@@ -70,12 +70,17 @@ def profile(text: str) -> Profile:
 def identify(text: str, counts: Profile | None = None) -> Lang:
     """Chinese, English, or anything else, by script and by the commonest words."""
     counts = counts or profile(text)
-    if counts.kana > MOST_KANA * (counts.han + counts.kana) or 2 * counts.letter > counts.letters:
+    if _is_japanese(counts) or 2 * counts.letter > counts.letters:
         return "other"
     words = LATIN_WORD.findall(text) if counts.latin else []
     if counts.han and counts.han >= LEAST_HAN * (counts.han + HAN_PER_WORD * len(words)):
         return "zh"
     return "en" if words and _is_english(words) else "other"
+
+
+def _is_japanese(counts: Profile) -> bool:
+    east_asian = counts.han + counts.kana
+    return counts.kana > MOST_KANA * east_asian and east_asian > LEAST_HAN * counts.letters
 
 
 def _is_english(words: list[str]) -> bool:
@@ -85,7 +90,7 @@ def _is_english(words: list[str]) -> bool:
     if sum(word in common["en"] for word in lowered) > 0.2 * len(lowered):
         return True
     hits = {lang: sum(word in common[lang] for word in lowered) for lang in common}
-    return hits["en"] >= max(hits.values()) or max(hits.values()) < max(2, 0.1 * len(lowered))
+    return max(hits.values()) < max(2 + 2 * hits["en"], 0.1 * len(lowered))
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +107,8 @@ def _classes() -> NDArray[np.uint8]:
     for first, last in HAN_RANGES:
         table[first:last] = HAN
     table[0xAC00:0xD800] = LETTER
-    table[0xD800:0xF900] = BROKEN
+    table[0xD800:0xE000] = BROKEN
+    table[0xE000:0xF900] = SYMBOL  # private use: rare characters of old books
     table[ord("々")] = table[ord("〇")] = HAN
     return table
 

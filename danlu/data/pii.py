@@ -61,7 +61,7 @@ def _is_card(match: re.Match[str]) -> bool:
 
 def _is_public_ip(match: re.Match[str]) -> bool:
     try:
-        return not ipaddress.ip_address(match["value"]).is_unspecified
+        return ipaddress.ip_address(match["value"]).is_global
     except ValueError:
         return False
 

@@ -31,10 +31,10 @@ class QualityConfig:
     max_gibberish: float = 0.4  # share of letters in words that nobody can pronounce
     max_rare_han: float = 0.3  # share of Han outside those in daily use, simplified or traditional
     min_variety: float = 0.12  # different words over words, in any 200 words
-    max_repeated: float = 0.4  # share of words in phrases of five words that come four times or more
-    max_duplicate_lines: float = 0.3  # share of characters in lines that occurred before in the text
+    max_repeated: float = 0.6  # share of words in phrases of five words that come four times or more
+    max_duplicate_lines: float = 0.4  # share of characters in lines that occurred before in the text
     min_common_words: float = (
-        0.04  # share of the commonest words (in Chinese: characters) in 60 words or more
+        0.04  # share of the commonest words (in Chinese: characters) in 120 words or more
     )
     min_closed_lines: float = 0.05  # share of lines that end a sentence, in 8 short lines or more
 
@@ -120,9 +120,9 @@ def duplicate_lines(text: Text, config: QualityConfig) -> bool:
 
 
 def keywords(text: Text, config: QualityConfig) -> bool:
-    """Sixty words or more, and hardly one of those that hold sentences together."""
+    """Many words, and hardly one of those that hold sentences together."""
     n, common = len(text.units), _common_words()
-    return n >= 60 and sum(unit in common for unit in text.units) < config.min_common_words * n
+    return n >= 120 and sum(unit in common for unit in text.units) < config.min_common_words * n
 
 
 def list_of_links(text: Text, config: QualityConfig) -> bool:

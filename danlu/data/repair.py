@@ -54,7 +54,12 @@ def _from_gbk(text: str) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Text without HTML, wiki and forum markup, and with entities spelled out."""
+    """Text without HTML, wiki and forum markup, and with entities spelled out; fenced code stays as it is."""
+    parts = text.split(CODE_FENCE)
+    return CODE_FENCE.join([_without_markup(part) if i % 2 == 0 else part for i, part in enumerate(parts)])
+
+
+def _without_markup(text: str) -> str:
     if "<" in text:
         text = INLINE_TAG.sub("", BREAKING_TAG.sub("\n", ELEMENT.sub("", text)))
     if "[[" in text or "{{" in text or "'''" in text or "__" in text or "==" in text:
@@ -72,6 +77,7 @@ REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("advertisement", drop_advertising),
 )
 
+CODE_FENCE = "```"
 LINE_BREAK = re.compile(r"\r\n?|[\u2028\u2029\u0085\f\v]")
 # Control characters, zero-width ones, soft hyphens, byte-order marks, lone surrogates.
 INVISIBLE = re.compile(
