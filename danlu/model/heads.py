@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from danlu.model.fused_loss import nll_sum
+from danlu.model.fused_loss import CrossEntropy, nll_sum, plain_cross_entropy
 from danlu.model.kv_cache import KvCache
 from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
 
@@ -18,6 +18,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.backbone = TOPOLOGIES[config.topology](config)
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+        self.cross_entropy: CrossEntropy = plain_cross_entropy  # native/kernels.py has a faster one
         initialise(self.backbone, seed)
         if config.tie_embeddings:
             self.lm_head.weight = self.backbone.embedding.weight
@@ -48,7 +49,7 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held."""
         hidden = self.backbone(input_ids, position_ids, segment_ids)
-        return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask)
+        return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.cross_entropy)
 
 
 class ScoreModel(nn.Module):

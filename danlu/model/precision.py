@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
+from danlu.model.fused_loss import plain_cross_entropy
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.native.kernels import cross_entropy
 
 Head = LanguageModel | ScoreModel
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -38,6 +40,8 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
     native = precision.kernels == "native" and fused_block.supports(model.backbone)
     model.backbone.compute_dtype = DTYPES[precision.dtype]
     model.backbone.run_blocks = fused_block.run_blocks if native else transformer.run_blocks
+    if isinstance(model, LanguageModel):
+        model.cross_entropy = cross_entropy if native else plain_cross_entropy
     return Precision(dtype=precision.dtype, kernels="native" if native else "plain")
 
 

@@ -1,7 +1,7 @@
 """Keep freed memory instead of returning it: every step of training asks for the same blocks again.
 
-glibc gives large blocks back to the kernel as soon as they are free, and the next step faults them in anew, page
-by page; a fifth and more of a step can go into that.
+glibc gives large blocks back to the kernel as soon as they are free, and the next step faults them in anew,
+page by page; a fifth and more of a step can go into that.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def keep_memory(reserve_bytes: int = 1 << 30) -> bool:
 
 
 def _reserve(libc: ctypes.CDLL, size: int) -> None:
-    """Grow the heap by `size` bytes, ask for huge pages there, and free it again: it stays with the process."""
+    """Grow the heap by `size` bytes, ask for huge pages there, and free it: it stays with the process."""
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
 from danlu.model import fused_loss
-from danlu.model.fused_loss import nll_sum
+from danlu.model.fused_loss import CrossEntropy, nll_sum, plain_cross_entropy
+from danlu.model.native.kernels import available, cross_entropy
+
+KERNELS = [plain_cross_entropy, *([cross_entropy] if available() else [])]
 
 
 def plain(hidden: torch.Tensor, weight: torch.Tensor, target_ids: torch.Tensor, mask: torch.Tensor):
@@ -17,27 +22,34 @@ def plain(hidden: torch.Tensor, weight: torch.Tensor, target_ids: torch.Tensor, 
     return losses[mask.flatten()].sum()
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
-def test_loss_and_gradients_equal_plain_cross_entropy(share: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 50 * 7)  # 7 rows at a time: the last chunk is short
+def test_loss_and_gradients_equal_plain_cross_entropy(
+    kernel: CrossEntropy, share: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fused_loss, "LEAST_ROWS", 7)  # the last chunk is shorter
+    monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 1)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(3, 11, 8, generator=generator, requires_grad=True)
     weight = torch.randn(50, 8, generator=generator, requires_grad=True)
     target_ids = torch.randint(50, (3, 11), generator=generator)
     mask = torch.rand(3, 11, generator=generator) < share
     results = []
-    for loss in (nll_sum, plain):
+    for loss in (partial(nll_sum, cross_entropy=kernel), plain):
         total = loss(hidden, weight, target_ids, mask)
         (0.5 * total).backward()
-        results.append((total.detach(), hidden.grad, weight.grad))
+        results.append(
+            (total.detach(), hidden.grad, torch.zeros_like(weight) if weight.grad is None else weight.grad)
+        )
         hidden.grad = weight.grad = None
     for ours, theirs in zip(*results, strict=True):
         assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_without_gradients_the_loss_is_the_same():
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_without_gradients_the_loss_is_the_same(kernel: CrossEntropy):
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(1, 5, 8, generator=generator), torch.randn(20, 8, generator=generator)
     target_ids = torch.randint(20, (1, 5), generator=generator)
     mask = torch.ones(1, 5, dtype=torch.bool)
-    assert_close(nll_sum(hidden, weight, target_ids, mask), plain(hidden, weight, target_ids, mask))
+    assert_close(nll_sum(hidden, weight, target_ids, mask, kernel), plain(hidden, weight, target_ids, mask))

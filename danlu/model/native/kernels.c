@@ -81,6 +81,23 @@ static inline Vector step_bf16(Vector acc, uint32_t a, const uint32_t *b) {
 
 static inline Vector step_f32(Vector acc, float a, const float *b) { return acc + a * *(const Vector *)b; }
 
+/* One step of two rows: both halves of a word; in float a step is one number and there is no second row. */
+static inline uint32_t join_bf16(Bfloat16 even, Bfloat16 odd) { return even | (uint32_t)odd << 16; }
+
+static inline uint32_t round_bf16(float even, float odd) {
+    Bfloat16 low, high;
+    store_bf16(&low, even);
+    store_bf16(&high, odd);
+    return join_bf16(low, high);
+}
+
+static inline float join_f32(float even, float odd) { return (void)odd, even; }
+
+static inline float round_f32(float even, float odd) { return (void)odd, even; }
+
+/* A loop whose turns are independent: what is written is not read in another turn. */
+#define EACH(i, from, to) _Pragma("omp simd") for (int64_t i = (from); i < (to); i++)
+
 #define JOIN_(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOIN_(name, suffix)
 #define NAME(name) JOIN(name, TYPE)
