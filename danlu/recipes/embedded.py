@@ -1,4 +1,4 @@
-"""The embedded world as a teacher: its corpus, demonstrations, annotators, prompts and exam, written as files.
+"""The embedded world as a teacher: corpus, demonstrations, annotators, prompts and exam, written as files.
 
 Stages read the files and nothing else; the truth stays here, where it grades.
 """
@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.hf import load_language_model
+from danlu.recipes.noise_free import noise_free_agreement
 from danlu.recipes.stage import chat_format_of
+from danlu.tokenizer.chat import Message
 from danlu.train.checkpoint import replace_file
 from danlu.world import annotators
 from danlu.world.corpus import write_corpus
@@ -22,6 +24,7 @@ from danlu.world.demonstrations import demonstrations
 from danlu.world.grading import grade
 from danlu.world.judging import true_score
 from danlu.world.question import Question
+from danlu.world.splits import Split
 from danlu.world.tasks import questions
 from danlu.world.truth import World, WorldSize
 
@@ -73,11 +76,18 @@ class Teacher:
         write_jsonl(held_out, [r for i, r in enumerate(records) if not i % step])
         return {"n_rankings": len(records), "agreement": annotators.agreement(records)}
 
+    def judge(self, model: Path, reward_model: Path) -> dict[str, Any]:
+        """How often the reward model orders a model's answers to fresh questions as the truth does."""
+        asked = list(self.draw("dev", self.config.n_held_out, self.seed).values())
+        return noise_free_agreement(
+            reward_model, asked, sample_completions(model, asked, self.config, self.seed)
+        )
+
     def true_score(self, prompt_id: str, completion: str) -> float:
         """What a well-informed person would say of a completion to one of PPO's prompts, 0 to 1."""
         return true_score(self.prompts[prompt_id], completion)
 
-    def exam(self, n_per_cell: int, split: str = "exam") -> list[Question]:
+    def exam(self, n_per_cell: int, split: Split = "exam") -> list[Question]:
         """The questions no stage has seen."""
         return questions(self.world, split, n_per_cell, self.seed)
 
@@ -89,7 +99,7 @@ class Teacher:
         """PPO's questions by id."""
         return self.draw("train", self.config.n_prompts, self.seed + 2)
 
-    def draw(self, split: str, n: int, seed: int) -> dict[str, Question]:
+    def draw(self, split: Split, n: int, seed: int) -> dict[str, Question]:
         """About `n` questions, cells in equal parts and interleaved."""
         cells = 22
         drawn = questions(self.world, split, -(-n // cells), seed)
@@ -106,7 +116,7 @@ def sample_completions(
     model = load_language_model(model_dir).eval()
     sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=128)
     sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, seed=seed)
-    prompts = [chat_format.prompt(list(question.messages)) for question in asked]
+    prompts = [chat_format.prompt(cast(Sequence[Message], question.messages)) for question in asked]
     n = config.n_completions
     texts = [str(chat_format.parse(c.ids)["content"]) for c in sampler.generate(prompts, sampling, n=n)]
     return [texts[i : i + n] for i in range(0, len(texts), n)]

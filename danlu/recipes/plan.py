@@ -14,6 +14,7 @@ from rich.table import Table
 from danlu.config import ConfigError
 from danlu.data.records import Batch
 from danlu.model.heads import LanguageModel
+from danlu.model.precision import choose_precision
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes.pretrain import Shape
 from danlu.train.loop import LoopConfig, train
@@ -133,6 +134,7 @@ def corpus_bytes(tokens: int) -> int:
 def training_speed(size: Size, *, n_updates: int = 3) -> float:
     """Tokens a second of pretraining updates, the first one not counted."""
     model = LanguageModel(size.shape.model_config(size.vocab_size))
+    choose_precision(model, batch_size=BATCH_SIZE, seq_len=SEQ_LEN)
     optimizer = build_optimizer(model, OptimConfig(kind="muon"))
     batch = random_batch(size.vocab_size)
     loop = LoopConfig(n_steps=n_updates + 1)

@@ -6,15 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from danlu.config import ConfigError
 from danlu.data.packing import PackedBatches
 from danlu.data.records import DataError
 from danlu.data.shards import open_shards
 from danlu.generate.sampler import Sampler
+from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model, load_score_model
+from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
-from danlu.recipes.stage import Stage, chat_format_of, publish
+from danlu.recipes.stage import Stage, chat_format_of, publish, settle
 from danlu.rl.batches import PpoBatches
 from danlu.rl.collect import Collected, PolicyAndValue, Prompt, RolloutConfig, Team
 from danlu.rl.controller import AdaptiveKl, KlConfig
@@ -78,11 +81,12 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
             from it.
     """
     chat_format = chat_format_of(config.policy)
-    prompts = read_prompts(config.prompts, chat_format)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    team = build_team(config, chat_format)
+    team = build_team(config, chat_format, stage_run)
+    longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
+    prompts = read_prompts(config.prompts, chat_format, longest)
     text = None
     if config.pretrain_shards is not None:
         shards = open_shards(config.pretrain_shards, fingerprint=chat_format.tokenizer.fingerprint)
@@ -120,7 +124,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
             progress.say(
                 f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
             )
-    publish(team.trained.policy, chat_format.tokenizer, stage_run.model)
+    publish(cast(LanguageModel, team.trained.policy), chat_format.tokenizer, stage_run.model)
     stage_run.finish(
         n_episodes=batches.n_rollouts * config.rollout.n_episodes,
         n_prompts=len(prompts),
@@ -129,15 +133,16 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
     return config.out
 
 
-def build_team(config: PpoConfig, chat_format: ChatFormat) -> Team:
-    """Policy and frozen reference from the SFT model; value model from the reward model."""
+def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Team:
+    """Policy and frozen reference from the SFT model, value model from the reward model, in one precision."""
     tokenizer = chat_format.tokenizer
     policy = load_language_model(config.policy, vocab_size=tokenizer.vocab_size)
     reference = load_language_model(config.policy).requires_grad_(False)
     reward_model = load_score_model(config.reward_model, vocab_size=tokenizer.vocab_size)
     value = load_score_model(config.reward_model)
+    precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
     for model in (policy, reference, reward_model, value):
-        model.eval()
+        apply_precision(model.eval(), precision)
     sampler = Sampler(policy, stop_ids=chat_format.stop_ids, max_batch=config.rollout.n_episodes)
     return Team(
         PolicyAndValue(policy, value),
@@ -148,17 +153,23 @@ def build_team(config: PpoConfig, chat_format: ChatFormat) -> Team:
     )
 
 
-def read_prompts(path: Path, chat_format: ChatFormat) -> list[Prompt]:
-    """Prompts from a file of `{"id", "messages"}` lines that end with what the user says."""
+def read_prompts(path: Path, chat_format: ChatFormat, longest: int) -> list[Prompt]:
+    """Prompts of at most `longest` tokens; a line is `{"id", "messages"}` and ends with a user turn."""
     prompts: list[Prompt] = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line)
-                prompts.append(Prompt(str(record["id"]), chat_format.prompt(record["messages"])))
+                prompt = Prompt(str(record["id"]), chat_format.prompt(record["messages"]))
             except (ValueError, KeyError, TypeError) as error:
                 wanted = 'an object with "id" and "messages" that end with a user turn'
                 raise DataError(f"{path}:{number}: {error}; each line must be {wanted}") from None
+            if len(prompt.ids) > longest:
+                raise DataError(
+                    f"{path}:{number}: the prompt has {len(prompt.ids)} tokens; at most {longest} leave room "
+                    "for a completion of rollout.max_new_tokens"
+                )
+            prompts.append(prompt)
     if not prompts:
         raise DataError(f"{path}: holds no prompt")
     return prompts

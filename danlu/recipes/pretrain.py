@@ -14,7 +14,7 @@ from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.transformer import ModelConfig
 from danlu.objectives.token_loss import TokenLoss
-from danlu.recipes.stage import Stage, publish
+from danlu.recipes.stage import Stage, publish, settle
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
@@ -71,6 +71,7 @@ def run(config: PretrainConfig) -> Path:
     if stage_run.finished:
         return config.out
     model = LanguageModel(config.model.model_config(tokenizer.vocab_size), seed=config.seed)
+    settle(stage_run, model, config.batch_size, config.seq_len)
     batches = PackedBatches(shards, config.batch_size, config.seq_len, config.seed, lead_with_eos=True)
     seconds = None if config.minutes is None else 60 * config.minutes
     stage = Stage(

@@ -16,7 +16,7 @@ from danlu.evaluate.ranking import Pair, pairs_of, summarise_pairs
 from danlu.model.heads import ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.ranking import Ranking, end_scores
-from danlu.recipes.stage import Stage, chat_format_of, publish
+from danlu.recipes.stage import Stage, chat_format_of, publish, settle
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
@@ -58,6 +58,7 @@ def run(config: RewardConfig) -> Path:
     if stage_run.finished:
         return config.out
     model = ScoreModel.from_language_model(base, seed=config.seed)
+    settle(stage_run, model, config.prompts_per_batch, config.max_len)
     batches = RankingBatches(
         comparisons,
         chat_format,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,9 @@ from danlu.recipes.answering import answerer, few_shot_answerer
 from danlu.recipes.embedded import Teacher, TeachingConfig
 from danlu.recipes.evaluate import CATEGORY_NAMES
 from danlu.recipes.evaluate import show as show_exam
-from danlu.recipes.plan import BATCH_SIZE, SEQ_LEN, Plan, make_plan, show
+from danlu.recipes.plan import BATCH_SIZE, LAW, SEQ_LEN, Plan, make_plan, show
 from danlu.recipes.speaker import load_speaker
+from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import replace_file
 from danlu.train.run import open_run
 
@@ -71,6 +72,7 @@ class Job:
 
 def run(config: RunConfig) -> Path:
     console = Console()
+    keep_memory()
     open_run(config.out, config)
     job = begin(config)
     show(job.plan)
@@ -125,6 +127,10 @@ def pretrain_base(job: Job) -> None:
             seed=job.config.seed,
         )
     )
+    path = job / "pretrain" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["predicted_loss"] = LAW.predict(summary["n_parameters"], summary["n_tokens"])
+    replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
 
 
 def demonstrate(job: Job) -> None:
@@ -159,6 +165,10 @@ def train_reward(job: Job) -> None:
             seed=job.config.seed,
         )
     )
+    path = job / "reward" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["noise_free"] = job.teacher.judge(job / "sft" / "model", job / "reward" / "model")
+    replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
 
 
 def align(job: Job) -> None:
@@ -176,7 +186,7 @@ def align(job: Job) -> None:
 
 
 def examine(job: Job) -> None:
-    with timed(job / "evaluate"):
+    with timed(job / "evaluate") as summary:
         asked = job.teacher.exam(job.config.exam_per_cell)
         models = {"base": "pretrain", "sft": "sft", "ppo": "ppo"}
         results: dict[str, list[Graded]] = {}
@@ -190,12 +200,12 @@ def examine(job: Job) -> None:
             results[name] = run_exam(asked, answer, job.teacher.grade)
             losses = loss_by_language(speaker.model, held_out, BATCH_SIZE, SEQ_LEN, lead_with_eos=True)
             bits[name] = bits_per_byte(losses)
-        save_results(results, job / "evaluate", labels=CATEGORY_NAMES)
         replace_file(job / "evaluate" / "bits.json", json.dumps(bits))
+        summary |= save_results(results, job / "evaluate", labels=CATEGORY_NAMES)
 
 
 @contextmanager
-def timed(folder: Path) -> Iterator[dict[str, Any]]:
+def timed(folder: Path) -> Generator[dict[str, Any]]:
     """Write what the body puts into the yielded summary, with its time and memory, when it ends well."""
     folder.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.token_loss import TokenLoss
-from danlu.recipes.stage import Stage, chat_format_of, publish
+from danlu.recipes.stage import Stage, chat_format_of, publish, settle
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
@@ -54,6 +54,7 @@ def run(config: SftConfig) -> Path:
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
+    settle(stage_run, model, config.batch_size, config.seq_len)
     batches = batches_of(chats, chat_format, config, config.seed)
     per_update = config.batch_size * config.loop.grad_accum_steps
     n_steps = max(1, round(config.n_epochs * batches.rows_per_epoch / per_update))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, save_model
+from danlu.model.precision import Precision, apply_precision, choose_precision
 from danlu.objectives.loss import Objective
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
-from danlu.train.checkpoint import atomic_folder, load_latest, restore, save_checkpoint
+from danlu.train.allocator import keep_memory
+from danlu.train.checkpoint import atomic_folder, load_latest, replace_file, restore, save_checkpoint
 from danlu.train.loop import LoopConfig, StepReport, train
 from danlu.train.optim import Optimizers
 from danlu.train.pace import Pace
@@ -30,6 +34,23 @@ class Resumable(Protocol):
     def state_dict(self) -> Mapping[str, Any]: ...
 
     def load_state_dict(self, state: Any) -> None: ...
+
+
+def settle(run: Run, model: LanguageModel | ScoreModel, batch_size: int, seq_len: int) -> Precision:
+    """Choose number format and kernels by measuring, once a run: going on under others changes bits.
+
+    The choice and the number of threads stand in `machine.json`.
+    """
+    keep_memory()
+    path = run.path / "machine.json"
+    if path.exists():
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        torch.set_num_threads(chosen["threads"])
+        wanted = Precision(dtype=chosen["dtype"], kernels=chosen["kernels"])
+        return apply_precision(model, wanted)
+    precision = choose_precision(model, batch_size=batch_size, seq_len=seq_len)
+    replace_file(path, json.dumps({**asdict(precision), "threads": torch.get_num_threads()}))
+    return precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

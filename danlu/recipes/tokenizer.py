@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -40,9 +40,27 @@ def run(config: TokenizerConfig) -> Path:
     print(f"{config.out}: {tokenizer.vocab_size} tokens")
     if tokenizer.vocab_size < config.vocab_size:
         print(f"  fewer than the {config.vocab_size} asked for: no more pairs occur twice in these texts")
-    for line in compression(tokenizer, path, config.measured):
-        print(f"  {line}")
+    ratios = compression(tokenizer, path, config.measured)
+    for language, (in_bytes, in_characters) in ratios.items():
+        print(f"  {language:<8} {in_bytes:.2f} bytes ({in_characters:.2f} characters) a token")
+    summary = {
+        "vocab_size": tokenizer.vocab_size,
+        "bytes_per_token": {language: in_bytes for language, (in_bytes, _) in ratios.items()},
+    }
+    (config.out / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return config.out
+
+
+def compression(tokenizer: Tokenizer, path: Path, n_documents: int) -> dict[str, tuple[float, float]]:
+    """Bytes and characters a token by language, over the first documents."""
+    by_language: dict[str, list[str]] = defaultdict(list)
+    for document in islice(documents(path), n_documents):
+        by_language[document.lang or "unnamed"].append(text_of(document))
+    ratios: dict[str, tuple[float, float]] = {}
+    for language, texts in sorted(by_language.items()):
+        ratio, characters = tokenizer.bytes_per_token(texts), sum(map(len, texts))
+        ratios[language] = ratio, ratio * characters / sum(len(text.encode()) for text in texts)
+    return ratios
 
 
 def text_of(document: Document) -> str:
@@ -55,14 +73,3 @@ def text_of(document: Document) -> str:
             "pair; repair or drop it, as `danlu data` does"
         ) from None
     return document.text
-
-
-def compression(tokenizer: Tokenizer, path: Path, n_documents: int) -> Iterator[str]:
-    """Bytes per token by language, a line each."""
-    by_language: dict[str, list[str]] = defaultdict(list)
-    for document in islice(documents(path), n_documents):
-        by_language[document.lang or "unnamed"].append(text_of(document))
-    for language, texts in sorted(by_language.items()):
-        ratio, characters = tokenizer.bytes_per_token(texts), sum(map(len, texts))
-        n_bytes = sum(len(text.encode()) for text in texts)
-        yield f"{language:<8} {ratio:.2f} bytes ({ratio * characters / n_bytes:.2f} characters) a token"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from danlu.data.records import pad_rows
-from danlu.model.heads import ScoreModel
 from danlu.rl.collect import Reward, Rollout
 
 
 @torch.no_grad()
 def score_sequences(
-    model: ScoreModel, sequences: Sequence[Sequence[int]], pad_id: int, *, batch_size: int = 64
+    model: nn.Module, sequences: Sequence[Sequence[int]], pad_id: int, *, batch_size: int = 64
 ) -> list[float]:
-    """The score of each whole sequence, read where its last token is the input."""
+    """The score that a score model gives each whole sequence, read where its last token is the input."""
     scores = [0.0] * len(sequences)
     by_length = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     for first in range(0, len(by_length), batch_size):
@@ -29,7 +29,7 @@ def score_sequences(
     return scores
 
 
-def reward_of(model: ScoreModel, pad_id: int) -> Reward:
+def reward_of(model: nn.Module, pad_id: int) -> Reward:
     """The reward that PPO maximises: the model's score of prompt and completion, cut at the first end."""
 
     def reward(rollouts: Sequence[Rollout]) -> list[float]:

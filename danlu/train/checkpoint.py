@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -166,7 +166,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Generator[Path]:
     """Yield a temporary folder that takes the name `target`, replacing an old one, if the body ends well."""
     temporary, retired = target.with_name(target.name + ".tmp"), target.with_name(target.name + ".old")
     if retired.exists() and not target.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -55,7 +55,7 @@ class Progress:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, unit: str = "tokens", done: int = 0) -> Iterator[Progress]:
+def progress_bar(name: str, total: int, unit: str = "tokens", done: int = 0) -> Generator[Progress]:
     """A running progress display."""
     progress = Progress(name, total, unit, done)
     with progress.bar:

@@ -7,7 +7,7 @@ import resource
 import signal
 import threading
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -150,7 +150,7 @@ def follow(
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Generator[Callable[[], bool]]:
     """While active, the first Ctrl-C only raises a flag; the second one interrupts at once."""
     asked = False
 
