@@ -1,0 +1,255 @@
+"""Training speed beside transformers' Llama of the same shape, in turns within one run.
+
+    python bench/training.py S                       each as it comes
+    python bench/training.py S --same-allocator      every process keeps its memory as ours does
+
+Every competitor is a process of its own that holds a model with the same weights. They take turns, one update
+each, so that a busy moment on the machine falls on all alike: trust the ratios. The first update, in which
+compilers run, is reported apart. `ceiling` is the rate of a large bfloat16 matrix product in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.model.heads import LanguageModel
+from danlu.model.hf import load_language_model, save_model
+from danlu.model.precision import Precision, apply_precision
+from danlu.model.presets import LLAMA
+from danlu.train.allocator import keep_memory
+
+COMPETITORS = ("danlu", "fp32", "bf16", "fp32-compiled", "bf16-compiled", "ceiling")
+OURS = "danlu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    n_layers: int
+    d_model: int
+    n_heads: int
+    d_ff: int
+    vocab_size: int
+    seq_len: int
+    batch_size: int
+
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.seq_len
+
+    @property
+    def flops(self) -> float:
+        """Of the matrix products of one update: 6 a weight and token, and attention over half the square."""
+        layer = 4 * self.d_model**2 + 3 * self.d_model * self.d_ff
+        weights = self.n_layers * layer + self.d_model * self.vocab_size
+        attention = 6 * self.n_layers * self.d_model * self.seq_len
+        return self.tokens * (6.0 * weights + attention)
+
+    def build(self) -> LanguageModel:
+        return LanguageModel(
+            LLAMA(
+                vocab_size=self.vocab_size,
+                d_model=self.d_model,
+                n_layers=self.n_layers,
+                n_heads=self.n_heads,
+                n_kv_heads=self.n_heads,
+                head_dim=self.d_model // self.n_heads,
+                d_ff=self.d_ff,
+                max_seq_len=self.seq_len,
+            )
+        )
+
+
+SHAPES = {
+    "XS": Shape(n_layers=4, d_model=256, n_heads=4, d_ff=704, vocab_size=4096, seq_len=256, batch_size=16),
+    "S": Shape(n_layers=6, d_model=384, n_heads=6, d_ff=1024, vocab_size=8192, seq_len=256, batch_size=32),
+    "M": Shape(n_layers=12, d_model=768, n_heads=12, d_ff=2048, vocab_size=50304, seq_len=512, batch_size=4),
+}
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.worker:
+        work(arguments)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(SHAPES[arguments.shape].build(), Path(folder))
+        workers = [Worker(name, arguments, folder) for name in arguments.competitors]
+        for _ in range(arguments.rounds):
+            for worker in workers:
+                worker.turn()
+        print_table(arguments, workers)
+        for worker in workers:
+            worker.close()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--same-allocator", action="store_true", help="every process keeps its memory")
+    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=list(COMPETITORS))
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Worker:
+    """A competitor in its own process, which does one update whenever it is told to."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, folder: str) -> None:
+        self.name, self.seconds, self.loss, self.memory_gb = name, list[float](), 0.0, 0.0
+        command = [sys.executable, __file__, arguments.shape, "--worker", name, "--folder", folder]
+        command += ["--threads", str(arguments.threads)]
+        command += ["--same-allocator"] if arguments.same_allocator else []
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        first = self._ask()
+        self.first_s = first["seconds"]
+        self._ask()  # the second update still allocates the optimizer's state
+
+    def turn(self) -> None:
+        answer = self._ask()
+        self.seconds.append(answer["seconds"])
+        self.loss, self.memory_gb = answer["loss"], answer["memory_gb"]
+
+    def _ask(self) -> dict[str, float]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write("go\n")
+        stdin.flush()
+        line = stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended with code {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Do an update a line read, and answer with its seconds."""
+    if arguments.worker == OURS or arguments.same_allocator:
+        keep_memory()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else a library prints goes to stderr
+    torch.set_num_threads(arguments.threads)
+    shape = SHAPES[arguments.shape]
+    update = ceiling(shape) if arguments.worker == "ceiling" else competitor(arguments, shape)
+    for _ in sys.stdin:
+        began = perf_counter()
+        loss = update()
+        answer(answers, perf_counter() - began, loss)
+
+
+def answer(answers: IO[str], seconds: float, loss: float) -> None:
+    memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    answers.write(json.dumps({"seconds": seconds, "loss": loss, "memory_gb": memory_gb}) + "\n")
+    answers.flush()
+
+
+def competitor(arguments: argparse.Namespace, shape: Shape) -> Callable[[], float]:
+    """One weight update of a model, on the same random tokens every time."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(shape.vocab_size, (shape.batch_size, shape.seq_len + 1), generator=generator)
+    build = ours if arguments.worker == OURS else theirs
+    model, loss_of = build(Path(arguments.folder), ids, arguments.worker)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def update() -> float:
+        loss = loss_of()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return update
+
+
+def ours(folder: Path, ids: Tensor, name: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    model = load_language_model(folder)
+    apply_precision(model, Precision(dtype="bfloat16", kernels="native"))
+    inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    mask = torch.ones_like(targets, dtype=torch.bool)
+    return model, lambda: model.nll_sum(inputs, None, None, targets, mask) / targets.numel()
+
+
+def theirs(folder: Path, ids: Tensor, name: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    transformers: Any = importlib.import_module("transformers")
+    model = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
+    call = torch.compile(model) if name.endswith("compiled") else model
+    # `shift_labels` are targets already shifted: the same loss on the same positions as ours.
+    inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+
+    def loss_of() -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name.startswith("bf16")):
+            return call(input_ids=inputs, labels=inputs, shift_labels=targets, use_cache=False).loss
+
+    return model, loss_of
+
+
+def ceiling(shape: Shape) -> Callable[[], float]:
+    """A product of the size of the model's largest layer: rows of a batch by the MLP."""
+    x = torch.randn(shape.tokens, shape.d_model, dtype=torch.bfloat16)
+    weight = torch.randn(2 * shape.d_ff, shape.d_model, dtype=torch.bfloat16)
+    times = max(int(2e11 / (2.0 * shape.tokens * weight.numel())), 1)
+
+    def update() -> float:
+        began = perf_counter()
+        for _ in range(times):
+            torch.mm(x, weight.t())
+        return times * 2.0 * shape.tokens * weight.numel() / (perf_counter() - began) / 1e12  # TFLOP/s
+
+    return update
+
+
+def print_table(arguments: argparse.Namespace, workers: Sequence[Worker]) -> None:
+    shape = SHAPES[arguments.shape]
+    rates = [w.loss for w in workers if w.name == "ceiling"]
+    models = [w for w in workers if w.name != "ceiling"]
+    allocator = "the same allocator for all" if arguments.same_allocator else "each as it comes"
+    print(f"{arguments.shape}, {arguments.threads} threads, {allocator}, {arguments.rounds} rounds in turns")
+    if rates:
+        print(f"ceiling: {rates[0]:.3f} TFLOP/s bfloat16 matrix product")
+    print(f"{'':16}{'tokens/s':>9}{'ours is':>9}{'of ceiling':>11}{'first, s':>9}{'GB':>6}{'loss':>9}")
+    rows: list[dict[str, Any]] = []
+    for worker in models:
+        speed = shape.tokens / statistics.median(worker.seconds)
+        ratio = median_ratio(worker, models[0])
+        share = shape.flops * speed / shape.tokens / (rates[0] * 1e12) if rates else float("nan")
+        print(
+            f"{worker.name:16}{speed:9.0f}{ratio:8.2f}x{share:11.0%}{worker.first_s:9.1f}"
+            f"{worker.memory_gb:6.1f}{worker.loss:9.4f}"
+        )
+        rows.append({"name": worker.name, "tokens_per_s": speed, "ours_is": ratio, "of_ceiling": share})
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"shape": arguments.shape, "rows": rows}, indent=2))
+
+
+def median_ratio(worker: Worker, reference: Worker) -> float:
+    """How many times as fast the reference is, by the median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(worker.seconds, reference.seconds, strict=True))
+
+
+if __name__ == "__main__":
+    main()
