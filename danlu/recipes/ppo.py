@@ -117,6 +117,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         boundary=per_rollout,
     )
     for report, progress in stage.updates():
+        controller.n_episodes = stage.pace.n_steps // per_rollout * config.rollout.n_episodes
         if report.step % per_rollout == 1 % per_rollout and batches.latest is not None:
             log_rollout(stage_run, report.step, batches.latest, chat_format, true_score)
         if report.step % per_rollout == 0 and batches.latest is not None:

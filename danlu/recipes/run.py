@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,10 +64,22 @@ class Job:
             replace_file(path, json.dumps(budgets))
         return budgets[stage]
 
+    def done(self) -> dict[str, float]:
+        """Finished stages and the seconds that each took."""
+        path = self / "done.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
     def spent(self) -> float:
         """Seconds that finished stages took."""
-        summaries = self.config.out.glob("*/summary.json")
-        return sum(json.loads(path.read_text()).get("seconds", 0.0) for path in summaries)
+        return sum(self.done().values())
+
+    def do(self, name: str, stage: Callable[[Job], None]) -> None:
+        """Run a stage unless it is done; it counts as done only when all of it is written."""
+        if name in self.done():
+            return
+        began = perf_counter()
+        stage(self)
+        replace_file(self / "done.json", json.dumps({**self.done(), name: perf_counter() - began}))
 
 
 def run(config: RunConfig) -> Path:
@@ -77,9 +89,9 @@ def run(config: RunConfig) -> Path:
     job = begin(config)
     show(job.plan)
     for name, stage in STAGES.items():
-        if not (job / name / "summary.json").exists():
+        if name not in job.done():
             console.rule(name)
-            stage(job)
+        job.do(name, stage)
     report = build(config.out)
     finish(job, console, report)
     return config.out

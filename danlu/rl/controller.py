@@ -25,8 +25,14 @@ class AdaptiveKl:
     """Proportional controller of the KL coefficient (Ziegler et al. 2019, section 2.2)."""
 
     def __init__(self, config: KlConfig, n_episodes: int) -> None:
-        self.target, self.horizon = config.target, config.horizon or max(1, n_episodes // 10)
+        self.target, self._horizon = config.target, config.horizon
+        self.n_episodes = n_episodes  # of the whole run, as planned by now
         self.coef = config.init_coef
+
+    @property
+    def horizon(self) -> int:
+        """Episodes that the coefficient takes to follow."""
+        return self._horizon or max(1, self.n_episodes // 10)
 
     def update(self, kl: float, n_episodes: int) -> None:
         """Move the coefficient after `n_episodes` whose mean KL, summed over tokens, was `kl`."""
