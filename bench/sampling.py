@@ -11,6 +11,7 @@ counts. `transformers` returns tokens only; the sampler returns log-probabilitie
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 import tempfile
 import time
@@ -105,12 +106,15 @@ Side = Callable[[list[list[int]], list[int]], int]
 
 
 def our_sides(model: LanguageModel) -> dict[str, Side]:
-    return {
-        f"danlu {kernel}": partial(
-            sample_ours, Sampler(model, stop_ids=(), max_batch=N_PROMPTS, kernel=kernel)
-        )
-        for kernel in ("native", "torch")
+    rounded = copy.deepcopy(model)
+    rounded.backbone.compute_dtype = torch.bfloat16
+    make = partial(Sampler, stop_ids=(), max_batch=N_PROMPTS)
+    samplers = {
+        "danlu fp32": make(model),
+        "danlu bf16": make(rounded),
+        "danlu fp32, no compiler": make(model, kernel="torch"),
     }
+    return {name: partial(sample_ours, sampler) for name, sampler in samplers.items()}
 
 
 def sample_ours(sampler: Sampler, prompts: list[list[int]], lengths: list[int]) -> int:
@@ -177,7 +181,7 @@ def compare(
     rates = {name: sum(lengths) / median(times) for name, times in seconds.items()}
     print(f"\n{case}: {min(lengths)} to {max(lengths)} tokens, {sum(lengths)} in all, median of {rounds}")
     for name, rate in rates.items():
-        print(f"  {name:20} {rate:9,.0f} tokens/s   {median(seconds[name]):6.3f} s")
+        print(f"  {name:24} {rate:9,.0f} tokens/s   {median(seconds[name]):6.3f} s")
     ours = max(rate for name, rate in rates.items() if name.startswith("danlu"))
     theirs = max(rate for name, rate in rates.items() if name.startswith("transformers"))
     print(f"  ratio {ours / theirs:.2f}")

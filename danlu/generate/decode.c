@@ -1,121 +1,38 @@
-/* One pass of a pre-norm decoder (RMSNorm, RoPE, SwiGLU, grouped-query attention) over a list of tokens, in float32.
+/* One pass of a pre-norm decoder (RMSNorm, RoPE, SwiGLU, grouped-query attention) over a list of tokens.
+ *
+ * Everything is float32; where the processor multiplies bfloat16 and `Model.bf16` is set, the operands of the matrix
+ * products are rounded to that, their sums are not.
  *
  * A token is an id, the cache row it belongs to and its position; tokens of a row come in order. So the same code
  * decodes one token of each of many sequences and reads whole prompts, without padding. A call touches only its own
  * rows of the cache: threads share nothing but the weights.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "vectors.h"
 
-#if defined(__AVX512F__)
-enum { LANES = 16, VECTORS = 2, TILE_ROWS = 8 };
-#elif defined(__AVX__)
-enum { LANES = 8, VECTORS = 2, TILE_ROWS = 4 };
-#else
-enum { LANES = 4, VECTORS = 4, TILE_ROWS = 4 };
-#endif
-enum { PANEL = LANES * VECTORS, BLOCK_TOKENS = 64, LINE = 16 /* floats */ };
+#include "matmul.h"
 
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float quad __attribute__((vector_size(16)));
-typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
-#define INLINE static inline __attribute__((always_inline))
+enum { BLOCK_TOKENS = 64, LINE = 16 /* floats in what the processor fetches at once */ };
 
 typedef struct {
-    const float *input_norm, *qkv, *qkv_bias, *q_norm, *k_norm, *attention_out, *mlp_norm, *gate_up, *mlp_out;
-} Layer; /* matrices in panels, see `matmul`; biases and query and key norms may be absent */
+    const float *input_norm;
+    const void *qkv; /* matrices in panels, see `matmul` */
+    const float *qkv_bias, *q_norm, *k_norm; /* absent where the family has none */
+    const void *attention_out;
+    const float *mlp_norm;
+    const void *gate_up, *mlp_out;
+} Layer;
 
 typedef struct {
     int64_t d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size;
     int64_t n_rows, max_seq_len; /* of the cache: (n_layers, n_rows, n_kv_heads, max_seq_len, head_dim) */
+    int64_t bf16;
     float norm_eps;
     const Layer *layers;
-    const float *embedding, *norm, *lm_head, *cosine, *sine; /* angles: (max_seq_len, head_dim / 2) */
+    const float *embedding, *norm;
+    const void *lm_head;
+    const float *cosine, *sine; /* (max_seq_len, head_dim / 2) */
     float *keys, *values;
 } Model;
-
-int64_t panel(void) { return PANEL; }
-
-INLINE vec load(const float *p) {
-    vec v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
-
-INLINE float sum(vec v) {
-    quad parts[LANES / 4];
-    memcpy(parts, &v, sizeof v);
-    for (int i = 1; i < LANES / 4; i++) parts[0] += parts[i];
-    return (parts[0][0] + parts[0][1]) + (parts[0][2] + parts[0][3]);
-}
-
-/* e^x to about 2 units in the last place; 0 below -87. */
-INLINE vec exponential(vec x) {
-    const vec lowest = (vec){} - 87.0f, highest = (vec){} + 88.0f;
-    ivec below = x < lowest;
-    x = (vec)(((ivec)x & ~below) | ((ivec)lowest & below));
-    ivec above = x > highest;
-    x = (vec)(((ivec)x & ~above) | ((ivec)highest & above));
-    vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the sum's low bits are the rounded integer */
-    vec n = shifted - 12582912.0f;
-    vec r = x - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts (Cody and Waite 1980) */
-    vec y = r * 1.9875691500e-4f + 1.3981999507e-3f;   /* minimax polynomial of Cephes' expf */
-    y = y * r + 8.3334519073e-3f;
-    y = y * r + 4.1665795894e-2f;
-    y = y * r + 1.6666665459e-1f;
-    y = y * r + 5.0000001201e-1f;
-    y = y * r * r + r + 1.0f;
-    ivec power = (__builtin_convertvector(n, ivec) + 127) << 23;
-    return (vec)((ivec)(y * (vec)power) & ~below);
-}
-
-/* `rows` rows of y (+)= x w for one panel of w: (k, PANEL), contiguous. */
-INLINE void tile(int rows, const float *x, int64_t x_stride, const float *w, int64_t k, float *y, int64_t y_stride,
-                 int64_t columns, int add) {
-    vec total[TILE_ROWS][VECTORS] = {};
-    for (int64_t p = 0; p < k; p++) {
-        vec column[VECTORS];
-        for (int j = 0; j < VECTORS; j++) column[j] = load(w + p * PANEL + j * LANES);
-        for (int i = 0; i < rows; i++)
-            for (int j = 0; j < VECTORS; j++) total[i][j] += x[i * x_stride + p] * column[j];
-    }
-    for (int i = 0; i < rows; i++) {
-        float *out = y + i * y_stride;
-        if (columns == PANEL) {
-            for (int j = 0; j < VECTORS; j++)
-                store(out + j * LANES, add ? load(out + j * LANES) + total[i][j] : total[i][j]);
-        } else {
-            const float *line = (const float *)total[i];
-            for (int64_t j = 0; j < columns; j++) out[j] = add ? out[j] + line[j] : line[j];
-        }
-    }
-}
-
-/* Lay a linear layer's weight, (n, k), out as the columns from `first` on of a matrix in panels. */
-void pack(const float *weight, int64_t n, int64_t k, int64_t first, float *panels) {
-    for (int64_t i = 0; i < n; i++, weight += k) {
-        float *column = panels + (first + i) / PANEL * PANEL * k + (first + i) % PANEL;
-        for (int64_t p = 0; p < k; p++) column[p * PANEL] = weight[p];
-    }
-}
-
-/* y (+)= x w; w is cut into panels of PANEL columns, each (k, PANEL) and contiguous, the last filled up with zeros. */
-static void matmul(const float *x, int64_t m, int64_t x_stride, const float *w, int64_t k, int64_t n, float *y,
-                   int64_t y_stride, int add) {
-    for (int64_t column = 0; column < n; column += PANEL, w += k * PANEL) {
-        int64_t columns = n - column < PANEL ? n - column : PANEL;
-        int64_t i = 0;
-        for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-            tile(TILE_ROWS, x + i * x_stride, x_stride, w, k, y + i * y_stride + column, y_stride, columns, add);
-        for (; i + 2 <= m; i += 2)
-            tile(2, x + i * x_stride, x_stride, w, k, y + i * y_stride + column, y_stride, columns, add);
-        for (; i < m; i++)
-            tile(1, x + i * x_stride, x_stride, w, k, y + i * y_stride + column, y_stride, columns, add);
-    }
-}
 
 static void rms_norm(const float *x, const float *weight, int64_t n, float eps, float *y) {
     vec squares = {};
@@ -185,37 +102,51 @@ static void enter(const Model *m, const Layer *l, float *qkv, int64_t position, 
     }
 }
 
-static int64_t up(int64_t n) { return (n + PANEL - 1) / PANEL * PANEL; }
+/* Where a call works; rows are padded by one vector, so that a width which is a power of two does not put every row
+ * into the same set of the processor's cache. */
+typedef struct {
+    int64_t x_stride, wide_stride;
+    float *x, *h, *wide; /* BLOCK_TOKENS rows: residual stream, what a matrix reads, what it wrote */
+    float *weights;      /* of one query, max_seq_len rounded up to vectors */
+    uint16_t *bf16;
+    int64_t size; /* floats in all */
+} Work;
 
-/* Rows are padded by one vector, so that a power-of-two width does not put every row into the same cache set. */
-static int64_t qkv_stride(const Model *m) { return up((m->n_heads + 2 * m->n_kv_heads) * m->head_dim) + LANES; }
-static int64_t mlp_stride(const Model *m) { return 2 * up(m->d_ff) + LANES; }
-static int64_t hidden_stride(const Model *m) {
-    int64_t q_width = m->n_heads * m->head_dim;
-    return up(q_width > m->d_model ? q_width : m->d_model) + LANES;
-}
-static int64_t wide_stride(const Model *m) {
-    return qkv_stride(m) > mlp_stride(m) ? qkv_stride(m) : mlp_stride(m);
+static int64_t up(int64_t n) { return (n + PANEL - 1) / PANEL * PANEL; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static Work lay_out(const Model *m, float *scratch) {
+    int64_t q_width = m->n_heads * m->head_dim, qkv_width = q_width + 2 * m->n_kv_heads * m->head_dim;
+    Work w = {.x_stride = up(larger(q_width, m->d_model)) + LANES,
+              .wide_stride = larger(up(qkv_width), 2 * up(m->d_ff)) + LANES};
+    int64_t rows = BLOCK_TOKENS * (2 * w.x_stride + w.wide_stride), weights = m->max_seq_len + LANES;
+    w.size = rows + weights + BLOCK_TOKENS * larger(w.x_stride, w.wide_stride) / 2;
+    if (scratch) {
+        w.x = scratch;
+        w.h = w.x + BLOCK_TOKENS * w.x_stride;
+        w.wide = w.h + BLOCK_TOKENS * w.x_stride;
+        w.weights = scratch + rows;
+        w.bf16 = m->bf16 ? (uint16_t *)(w.weights + weights) : 0;
+    }
+    return w;
 }
 
 /* How many floats a call of `forward` needs to work in. */
-int64_t scratch_size(const Model *m) {
-    return BLOCK_TOKENS * (2 * hidden_stride(m) + wide_stride(m)) + m->max_seq_len + LANES;
-}
+int64_t scratch_size(const Model *m) { return lay_out(m, 0).size; }
 
 static void attention(const Model *m, int64_t layer, const int64_t *rows, const int64_t *positions, int64_t n,
-                      float *x, float *h, float *qkv, float *weights) {
+                      Work w) {
     const Layer *l = m->layers + layer;
-    int64_t d = m->head_dim, width = (m->n_heads + 2 * m->n_kv_heads) * d, stride = qkv_stride(m);
+    int64_t d = m->head_dim, width = (m->n_heads + 2 * m->n_kv_heads) * d;
     int64_t head = m->max_seq_len * d, line = m->n_kv_heads * head, group = m->n_heads / m->n_kv_heads;
-    int64_t x_stride = hidden_stride(m);
-    for (int64_t i = 0; i < n; i++)
-        rms_norm(x + i * x_stride, l->input_norm, m->d_model, m->norm_eps, h + i * x_stride);
-    for (int64_t i = 0; l->qkv_bias && i < n; i++) memcpy(qkv + i * stride, l->qkv_bias, width * sizeof(float));
-    matmul(h, n, x_stride, l->qkv, m->d_model, width, qkv, stride, l->qkv_bias != 0);
+    for (int64_t i = 0; i < n; i++) {
+        rms_norm(w.x + i * w.x_stride, l->input_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
+        if (l->qkv_bias) memcpy(w.wide + i * w.wide_stride, l->qkv_bias, width * sizeof(float));
+    }
+    matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, l->qkv_bias != 0, w.bf16}, l->qkv, m->d_model, width);
     for (int64_t i = 0; i < n; i++) {
         int64_t start = (layer * m->n_rows + rows[i]) * line;
-        enter(m, l, qkv + i * stride, positions[i], m->keys + start, m->values + start);
+        enter(m, l, w.wide + i * w.wide_stride, positions[i], m->keys + start, m->values + start);
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t start = (layer * m->n_rows + rows[i]) * line;
@@ -223,47 +154,45 @@ static void attention(const Model *m, int64_t layer, const int64_t *rows, const 
         for (int64_t q = 0; q < m->n_heads; q++) {
             int64_t shared = q / group * head, next = (q + 1) / group * head;
             if (q + 1 == m->n_heads) next = next_row;
-            attend(qkv + i * stride + q * d, m->keys + start + shared, m->values + start + shared, positions[i] + 1,
-                   d, next - shared, weights, h + i * x_stride + q * d);
+            attend(w.wide + i * w.wide_stride + q * d, m->keys + start + shared, m->values + start + shared,
+                   positions[i] + 1, d, next - shared, w.weights, w.h + i * w.x_stride + q * d);
         }
     }
-    matmul(h, n, x_stride, l->attention_out, m->n_heads * d, m->d_model, x, x_stride, 1);
+    matmul((Product){w.h, n, w.x_stride, w.x, w.x_stride, 1, w.bf16}, l->attention_out, m->n_heads * d, m->d_model);
 }
 
-static void mlp(const Model *m, const Layer *l, int64_t n, float *x, float *h, float *wide) {
-    int64_t stride = mlp_stride(m), half = up(m->d_ff), x_stride = hidden_stride(m);
+static void mlp(const Model *m, const Layer *l, int64_t n, Work w) {
+    int64_t half = up(m->d_ff);
     for (int64_t i = 0; i < n; i++)
-        rms_norm(x + i * x_stride, l->mlp_norm, m->d_model, m->norm_eps, h + i * x_stride);
-    matmul(h, n, x_stride, l->gate_up, m->d_model, 2 * half, wide, stride, 0);
+        rms_norm(w.x + i * w.x_stride, l->mlp_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
+    matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, 0, w.bf16}, l->gate_up, m->d_model, 2 * half);
     for (int64_t i = 0; i < n; i++) {
-        float *gate = wide + i * stride;
+        float *gate = w.wide + i * w.wide_stride;
         for (int64_t j = 0; j < half; j += LANES) {
             vec g = load(gate + j);
             store(gate + j, g / (1.0f + exponential(-g)) * load(gate + half + j));
         }
     }
-    matmul(wide, n, stride, l->mlp_out, m->d_ff, m->d_model, x, x_stride, 1);
+    matmul((Product){w.wide, n, w.wide_stride, w.x, w.x_stride, 1, w.bf16}, l->mlp_out, m->d_ff, m->d_model);
 }
 
 /* Read n tokens; with `logits`, (n, vocab_size), also say what follows each of them. */
 void forward(const Model *m, const int64_t *ids, const int64_t *rows, const int64_t *positions, int64_t n,
              float *scratch, float *logits) {
-    int64_t stride = hidden_stride(m);
-    float *x = scratch, *h = x + BLOCK_TOKENS * stride, *wide = h + BLOCK_TOKENS * stride;
-    float *weights = wide + BLOCK_TOKENS * wide_stride(m);
+    Work w = lay_out(m, scratch);
     for (int64_t start = 0; start < n; start += BLOCK_TOKENS) {
-        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS;
+        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS, vocab = m->vocab_size;
         for (int64_t i = 0; i < count; i++)
-            memcpy(x + i * stride, m->embedding + ids[start + i] * m->d_model, m->d_model * sizeof(float));
+            memcpy(w.x + i * w.x_stride, m->embedding + ids[start + i] * m->d_model, m->d_model * sizeof(float));
         for (int64_t layer = 0; layer < m->n_layers; layer++) {
-            attention(m, layer, rows + start, positions + start, count, x, h, wide, weights);
-            mlp(m, m->layers + layer, count, x, h, wide);
+            attention(m, layer, rows + start, positions + start, count, w);
+            mlp(m, m->layers + layer, count, w);
         }
         if (!logits) continue;
         for (int64_t i = 0; i < count; i++)
-            rms_norm(x + i * stride, m->norm, m->d_model, m->norm_eps, h + i * stride);
-        matmul(h, count, stride, m->lm_head, m->d_model, m->vocab_size, logits + start * m->vocab_size,
-               m->vocab_size, 0);
+            rms_norm(w.x + i * w.x_stride, m->norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
+        matmul((Product){w.h, count, w.x_stride, logits + start * vocab, vocab, 0, w.bf16}, m->lm_head, m->d_model,
+               vocab);
     }
 }
 

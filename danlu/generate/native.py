@@ -7,12 +7,6 @@ compiler, or with a model made of other parts, the sampler runs the model's own 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,18 +22,19 @@ from torch import Tensor
 
 from danlu.generate.decoder import Drawn, make_cache
 from danlu.model.heads import LanguageModel
+from danlu.model.native.build import build_library
 from danlu.model.transformer import Attention, Block, GatedMlp, Linear, PreNorm, RmsNorm, Rope
 
-SOURCE = Path(__file__).with_name("decode.c")
+HERE = Path(__file__).parent
+SOURCES = [HERE / name for name in ("decode.c", "matmul.h", "vectors.h")]
 FLAGS = ("-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 TARGETS = (("-march=native",), ())  # the second for compilers that do not know the first
-COMPILE_TIMEOUT_S = 60
 ROWS_AT_A_TIME = 8  # decode.c multiplies up to this many rows at once; a thread gets a multiple of it
 
 ATTENTION_FIELDS = ("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "attention_out")
 LAYER_FIELDS = (*ATTENTION_FIELDS, "mlp_norm", "gate_up", "mlp_out")
 CONFIG_FIELDS = ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
-SIZE_FIELDS = (*CONFIG_FIELDS, "n_rows", "max_seq_len")
+SIZE_FIELDS = (*CONFIG_FIELDS, "n_rows", "max_seq_len", "bf16")
 WEIGHT_FIELDS = ("embedding", "norm", "lm_head", "cosine", "sine", "keys", "values")
 
 
@@ -68,52 +63,16 @@ class _Tokens:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled decoder, or None where it cannot be had."""
-    path = _compiled()
-    if path is None:
-        return None
-    found = ctypes.CDLL(str(path))
-    pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    found.panel.restype = found.scratch_size.restype = integer
-    found.scratch_size.argtypes = [ctypes.POINTER(_Model)]
-    found.forward.argtypes = [ctypes.POINTER(_Model), pointer, pointer, pointer, integer, pointer, pointer]
-    found.pack.argtypes = [pointer, integer, integer, integer, pointer]
-    found.draw.argtypes = [pointer, integer, integer, pointer, pointer, pointer, pointer]
+    built = (build_library(SOURCES, [*FLAGS, *target]) for target in TARGETS)
+    found = next((library for library in built if library), None)
+    if found is not None:
+        pointer, integer, model = ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(_Model)
+        found.panel.restype = found.multiplies_bf16.restype = found.scratch_size.restype = integer
+        found.scratch_size.argtypes = [model]
+        found.pack.argtypes = [pointer, integer, integer, integer, integer, pointer]
+        found.forward.argtypes = [model, pointer, pointer, pointer, integer, pointer, pointer]
+        found.draw.argtypes = [pointer, integer, integer, pointer, pointer, pointer, pointer]
     return found
-
-
-def _compiled() -> Path | None:
-    """Where the shared library lies, after compiling it unless this machine already has."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        return None
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "danlu"
-    made_of = [SOURCE.read_bytes(), repr((compiler, FLAGS, TARGETS)).encode(), _processor()]
-    target = folder / f"decode-{hashlib.sha256(b'/'.join(made_of)).hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    return next((target for flags in TARGETS if _compile(compiler, flags, target)), None)
-
-
-def _compile(compiler: str, flags: Sequence[str], target: Path) -> bool:
-    """Whether `target` could be made; it appears whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            fresh = Path(work) / target.name
-            command = [compiler, *FLAGS, *flags, str(SOURCE), "-o", str(fresh), "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_TIMEOUT_S)
-            fresh.replace(target)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-def _processor() -> bytes:
-    """What tells processors of different instructions apart: machines may share a cache folder."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_bytes().splitlines() if info.exists() else []
-    features = next((line for line in lines if line.startswith((b"flags", b"Features"))), b"")
-    return features or f"{platform.machine()} {platform.processor()}".encode()
 
 
 def supports(model: LanguageModel) -> bool:
@@ -131,7 +90,11 @@ def supports(model: LanguageModel) -> bool:
 
 
 class NativeDecoder:
-    """A decoder of the Llama and Qwen families in float32 on the CPU; see `supports` for which models."""
+    """A decoder of the Llama and Qwen families on the CPU; see `supports` for which models.
+
+    It computes in float32; where the model computes in bfloat16 and the processor multiplies that, matrix
+    products take rounded operands.
+    """
 
     def __init__(
         self, model: LanguageModel, n_rows: int, max_seq_len: int, forbidden_ids: Sequence[int]
@@ -146,7 +109,7 @@ class NativeDecoder:
         self._angles = [angle.contiguous() for angle in angles]
         self._logits = np.empty((n_rows, model.config.vocab_size), np.float32)
         self._forbidden = np.array(forbidden_ids, np.int64)
-        self._buffers: dict[str, NDArray[np.float32]] = {}
+        self._buffers: dict[tuple[str, bool], NDArray[Any]] = {}
         self.refresh()
         size = native.scratch_size(self._struct)
         self._scratch = [np.empty(size, np.float32) for _ in range(self._n_threads)]
@@ -154,6 +117,7 @@ class NativeDecoder:
     def refresh(self) -> None:
         """Copy the weights, laid out for decode.c."""
         backbone, config = self._model.backbone, self._model.config
+        self._bf16 = backbone.compute_dtype is torch.bfloat16 and bool(self._native.multiplies_bf16())
         layers = [
             _Layer(*(self._keep(f"{i}.{name}", weights) for name, weights in _weights(block).items()))
             for i, block in enumerate(backbone.blocks)
@@ -163,6 +127,7 @@ class NativeDecoder:
             *(getattr(config, name) for name in CONFIG_FIELDS),
             self.cache.keys.shape[1],
             self.cache.max_seq_len,
+            self._bf16,
             config.norm_eps,
             self._layers,
             self._keep("embedding", [backbone.embedding.weight.flatten()]),
@@ -179,20 +144,29 @@ class NativeDecoder:
         """
         if not weights:
             return None
-        panel = self._native.panel() if place.endswith(".gate_up") else 1
+        align = self._native.panel() if place.endswith(".gate_up") else 1
         starts = [0]
         for weight in weights:
-            starts.append(-(-(starts[-1] + len(weight)) // panel) * panel)
-        k = weights[0].numel() // len(weights[0])
-        size = starts[-1] if k == 1 else -(-starts[-1] // self._native.panel()) * self._native.panel() * k
-        buffer = self._buffers.setdefault(place, np.zeros(size, np.float32))
+            starts.append(_round_up(starts[-1] + len(weight), align))
+        make = self._new_vector if weights[0].ndim == 1 else self._new_matrix
+        buffer = self._buffers.get((place, self._bf16))
+        if buffer is None:
+            buffer = self._buffers[place, self._bf16] = make(starts[-1], *weights[0].shape[1:])
         for weight, start in zip(weights, starts, strict=False):
             plain = weight.detach().float().contiguous().numpy()
-            if k == 1:
+            if plain.ndim == 1:
                 buffer[start : start + len(plain)] = plain
             else:
-                self._native.pack(plain.ctypes.data, len(plain), k, start, buffer.ctypes.data)
+                self._native.pack(plain.ctypes.data, *plain.shape, start, self._bf16, buffer.ctypes.data)
         return buffer.ctypes.data
+
+    def _new_vector(self, n: int) -> NDArray[Any]:
+        return np.zeros(n, np.float32)
+
+    def _new_matrix(self, n: int, k: int) -> NDArray[Any]:
+        """Room for k rows and n columns in panels; bfloat16 comes in pairs of rows."""
+        n = _round_up(n, self._native.panel())
+        return np.zeros(n * _round_up(k, 2), np.uint16) if self._bf16 else np.zeros(n * k, np.float32)
 
     def read(self, first_row: int, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
         lengths = np.array([len(text) for text in texts])
@@ -279,3 +253,7 @@ def _weights(block: Any) -> dict[str, list[Tensor]]:
         "gate_up": [mlp.gate.weight, mlp.up.weight],
         "mlp_out": [mlp.out.weight],
     }
+
+
+def _round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
