@@ -80,7 +80,7 @@ def mended(documents: Iterable[Document], account: Account, *, repairs: tuple[st
     """Mend texts; one of which a repair leaves little was clutter, and goes."""
     for document in documents:
         text, done = repair(document.text, repairs)
-        better = replace(document, text=text)
+        better = document if text == document.text else replace(document, text=text)
         for name in done:
             account.mend(name, better, document.text)
         if done and len(text) < LEAST_LEFT * len(document.text.strip()) and _is_clutter(done, text):
@@ -141,11 +141,11 @@ def without_private_data(documents: Iterable[Document], account: Account) -> Doc
     """Put the kind of private data in its place."""
     for document in documents:
         text, found = mask_private(document.text)
-        better = replace(document, text=text)
         if found:
+            before, document = document.text, replace(document, text=text)
             account.masked.update(found)
-            account.mend("private data", better, document.text)
-        yield better
+            account.mend("private data", document, before)
+        yield document
 
 
 def write_clean(documents: Iterable[Document], out: Path, config: CleaningConfig) -> Account:

@@ -29,7 +29,9 @@ def tidy(text: str) -> str:
         text = INVISIBLE.sub("", LINE_BREAK.sub("\n", text)).replace("\u00a0", " ")
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
-    return EMPTY_LINES.sub("\n\n", BLANK_ENDS.sub("", text)).strip()
+    if " \n" in text or "\t\n" in text or "\u3000\n" in text:
+        text = BLANK_ENDS.sub("", text)
+    return (EMPTY_LINES.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 def undo_mojibake(text: str) -> str:
@@ -90,8 +92,8 @@ EMPTY_LINES = re.compile(r"\n{3,}")
 # First byte of a multi-byte character, then a continuation byte, as Latin-1 or Windows-1252 shows them.
 READ_AS_LATIN = re.compile(r"[\u00c2-\u00f4][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ\ufffd]")
 NOT_HAN = re.compile(r"[^\u2e80-\u9fff\uf900-\uffef]+")
-# What the commonest characters and punctuation of Chinese become: 的, 是, 在, 不, 一, comma, full stop.
-READ_AS_GBK = re.compile(r"[鐨鏄鍦涓锛銆鍜浜][^\x00-\x7f]")
+# What the commonest characters and punctuation of Chinese become: 的, 是, 在, 不, comma, full stop, 我, 你, …
+READ_AS_GBK = re.compile(r"[鐨鏄鍦涓锛銆鍜浜浠鎴浣寰][^\x00-\x7f]")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]{3,}")
 
 TAGS = (
