@@ -19,7 +19,7 @@ CHARACTERS_PER_SIGNAL = 120
 
 def drop_frame(text: str) -> str:
     """The text without navigation, notices and buttons."""
-    seen = _seen(FRAME, text)
+    seen = _seen(FRAME, text.lower())
     if not seen and not MENU.search(text):
         return text
     return "\n".join(line for line in text.split("\n") if not _is_frame(line.strip(), seen))
@@ -27,22 +27,23 @@ def drop_frame(text: str) -> str:
 
 def drop_advertising(text: str) -> str:
     """The text without the lines that sell something."""
-    seen = _seen(ADVERTISING, text)
+    lowered = text.lower()
+    seen = [pattern for pattern in _seen(ADVERTISING, lowered) if pattern.search(lowered)]
     if len(seen) < 2 and not (seen and SHOUTING.search(text)):
         return text
-    return "\n".join(line for line in text.split("\n") if not _sells(line, [*seen, SHOUTING]))
+    return "\n".join(line for line in text.split("\n") if not _sells(line, seen))
 
 
-def _seen(patterns: Mapping[str, Sequence[re.Pattern[str]]], text: str) -> list[re.Pattern[str]]:
+def _seen(patterns: Mapping[str, Sequence[re.Pattern[str]]], lowered: str) -> list[re.Pattern[str]]:
     """The patterns of which a trigger is in the text, each once."""
-    lowered = text.lower()
     return list({each: None for trigger in patterns if trigger in lowered for each in patterns[trigger]})
 
 
 def _is_frame(line: str, patterns: list[re.Pattern[str]]) -> bool:
     if not line or len(line) > LONGEST_FRAME_LINE:
         return False
-    return _is_menu(line) or any(pattern.search(line) for pattern in patterns)
+    lowered = line.lower()
+    return any(pattern.search(lowered) for pattern in patterns) or _is_menu(line)
 
 
 def _is_menu(line: str) -> bool:
@@ -54,17 +55,17 @@ def _is_menu(line: str) -> bool:
 
 
 def _sells(line: str, patterns: list[re.Pattern[str]]) -> bool:
-    counts = [len(pattern.findall(line)) for pattern in patterns]
-    n_signals = sum(counts)
+    lowered = line.lower()
+    counts = [len(pattern.findall(lowered)) for pattern in patterns] + [len(SHOUTING.findall(line))]
     n_kinds = sum(count > 0 for count in counts)
-    return n_kinds >= 2 and n_signals * CHARACTERS_PER_SIGNAL >= len(line)
+    return n_kinds >= 2 and sum(counts) * CHARACTERS_PER_SIGNAL >= len(line)
 
 
 def _by_trigger(table: Sequence[tuple[str, str]]) -> dict[str, list[re.Pattern[str]]]:
     patterns: dict[str, list[re.Pattern[str]]] = {}
     for pattern, triggers in table:
         for trigger in triggers.split(", "):
-            patterns.setdefault(trigger, []).append(re.compile(pattern, re.IGNORECASE))
+            patterns.setdefault(trigger, []).append(re.compile(pattern))
     return patterns
 
 

@@ -1,4 +1,4 @@
-"""The patterns of clutter in English and Chinese, each with the literals of which a match holds one."""
+"""The patterns of clutter in English and Chinese, in lower case, and literals of which a match holds one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ FRAME: tuple[tuple[str, str], ...] = (
         "lorem ipsum",
     ),
     (
-        "版权所有|版权归|ICP备|未经(?:许可|授权|允许)",
+        "版权所有|版权归|icp备|未经(?:许可|授权|允许)",
         "版权, icp备, 未经",
     ),
     (
@@ -159,7 +159,8 @@ ADVERTISING: tuple[tuple[str, str], ...] = (
     (
         r"\b(?:buy|order|call|act|click|join|shop|claim|apply|play|sign up|subscribe)(?: it|"
         r" your prize)? (?:now|today|here|fast|at)\b|hurry up|don't miss",
-        " now,  today,  here,  fast,  at, hurry, miss",
+        "buy , order , call , act , click, join , shop , claim , apply , play , sign up, subscribe, "
+        "hurry, don't miss",
     ),
     (
         r"\d+ ?% (?:off|bonus|discount|safe)|for free\b|free (?:gift|phone|sample|trip)|"
@@ -208,7 +209,7 @@ ADVERTISING: tuple[tuple[str, str], ...] = (
         "0800, 800",
     ),
     (
-        r"加(?:我)?(?:微信|QQ|群|V)|微信[:：同号]|微信[a-z0-9]{5}|QQ[:：]?\d{5}|扫码",
+        r"加(?:我)?(?:微信|qq|群|v)|微信[:：同号]|微信[a-z0-9]{5}|qq[:：]?\d{5}|扫码",
         "微信, qq, 加群, 扫码",
     ),
     (

@@ -15,26 +15,29 @@ Find = tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]]
 
 ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 ID_CHECK = "10X98765432"
-# Everything looked for holds one of these.
-TRACE = re.compile(r"@|\d{4}|\d{3}[ .-]\d|\d\.\d|微信|wechat|[wv]x", re.IGNORECASE)
 
 
 def mask_private(text: str) -> tuple[str, Counter[str]]:
     """The text with private data replaced by its kind, and how many of each kind were found."""
     found: Counter[str] = Counter()
-    if not TRACE.search(text):
-        return text, found
-    for kind, pattern, holds in FINDS:
-
-        def replace(match: re.Match[str], kind: str = kind, holds: Callable[..., bool] = holds) -> str:
-            if not holds(match):
-                return match[0]
-            found[kind] += 1
-            # A label such as "QQ:" is no secret and keeps the sentence whole.
-            return match[0].replace(match["value"], f"<{kind}>")
-
-        text = pattern.sub(replace, text)
+    for trace, finds in FINDS:
+        if trace.search(text):
+            for kind, pattern, holds in finds:
+                text = pattern.sub(_replacer(kind, holds, found), text)
     return text, found
+
+
+def _replacer(
+    kind: str, holds: Callable[[re.Match[str]], bool], found: Counter[str]
+) -> Callable[[re.Match[str]], str]:
+    def replace(match: re.Match[str]) -> str:
+        if not holds(match):
+            return match[0]
+        found[kind] += 1
+        # A label such as "QQ:" is no secret and keeps the sentence whole.
+        return match[0].replace(match["value"], f"<{kind}>")
+
+    return replace
 
 
 def is_resident_id(number: str) -> bool:
@@ -70,8 +73,7 @@ def _is_phone(match: re.Match[str]) -> bool:
     return 7 <= sum(char.isdigit() for char in match["value"]) <= 15
 
 
-# Longer numbers first: a phone number may be a piece of a card's.
-FINDS: tuple[Find, ...] = (
+EMAIL: tuple[Find, ...] = (
     (
         "email",
         re.compile(
@@ -80,19 +82,8 @@ FINDS: tuple[Find, ...] = (
         ),
         _always,
     ),
-    (
-        "id",
-        re.compile(
-            r"(?<!\d)(?P<value>[1-9]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx])(?!\d)",
-            re.ASCII,
-        ),
-        lambda match: is_resident_id(match["value"]),
-    ),
-    (
-        "card",
-        re.compile(r"(?<![\d-])(?P<value>[2-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7})(?!\d)", re.ASCII),
-        _is_card,
-    ),
+)
+ACCOUNTS: tuple[Find, ...] = (
     (
         "account",
         re.compile(
@@ -107,6 +98,22 @@ FINDS: tuple[Find, ...] = (
             r"(?P<value>[A-Za-z0-9][A-Za-z0-9_-]{5,19})(?![A-Za-z0-9_-])"
         ),
         lambda match: any(char.isdigit() or char == "_" for char in match["value"]),
+    ),
+)
+# Longer numbers first: a phone number may be a piece of a card's.
+NUMBERS: tuple[Find, ...] = (
+    (
+        "id",
+        re.compile(
+            r"(?<!\d)(?P<value>[1-9]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx])(?!\d)",
+            re.ASCII,
+        ),
+        lambda match: is_resident_id(match["value"]),
+    ),
+    (
+        "card",
+        re.compile(r"(?<![\d-])(?P<value>[2-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7})(?!\d)", re.ASCII),
+        _is_card,
     ),
     (
         "phone",
@@ -126,9 +133,11 @@ FINDS: tuple[Find, ...] = (
         re.compile(r"(?<!\w)(?P<value>\+\d{1,3}(?:[ -]?\(?\d{2,8}\)?){2,5})(?!\d)", re.ASCII),
         _is_phone,
     ),
-    (
-        "ip",
-        re.compile(r"(?<![\d.])(?P<value>(?:\d{1,3}\.){3}\d{1,3})(?![\d.]*\d)", re.ASCII),
-        _is_public_ip,
-    ),
+    ("ip", re.compile(r"(?<![\d.])(?P<value>(?:\d{1,3}\.){3}\d{1,3})(?![\d.]*\d)", re.ASCII), _is_public_ip),
+)
+# What any match of a group holds, looked for first because it is found fast.
+FINDS: tuple[tuple[re.Pattern[str], tuple[Find, ...]], ...] = (
+    (re.compile(r"@"), EMAIL),
+    (re.compile(r"QQ|qq|扣扣|微信|[Ww]e[Cc]hat|[WwVv][Xx]"), ACCOUNTS),
+    (re.compile(r"\d[\d ().-]{5,}\d", re.ASCII), NUMBERS),
 )

@@ -8,6 +8,7 @@ texts are normal, so rules that need statistics ask for a least length first.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -85,10 +86,8 @@ def foreign_language(text: Text, config: QualityConfig) -> bool:
 
 def gibberish(text: Text, config: QualityConfig) -> bool:
     """Words without a vowel, with six consonants in a row or longer than words are; Han that nobody uses."""
-    if text.counts.latin >= 20:
-        unspeakable = sum(len(word) for word in LATIN_WORD.findall(text.text) if UNSPEAKABLE.search(word))
-        if unspeakable > config.max_gibberish * text.counts.latin:
-            return True
+    if text.counts.latin >= 20 and _share_unspeakable(text.text[:SAMPLE]) > config.max_gibberish:
+        return True
     return text.counts.han >= 10 and _n_rare(text.text) > config.max_rare_han * text.counts.han
 
 
@@ -101,7 +100,7 @@ def monotony(text: Text, config: QualityConfig) -> bool:
 def repetition(text: Text, config: QualityConfig) -> bool:
     """Phrases of five words that come again and again."""
     units = text.units
-    if len(units) < 100:
+    if len(units) < 100 or not _compresses_well(text.text):
         return False
     numbers: dict[str, int] = {}
     codes = np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
@@ -122,7 +121,7 @@ def duplicate_lines(text: Text, config: QualityConfig) -> bool:
 def keywords(text: Text, config: QualityConfig) -> bool:
     """Many words, and hardly one of those that hold sentences together."""
     n, common = len(text.units), _common_words()
-    return n >= 120 and sum(unit in common for unit in text.units) < config.min_common_words * n
+    return n >= 120 and sum(map(common.__contains__, text.units)) < config.min_common_words * n
 
 
 def list_of_links(text: Text, config: QualityConfig) -> bool:
@@ -132,6 +131,17 @@ def list_of_links(text: Text, config: QualityConfig) -> bool:
         return False
     closed = sum(line[-1] in SENTENCE_END or bool(ENTRY.search(line)) for line in text.lines)
     return closed < config.min_closed_lines * len(text.lines)
+
+
+def _compresses_well(text: str) -> bool:
+    """Whether a text could repeat itself much at all; prose is never below a third."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return 3 * len(zlib.compress(raw, 1)) < len(raw)
+
+
+def _share_unspeakable(text: str) -> float:
+    words = LATIN_WORD.findall(text)
+    return sum(len(word) for word in words if UNSPEAKABLE.search(word)) / max(20, sum(map(len, words)))
 
 
 def _n_rare(text: str) -> int:
@@ -156,6 +166,7 @@ def _common_words() -> frozenset[str]:
     return frozenset([*STOP_WORDS["en"].split(), *COMMON_HAN])
 
 
+SAMPLE = 5000  # characters of a text that are enough to tell gibberish
 LATIN_WORD = re.compile(r"[a-zA-ZÀ-ɏ]{3,}")
 UNSPEAKABLE = re.compile(r"^[^aeiouyà-ɏ]+$|[b-df-hj-np-tv-xz]{6}|^.{31}", re.IGNORECASE)
 ENTRY = re.compile(r"[:：=]")
