@@ -218,6 +218,19 @@ def _scored_answers(fields: Fields) -> Ranked:
     )
 
 
+def _voted_answers(fields: Fields) -> Ranked:
+    """Two answers, and of each judge which is better: 1 the first, 2 the second, 0 neither (PandaLM)."""
+    answers: Any = fields["answers"]
+    votes: Any = fields["labels"]
+    if not isinstance(answers, list) or len(cast(list[Any], answers)) != 2:
+        raise ShapeError(f"field 'answers' is {_shown(answers)}; with 'labels' it must be a list of two")
+    if not isinstance(votes, list) or any(vote not in (0, 1, 2) for vote in cast(list[Any], votes)):
+        raise ShapeError(f"field 'labels' is {_shown(votes)}; it must be a list of 0, 1 and 2")
+    # An answer of one word such as True may have become a value on its way through other files.
+    texts = [str(answer) for answer in cast(list[Any], answers)]
+    return Ranked(_question(fields), texts, dense_ranks([-cast(list[int], votes).count(i) for i in (1, 2)]))
+
+
 def _question(fields: Fields) -> list[Message]:
     for name in ("prompt", "context"):
         if name in fields:
@@ -281,6 +294,7 @@ DIALOGUES: tuple[tuple[set[str], Callable[[Fields], list[Message]]], ...] = (
 COMPARISONS: tuple[tuple[set[str], Callable[[Fields], Ranked]], ...] = (
     ({"prompt", "completions", "ranks"}, _own_comparison),
     ({"chosen", "rejected"}, _chosen_rejected),
+    ({"prompt", "answers", "labels"}, _voted_answers),
     ({"prompt", "answers"}, _scored_answers),
     ({"context", "answers"}, _scored_answers),
     ({"source", "direction", "answers"}, _scored_answers),

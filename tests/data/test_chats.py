@@ -156,10 +156,23 @@ def test_a_broken_comparison_is_an_error_with_its_file_and_line(tmp_path, record
         read_comparisons(write(tmp_path, record))
 
 
+def test_the_votes_of_several_judges_make_a_ranking(tmp_path):
+    votes = [[1, 1, 2], [2, 0, 2], [0, 0, 0], [1, 2, 0]]
+    path = write(tmp_path, *({"prompt": "a", "answers": ["b", True], "labels": each} for each in votes))
+    read = read_comparisons(path)
+    assert [comparison.ranks for comparison in read] == [[1, 2], [2, 1], [1, 1], [1, 1]]
+    assert read[0].completions == ["b", "True"]
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not here")
 @pytest.mark.parametrize(
     ("name", "n", "completions"),
-    [("pref_hh_harmless", 1824, 2), ("pref_mt_mqm", 1176, 15), ("pref_oasst100", 166, 9)],
+    [
+        ("pref_hh_harmless", 1824, 2),
+        ("pref_mt_mqm", 1176, 15),
+        ("pref_oasst100", 166, 9),
+        ("pref_pandalm", 812, 2),
+    ],
 )
 def test_published_comparisons_are_read_whole(name, n, completions):
     read = read_comparisons(DATA / name)
