@@ -63,13 +63,30 @@ def strip_markup(text: str) -> str:
 
 def _without_markup(text: str) -> str:
     if "<" in text:
-        text = INLINE_TAG.sub("", BREAKING_TAG.sub("\n", ELEMENT.sub("", text)))
+        text = INLINE_TAG.sub("", BREAKING_TAG.sub("\n", EMPTY_LINK.sub("", _without_elements(text))))
     if "[[" in text or "{{" in text or "'''" in text or "__" in text or "==" in text:
         text = WIKI_LINK.sub(lambda match: match[1], WIKI_DROPPED.sub("", text))
         text = WIKI_HEADING.sub("", text.replace("'''", ""))
     if "[/" in text:
         text = FORUM_TAG.sub("", text)
     return html.unescape(text) if ENTITY.search(text) else text
+
+
+def _without_elements(text: str) -> str:
+    """Text without comments, scripts and the like; one that is never closed stays."""
+    pieces: list[str] = []
+    unclosed: set[str | None] = set()
+    at = 0
+    for opening in OPENING.finditer(text):
+        name = opening[1].lower() if opening[1] else None
+        if opening.start() < at or name in unclosed:
+            continue
+        if closing := CLOSING[name].search(text, opening.end()):
+            pieces.append(text[at : opening.start()])
+            at = closing.end()
+        else:
+            unclosed.add(name)
+    return "".join([*pieces, text[at:]])
 
 
 REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
@@ -105,11 +122,20 @@ TAGS = (
 BREAKING = (
     "article|blockquote|br|center|dd|div|dl|dt|footer|form|h[1-6]|header|hr|li|ol|p|section|table|td|th|tr|ul"
 )
-ELEMENT = re.compile(
-    r"<!--.*?-->|<!DOCTYPE[^>]*>|<(script|style|ref)\b[^>]*>.*?</\1\s*>|<a\b[^>]*>[^\w<]{0,3}</a>",
-    re.IGNORECASE | re.DOTALL,
-)
-BREAKING_TAG = re.compile(rf"\s*</?(?:{BREAKING})(?:\s[^<>]*)?/?>\s*", re.IGNORECASE)
+# Elements that go with what they hold.
+OPENING = re.compile(r"<!--|<(script|style|ref)\b[^<>]*>", re.IGNORECASE)
+CLOSING = {
+    name: re.compile(closing, re.IGNORECASE)
+    for name, closing in (
+        (None, "-->"),
+        ("script", r"</script\s?>"),
+        ("style", r"</style\s?>"),
+        ("ref", "</ref>"),
+    )
+}
+# Blanks are bounded so that a long run of them costs no more than its length.
+BREAKING_TAG = re.compile(rf"\s{{0,8}}</?(?:{BREAKING})(?:\s[^<>]*)?/?>\s{{0,8}}", re.IGNORECASE)
+EMPTY_LINK = re.compile(r"<!DOCTYPE[^<>]*>|<a\b[^<>]*>[^\w<]{0,3}</a>", re.IGNORECASE)
 INLINE_TAG = re.compile(rf"</?(?:{TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,6});")
 WIKI_DROPPED = re.compile(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
+from danlu.data.pii import mask_private
 from danlu.data.repair import REPAIRS, repair, tidy
 
 ALL = [name for name, _ in REPAIRS]
@@ -131,3 +134,15 @@ def test_a_repair_that_is_not_asked_for_is_not_done():
 def test_tidying_keeps_characters_and_mends_space():
     messy = "\ufeffe\u0301te\u0301\u200b \r\nＡＢＣ，１２\u00a0３\u2028\n\n\n\nend\x07 \ud800"
     assert tidy(messy) == "été\nＡＢＣ，１２ ３\n\nend"
+
+
+@pytest.mark.parametrize(
+    "piece", ["<!--", "<script>", "<p ", "[[", "{{", " \n", "Ã©", "buy ", "\n== a", "1-", "a.", "(123) "]
+)
+def test_the_cost_of_a_hostile_text_does_not_run_away(piece):
+    hostile = piece * (200_000 // len(piece))
+    began = process_time()
+    repair(hostile, ALL)
+    mask_private(hostile)
+    # Linear work takes a tenth of a second, quadratic work a minute.
+    assert process_time() - began < 10
