@@ -69,7 +69,8 @@ def _without_markup(text: str) -> str:
         text = WIKI_HEADING.sub("", text.replace("'''", ""))
     if "[/" in text:
         text = FORUM_TAG.sub("", text)
-    return html.unescape(text) if ENTITY.search(text) else text
+    # Pages write &nbsp; beside a blank to make it wide.
+    return WIDE_BLANK.sub(" ", html.unescape(text)) if ENTITY.search(text) else text
 
 
 def _without_elements(text: str) -> str:
@@ -138,6 +139,7 @@ BREAKING_TAG = re.compile(rf"\s{{0,8}}</?(?:{BREAKING})(?:\s[^<>]*)?/?>\s{{0,8}}
 EMPTY_LINK = re.compile(r"<!DOCTYPE[^<>]*>|<a\b[^<>]*>[^\w<]{0,3}</a>", re.IGNORECASE)
 INLINE_TAG = re.compile(rf"</?(?:{TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,6});")
+WIDE_BLANK = re.compile(r"[ \u00a0]?\u00a0[ \u00a0]?")
 WIKI_DROPPED = re.compile(
     r"\{\{[^{}]*\}\}\n?|\[\[(?:Category|File|Image|分类|文件|图像):[^\]]*\]\]\n?|__[A-Z]{3,}__\n?",
     re.IGNORECASE,

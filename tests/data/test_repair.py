@@ -54,6 +54,7 @@ def test_accents_quotes_and_rare_characters_that_are_right_stay(text):
             "{{stub}}\n== History ==\n'''Pip''' is a [[Cat|cat]].<ref>p. 3</ref>\n[[Category:Cats]]",
             "Pip is a cat.",
         ),
+        ("<p>One&nbsp; two &#160;three</p>", "One two three"),
         ("[b]Bold[/b] and [url=http://a.b]link[/url]", "Bold and link"),
     ],
 )
