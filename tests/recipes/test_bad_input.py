@@ -216,7 +216,6 @@ def test_an_impossible_relation_is_refused(kit, tmp_path: Path, capsys: pytest.C
     assert "model.n_heads is 3; it must be a multiple of model.n_kv_heads, 2" in told
 
 
-@pytest.mark.xfail(raises=ValueError, strict=False, reason="the sampler finds it, and does not know the line")
 def test_a_prompt_longer_than_the_context_is_refused_by_ppo(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,10 +96,8 @@ def test_a_kill_at_any_instant_leaves_the_old_or_the_new_checkpoint_whole(tmp_pa
         save_checkpoint(folder, 2, model, optimizer, {"n": 2})
         with pytest.MonkeyPatch.context() as patch:
             calls = kill_at(patch, k)
-            try:
+            with suppress(Killed):
                 save_checkpoint(folder, 3, model, optimizer, {"n": 3})
-            except Killed:
-                pass
             done = calls() < k
         latest = load_latest(folder)
         assert latest.extra == {"n": latest.step}
@@ -159,13 +158,18 @@ def test_a_folder_replaces_another_only_when_its_body_ends_well(tmp_path):
     target = tmp_path / "model"
     with atomic_folder(target) as folder:
         (folder / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_folder(target) as folder:
-        (folder / "a").write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fill_and_fail(target)
     assert (target / "a").read_text() == "old"
     with atomic_folder(target) as folder:
         (folder / "b").write_text("new")
     assert [p.name for p in target.iterdir()] == ["b"]
+
+
+def fill_and_fail(target):
+    with atomic_folder(target) as folder:
+        (folder / "a").write_text("half")
+        raise ZeroDivisionError
 
 
 def test_the_marker_holds_a_digest_of_every_file(tmp_path):
