@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from danlu.data.pii import mask_private
 from danlu.data.sources import Document
@@ -116,9 +116,9 @@ class Account:
         for verb, group in (("mended", self.mended), ("dropped", self.dropped), ("kept", self.kept)):
             ordered = sorted(group.items(), key=lambda item: -item[1].documents)
             for i, (name, tally) in enumerate(ordered):
-                example = " ".join((tally.examples or [""])[0].split())[:40]
+                shown = " ".join((tally.examples or [""])[0].split())[:40]
                 last = i == len(ordered) - 1
-                row = (f"{verb}: {name}", f"{tally.documents:,}", f"{tally.bytes:,}", example)
+                row = (f"{verb}: {name}", f"{tally.documents:,}", f"{tally.bytes:,}", shown)
                 table.add_row(*row, end_section=last)
         for kind, n in self.masked.most_common():
             table.add_row(f"masked: {kind}", f"{n:,}", "", "")
