@@ -108,9 +108,8 @@ class Account:
 
     def table(self) -> Table:
         """For the terminal."""
-        table = Table(
-            "", "documents", "bytes", "for example", title="What was read, mended, dropped and kept"
-        )
+        example = Column("for example", no_wrap=True, overflow="ellipsis")
+        table = Table("", "documents", "bytes", example, title="What was read, mended, dropped and kept")
         read = [sum(getattr(tally, name) for tally in self.read.values()) for name in ("documents", "bytes")]
         table.add_row("read", *(f"{n:,}" for n in read), "", end_section=True)
         for verb, group in (("mended", self.mended), ("dropped", self.dropped), ("kept", self.kept)):
