@@ -188,7 +188,7 @@ def competitor(arguments: argparse.Namespace, shape: Shape) -> Callable[[], floa
 
 def ours(folder: Path, ids: Tensor, name: str) -> tuple[nn.Module, Callable[[], Tensor]]:
     model = load_language_model(folder)
-    apply_precision(model, Precision(dtype="bfloat16", kernels="native"))
+    apply_precision(model, Precision(dtype="bfloat16", kernels="packed"))
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     mask = torch.ones_like(targets, dtype=torch.bool)
     return model, lambda: model.nll_sum(inputs, None, None, targets, mask) / targets.numel()

@@ -5,7 +5,7 @@ Same arithmetic as `Block.forward`, which is the reference; the tests hold the t
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from danlu.model import transformer
 from danlu.model.native import kernels
 from danlu.model.native.kernels import Layout
+from danlu.model.native.library import available
+from danlu.model.native.products import CastProducts, MakeProducts
 from danlu.model.transformer import (
     Angles,
     Attention,
@@ -32,20 +34,34 @@ def supports(decoder: Decoder) -> bool:
     known = all(type(module) in parts for block in decoder.blocks for module in block.modules())
     on_cpu = all(parameter.device.type == "cpu" for parameter in decoder.parameters())
     fits = decoder.config.head_dim % 16 == 0 and decoder.config.head_dim <= 1024
-    return known and fits and on_cpu and type(decoder.position) is Rope and kernels.available()
+    return known and fits and on_cpu and type(decoder.position) is Rope and available()
 
 
-def run_blocks(decoder: Decoder, x: Tensor, angles: Angles, segment_ids: Tensor | None) -> Tensor:
-    """What transformer.run_blocks gives, faster; x is (batch, seq, d_model)."""
+def run_blocks(
+    decoder: Decoder,
+    x: Tensor,
+    angles: Angles,
+    segment_ids: Tensor | None,
+    *,
+    make: MakeProducts = CastProducts,
+) -> Tensor:
+    """What transformer.run_blocks gives, faster.
+
+    Args:
+        decoder: one that `supports` accepts.
+        x: embedded tokens, (batch, seq, d_model).
+        angles: of the positions.
+        segment_ids: (batch, seq), or None.
+        make: how the products with weights are computed.
+    """
     layout = layout_of(decoder, x.shape[:2], angles, segment_ids)
     if layout is None:
         return transformer.run_blocks(decoder, x, angles, segment_ids)
-    rows = x.flatten(0, 1).contiguous()
+    eps, rows = decoder.config.norm_eps, x.flatten(0, 1).contiguous()
     for block in decoder.blocks:
-        rows = _FusedBlock.apply(
-            layout, decoder.config.norm_eps, rows, *weights_of(cast(Block, block), x.dtype)
-        )
-    return rows.view_as(x)
+        weights = dict(block.named_parameters())
+        rows = _FusedBlock.apply(layout, eps, make, rows, *(weights.get(name) for name in WEIGHTS))
+    return _FusedNorm.apply(eps, rows, decoder.norm.weight).view_as(x)
 
 
 def layout_of(
@@ -73,68 +89,82 @@ def layout_of(
     )
 
 
-def weights_of(block: Block, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
-    """The block's weights as `_FusedBlock` takes them: matrices in `dtype`, those of one input joined."""
-    weight = dict(block.named_parameters())
+class _FusedNorm(torch.autograd.Function):
+    """x, (tokens, d_model), through the last norm."""
 
-    def joined(part: str, names: tuple[str, ...], kind: str = "weight") -> Tensor:
-        found: list[Tensor] = [weight[f"{part}.sublayer.{name}.{kind}"] for name in names]
-        return (found[0] if len(found) == 1 else torch.cat(found)).to(dtype)
+    @staticmethod
+    def forward(ctx: Any, eps: float, x: Tensor, weight: Tensor) -> Tensor:
+        out, scale = kernels.norm(x, weight, eps)
+        ctx.save_for_backward(x, weight, scale)
+        return out
 
-    qkv = ("q", "k", "v")
-    return (
-        weight["self_attn.norm.weight"],
-        joined("self_attn", qkv),
-        joined("self_attn", qkv, "bias") if "self_attn.sublayer.q.bias" in weight else None,
-        weight.get("self_attn.sublayer.q_norm.weight"),
-        weight.get("self_attn.sublayer.k_norm.weight"),
-        joined("self_attn", ("out",)),
-        weight["mlp.norm.weight"],
-        joined("mlp", ("gate", "up")),
-        joined("mlp", ("out",)),
-    )
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        d_x, g_weight = kernels.norm_backward(grad_outputs[0].contiguous(), x, weight, scale, None)
+        return None, d_x, g_weight
 
 
 class _FusedBlock(torch.autograd.Function):
-    """x, (tokens, d_model), through one block."""
+    """x, (tokens, d_model), through one block, whose weights come in the order of `WEIGHTS`."""
 
     @staticmethod
-    def forward(ctx: Any, lay: Layout, eps: float, x: Tensor, *weights: Any) -> Tensor:
-        attn_norm, w_qkv, b_qkv, q_norm, k_norm, w_out, mlp_norm, w_gate_up, w_down = weights
+    def forward(ctx: Any, lay: Layout, eps: float, make: MakeProducts, x: Tensor, *weights: Any) -> Tensor:
+        attn_norm, w_q, w_k, w_v, *biases, q_norm, k_norm, w_out, mlp_norm, w_gate, w_up, w_down = weights
+        qkv_weights, out_weight, gate_up_weights, down_weight = products = [
+            make(joined, x.dtype) for joined in ((w_q, w_k, w_v), (w_out,), (w_gate, w_up), (w_down,))
+        ]
         h, h_scale = kernels.norm(x, attn_norm, eps)
-        qkv = h @ w_qkv.t() if b_qkv is None else torch.addmm(b_qkv, h, w_qkv.t())
+        qkv = qkv_weights.apply(h, bias=None if biases[0] is None else torch.cat(biases))
         q_raw, k_raw, v = lay.split(qkv)
         q, q_scale = kernels.rotate(lay, q_raw, lay.heads, q_norm, eps)
         k, k_scale = kernels.rotate(lay, k_raw, lay.kv_heads, k_norm, eps)
         gathered, log_sums = kernels.attend(lay, q, k, v)
-        middle = torch.addmm(x, gathered, w_out.t())
+        middle = out_weight.apply(gathered, skip=x)
         m, m_scale = kernels.norm(middle, mlp_norm, eps)
-        both = m @ w_gate_up.t()
-        ctx.layout = lay
+        both = gate_up_weights.apply(m)
+        ctx.layout, ctx.products, ctx.has_bias = lay, products, biases[0] is not None
+        norms = (attn_norm, q_norm, k_norm, mlp_norm)
         attention = (x, h, h_scale, qkv, q, q_scale, k, k_scale, gathered, log_sums)
-        ctx.save_for_backward(*weights, *attention, middle, m, m_scale, both)
-        return torch.addmm(middle, kernels.gate(both), w_down.t())
+        ctx.save_for_backward(*norms, *attention, middle, m, m_scale, both)
+        return down_weight.apply(kernels.gate(both), skip=middle)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         lay, grad = ctx.layout, grad_outputs[0].contiguous()
-        attn_norm, w_qkv, b_qkv, q_norm, k_norm, w_out, mlp_norm, w_gate_up, w_down = ctx.saved_tensors[:9]
-        x, h, h_scale, qkv, q, q_scale, k, k_scale, gathered, log_sums = ctx.saved_tensors[9:19]
-        middle, m, m_scale, both = ctx.saved_tensors[19:]
+        qkv_weights, out_weight, gate_up_weights, down_weight = ctx.products
+        attn_norm, q_norm, k_norm, mlp_norm = ctx.saved_tensors[:4]
+        x, h, h_scale, qkv, q, q_scale, k, k_scale, gathered, log_sums = ctx.saved_tensors[4:14]
+        middle, m, m_scale, both = ctx.saved_tensors[14:]
 
-        d_both, gated = kernels.gate_backward(grad @ w_down, both)
-        g_down, g_gate_up = grad.t() @ gated, d_both.t() @ m
-        d_middle, g_mlp_norm = kernels.norm_backward(d_both @ w_gate_up, middle, mlp_norm, m_scale, grad)
+        d_both, gated = kernels.gate_backward(down_weight.input_gradient(grad), both)
+        g_down = down_weight.weight_gradients(grad, gated)
+        g_gate_up = gate_up_weights.weight_gradients(d_both, m)
+        d_m = gate_up_weights.input_gradient(d_both)
+        d_middle, g_mlp_norm = kernels.norm_backward(d_m, middle, mlp_norm, m_scale, grad)
 
+        g_out = out_weight.weight_gradients(d_middle, gathered)
+        d_gathered = out_weight.input_gradient(d_middle)
         q_raw, k_raw, v = lay.split(qkv)
         d_qkv = torch.empty_like(qkv)
         d_q_raw, d_k_raw, d_v = lay.split(d_qkv)
-        g_out, d_gathered = d_middle.t() @ gathered, d_middle @ w_out
         d_q, d_k = kernels.attend_backward(lay, d_gathered, (q, k, v), gathered, log_sums, d_v)
         g_q_norm = kernels.rotate_backward(lay, d_q, q_raw, q_norm, q_scale, d_q_raw)
         g_k_norm = kernels.rotate_backward(lay, d_k, k_raw, k_norm, k_scale, d_k_raw)
-        g_qkv, g_bias = d_qkv.t() @ h, None if b_qkv is None else d_qkv.sum(0)
-        d_x, g_attn_norm = kernels.norm_backward(d_qkv @ w_qkv, x, attn_norm, h_scale, d_middle)
+        g_qkv = qkv_weights.weight_gradients(d_qkv, h)
+        widths = [len(gradient) for gradient in g_qkv]
+        g_biases = d_qkv.float().sum(0).split(widths) if ctx.has_bias else (None, None, None)
+        d_h = qkv_weights.input_gradient(d_qkv)
+        d_x, g_attn_norm = kernels.norm_backward(d_h, x, attn_norm, h_scale, d_middle)
 
-        attention = (g_attn_norm, g_qkv, g_bias, g_q_norm, g_k_norm, g_out)
-        return (None, None, d_x, *attention, g_mlp_norm, g_gate_up, g_down)
+        attention = (g_attn_norm, *g_qkv, *g_biases, g_q_norm, g_k_norm, *g_out)
+        return (None, None, None, d_x, *attention, g_mlp_norm, *g_gate_up, *g_down)
+
+
+_QKV = tuple(f"{name}.{kind}" for kind in ("weight", "bias") for name in ("q", "k", "v"))
+WEIGHTS = (
+    "self_attn.norm.weight",
+    *(f"self_attn.sublayer.{name}" for name in (*_QKV, "q_norm.weight", "k_norm.weight", "out.weight")),
+    "mlp.norm.weight",
+    *(f"mlp.sublayer.{name}.weight" for name in ("gate", "up", "out")),
+)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from danlu.model.native.products import CastProducts, MakeProducts
 
 CHUNK_ELEMENTS = 1 << 22  # logits held at once: 8 MB in bfloat16
 LEAST_ROWS = 256  # fewer rows at once would make the products slow
@@ -15,8 +18,16 @@ CrossEntropy = Callable[[Tensor, Tensor], Tensor]
 """Logits (rows, vocab) and targets (rows,) to the summed loss; the logits become its gradient, in place."""
 
 
+@dataclass(frozen=True, slots=True)
+class LossKernels:
+    """How the two parts of the loss are computed."""
+
+    cross_entropy: CrossEntropy
+    products: MakeProducts
+
+
 def nll_sum(
-    hidden: Tensor, weight: Tensor, target_ids: Tensor, loss_mask: Tensor, cross_entropy: CrossEntropy
+    hidden: Tensor, weight: Tensor, target_ids: Tensor, loss_mask: Tensor, kernels: LossKernels
 ) -> Tensor:
     """Summed negative log-likelihood of the counted targets, a float32 scalar.
 
@@ -24,13 +35,13 @@ def nll_sum(
         hidden: what the backbone gave, (batch, seq, d_model).
         weight: of the output projection, (vocab, d_model).
         target_ids: (batch, seq); `loss_mask` likewise, True where the target counts.
-        cross_entropy: of one chunk, with its gradient.
+        kernels: native or plain ones.
     """
     counted = loss_mask.flatten().nonzero().squeeze(1)
     hidden = hidden.flatten(0, 1)
     if len(counted) < len(hidden):  # prompts and padding need no logits
         hidden = hidden.index_select(0, counted)
-    return _FusedLoss.apply(hidden, weight, target_ids.flatten()[counted], cross_entropy)
+    return _FusedLoss.apply(hidden, weight, target_ids.flatten()[counted], kernels)
 
 
 def plain_cross_entropy(logits: Tensor, target_ids: Tensor) -> Tensor:
@@ -47,29 +58,36 @@ class _FusedLoss(torch.autograd.Function):
     """Makes the gradients while the logits of a chunk exist, so that backward only scales them."""
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, target_ids: Tensor, cross_entropy: CrossEntropy
-    ) -> Tensor:
-        cast = weight.to(hidden.dtype)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target_ids: Tensor, kernels: LossKernels) -> Tensor:
+        head = kernels.products([weight], hidden.dtype)
         hidden_grad = torch.empty_like(hidden) if any(ctx.needs_input_grad) else None
-        weight_grad: Tensor | None = None
+        weight_grad: Tensor | None = None  # made by the first chunk, for no one has to clear it
         total = torch.zeros((), device=hidden.device)
         n_rows = max(CHUNK_ELEMENTS // len(weight), LEAST_ROWS)
         for start in range(0, len(hidden), n_rows):
             part = slice(start, start + n_rows)
-            logits = hidden[part] @ cast.t()
-            total += cross_entropy(logits, target_ids[part])
-            if hidden_grad is not None:
-                torch.mm(logits, cast, out=hidden_grad[part])
-                chunk = logits.t() @ hidden[part]
-                weight_grad = chunk.float() if weight_grad is None else weight_grad.add_(chunk)
-        ctx.save_for_backward(hidden_grad, weight_grad)
+            logits = head.apply(hidden[part])
+            total += kernels.cross_entropy(logits, target_ids[part])
+            if hidden_grad is None:
+                continue
+            hidden_grad[part] = head.input_gradient(logits)
+            if weight_grad is None:
+                (weight_grad,) = head.weight_gradients(logits, hidden[part])
+            else:
+                head.add_weight_gradients(logits, hidden[part], [weight_grad])
+        ctx.gradients = hidden_grad, weight_grad
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_grad, weight_grad = ctx.saved_tensors
+        hidden_grad, weight_grad = ctx.gradients
+        if hidden_grad is None:
+            raise RuntimeError("the gradients of this loss were handed out already; compute it once more")
+        ctx.gradients = None, None  # scaled in place: they can be large
         scale = grad_outputs[0]
-        if weight_grad is None:  # nothing was counted
-            return torch.zeros_like(hidden_grad), None, None, None
-        return hidden_grad * scale.to(hidden_grad.dtype), weight_grad * scale, None, None
+        if weight_grad is not None:  # None where nothing was counted
+            weight_grad.mul_(scale)
+        return hidden_grad.mul_(scale), weight_grad, None, None
+
+
+PLAIN_LOSS = LossKernels(plain_cross_entropy, CastProducts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from danlu.model.fused_loss import CrossEntropy, nll_sum, plain_cross_entropy
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
 from danlu.model.kv_cache import KvCache
 from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
 
@@ -18,7 +18,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.backbone = TOPOLOGIES[config.topology](config)
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
-        self.cross_entropy: CrossEntropy = plain_cross_entropy  # native/kernels.py has a faster one
+        self.loss_kernels: LossKernels = PLAIN_LOSS  # precision.py may put faster ones
         initialise(self.backbone, seed)
         if config.tie_embeddings:
             self.lm_head.weight = self.backbone.embedding.weight
@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held."""
         hidden = self.backbone(input_ids, position_ids, segment_ids)
-        return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.cross_entropy)
+        return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
 
 class ScoreModel(nn.Module):

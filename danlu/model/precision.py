@@ -6,6 +6,7 @@ Weights, their gradients and the optimizer's state stay in float32 whatever is c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Literal
 
@@ -13,12 +14,16 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
-from danlu.model.fused_loss import plain_cross_entropy
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.native.kernels import cross_entropy
+from danlu.model.native.library import has_products
+from danlu.model.native.products import CastProducts, packed_where_it_fits
 
 Head = LanguageModel | ScoreModel
+KernelChoice = Literal["plain", "native", "packed"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRODUCTS = {"native": CastProducts, "packed": packed_where_it_fits}
 ROUNDS = 3
 TRIAL_TOKENS = 2048
 
@@ -28,21 +33,32 @@ class Precision:
     """To be stored with a run: resuming under another choice would not give the same bits."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    kernels: Literal["plain", "native"] = "plain"
+    # torch's own operations; in C all but the large matrix products; in C those too
+    kernels: KernelChoice = "plain"
 
 
 def apply_precision(model: Head, precision: Precision) -> Precision:
     """Let `model` compute as `precision` says, from now on.
 
     Returns:
-        What is in force: where the native kernels cannot be had, the plain ones.
+        What is in force: where native kernels cannot be had, others.
     """
-    native = precision.kernels == "native" and fused_block.supports(model.backbone)
-    model.backbone.compute_dtype = DTYPES[precision.dtype]
-    model.backbone.run_blocks = fused_block.run_blocks if native else transformer.run_blocks
+    kernels = _possible(model, precision.kernels)
+    backbone = model.backbone
+    backbone.compute_dtype = DTYPES[precision.dtype]
+    backbone.run_blocks, loss_kernels = transformer.run_blocks, PLAIN_LOSS
+    if kernels != "plain":
+        backbone.run_blocks = partial(fused_block.run_blocks, make=PRODUCTS[kernels])
+        loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels])
     if isinstance(model, LanguageModel):
-        model.cross_entropy = cross_entropy if native else plain_cross_entropy
-    return Precision(dtype=precision.dtype, kernels="native" if native else "plain")
+        model.loss_kernels = loss_kernels
+    return Precision(dtype=precision.dtype, kernels=kernels)
+
+
+def _possible(model: Head, kernels: KernelChoice) -> KernelChoice:
+    if kernels == "plain" or not fused_block.supports(model.backbone):
+        return "plain"
+    return "packed" if kernels == "packed" and has_products() else "native"
 
 
 def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision:
@@ -53,18 +69,24 @@ def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision
     rows = min(batch_size, max(TRIAL_TOKENS // seq_len, 1))
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(model.config.vocab_size, (rows, seq_len), generator=generator)
-    kernels: Literal["plain", "native"] = "native" if fused_block.supports(model.backbone) else "plain"
-    options = [Precision(dtype=dtype, kernels=kernels) for dtype in ("float32", "bfloat16")]
-    seconds = dict.fromkeys(options, float("inf"))
+    seconds = dict.fromkeys(_options(model), float("inf"))
     for _ in range(ROUNDS):  # in turns, so that a busy moment is nobody's alone
-        for option in options:
+        for option in seconds:
             apply_precision(model, option)
             began = perf_counter()
             _trial(model, input_ids)
             seconds[option] = min(seconds[option], perf_counter() - began)
     model.zero_grad(set_to_none=True)
-    exact, rounded = options
-    return apply_precision(model, rounded if seconds[rounded] < 0.9 * seconds[exact] else exact)
+    cost = {option: time * (1.1 if option.dtype == "bfloat16" else 1.0) for option, time in seconds.items()}
+    return apply_precision(model, min(cost, key=cost.__getitem__))
+
+
+def _options(model: Head) -> list[Precision]:
+    native = _possible(model, "native")
+    options = [Precision(dtype="float32", kernels=native), Precision(dtype="bfloat16", kernels=native)]
+    if _possible(model, "packed") == "packed":
+        options.append(Precision(dtype="bfloat16", kernels="packed"))
+    return options
 
 
 def _trial(model: Head, input_ids: Tensor) -> None:

@@ -101,8 +101,10 @@ class Rope(nn.Module):
     def angles(self, position_ids: Tensor) -> Angles:
         """Cosine and sine of each pair's angle, both (batch, 1, seq, head_dim / 2), float32."""
         exponent = torch.arange(0, self.head_dim, 2, device=position_ids.device).float() / self.head_dim
-        angle = position_ids[:, None, :, None].float() / self.theta**exponent
-        return angle.cos(), angle.sin()
+        # Each position once: a batch holds many more tokens than positions.
+        every = torch.arange(int(position_ids.max()) + 1, device=position_ids.device)
+        angle = every[:, None].float() / self.theta**exponent
+        return angle.cos()[position_ids][:, None], angle.sin()[position_ids][:, None]
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
@@ -210,18 +212,18 @@ class Decoder(nn.Module):
         x = x.to(self.compute_dtype or x.dtype)
         angles = self.position.angles(position_ids)
         if kv_cache is None:
-            return self.norm(self.run_blocks(self, x, angles, segment_ids))
+            return self.run_blocks(self, x, angles, segment_ids)
         for layer, block in enumerate(self.blocks):
             x = block(x, angles=angles, attend=partial(attend_with_cache, kv_cache, layer))
         return self.norm(x)
 
 
 def run_blocks(decoder: Decoder, x: Tensor, angles: Angles, segment_ids: Tensor | None) -> Tensor:
-    """All blocks one after the other, without a cache; x is (batch, seq, d_model)."""
+    """All blocks one after the other and the last norm, without a cache; x is (batch, seq, d_model)."""
     attend = attend_within(segment_ids)
     for block in decoder.blocks:
         x = block(x, angles=angles, attend=attend)
-    return x
+    return decoder.norm(x)
 
 
 RunBlocks = Callable[[Decoder, Tensor, Angles, Tensor | None], Tensor]

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from danlu.model import fused_loss
-from danlu.model.fused_loss import CrossEntropy, nll_sum, plain_cross_entropy
-from danlu.model.native.kernels import available, cross_entropy
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
+from danlu.model.native.kernels import cross_entropy
+from danlu.model.native.library import available
+from danlu.model.native.products import CastProducts
 
-KERNELS = [plain_cross_entropy, *([cross_entropy] if available() else [])]
+KERNELS = [PLAIN_LOSS, *([LossKernels(cross_entropy, CastProducts)] if available() else [])]
 
 
 def plain(hidden: torch.Tensor, weight: torch.Tensor, target_ids: torch.Tensor, mask: torch.Tensor):
@@ -25,7 +27,7 @@ def plain(hidden: torch.Tensor, weight: torch.Tensor, target_ids: torch.Tensor, 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
 def test_loss_and_gradients_equal_plain_cross_entropy(
-    kernel: CrossEntropy, share: float, monkeypatch: pytest.MonkeyPatch
+    kernel: LossKernels, share: float, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(fused_loss, "LEAST_ROWS", 7)  # the last chunk is shorter
     monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 1)
@@ -35,7 +37,7 @@ def test_loss_and_gradients_equal_plain_cross_entropy(
     target_ids = torch.randint(50, (3, 11), generator=generator)
     mask = torch.rand(3, 11, generator=generator) < share
     results = []
-    for loss in (partial(nll_sum, cross_entropy=kernel), plain):
+    for loss in (partial(nll_sum, kernels=kernel), plain):
         total = loss(hidden, weight, target_ids, mask)
         (0.5 * total).backward()
         results.append(
@@ -47,7 +49,7 @@ def test_loss_and_gradients_equal_plain_cross_entropy(
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_without_gradients_the_loss_is_the_same(kernel: CrossEntropy):
+def test_without_gradients_the_loss_is_the_same(kernel: LossKernels):
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(1, 5, 8, generator=generator), torch.randn(20, 8, generator=generator)
     target_ids = torch.randint(20, (1, 5), generator=generator)

@@ -117,3 +117,9 @@ static inline float round_f32(float even, float odd) { return (void)odd, even; }
 #define Step float
 #define PER_STEP 1
 #include "kernels.inc"
+
+#if defined(__AVX512BF16__)
+#include "products.inc"
+#else
+int has_products(void) { return 0; }
+#endif
