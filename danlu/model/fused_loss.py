@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.model.native.products import CastProducts, MakeProducts
 
 CHUNK_ELEMENTS = 1 << 22  # logits held at once: 8 MB in bfloat16
-LEAST_ROWS = 256  # fewer rows at once would make the products slow
+LEAST_ROWS = 512  # fewer rows at once would make the products slow
 
 CrossEntropy = Callable[[Tensor, Tensor], Tensor]
 """Logits (rows, vocab) and targets (rows,) to the summed loss; the logits become its gradient, in place."""

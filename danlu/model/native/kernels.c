@@ -14,9 +14,9 @@
 #endif
 
 #define LANES 16 /* floats of a vector: 64 bytes, whatever the machine's own width */
-#define ROWS 4   /* rows of the register tile of `multiply` */
+#define ROWS 6   /* rows of the register tile of `multiply` */
 #define WIDE 4   /* vectors of the register tile */
-#define QUERIES 32 /* queries handled together in attention, a multiple of ROWS */
+#define QUERIES 24 /* queries handled together in attention, a multiple of ROWS */
 
 typedef float Vector __attribute__((vector_size(64), aligned(4)));
 typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
@@ -68,18 +68,39 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* acc + a * b, one step along the common dimension: for bfloat16 a step is a pair, held in one word. */
-static inline Vector step_bf16(Vector acc, uint32_t a, const uint32_t *b) {
-#if defined(__AVX512BF16__)
-    return (Vector)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)_mm512_loadu_si512(b));
-#else
-    Words words = *(const Words *)b;
-    Vector low = (Vector)(words << 16), high = (Vector)(words & 0xffff0000u);
-    return acc + float_of_bits(a << 16) * low + float_of_bits(a & 0xffff0000u) * high;
-#endif
+/* Scores outside [first, last] become what the exponential makes 0: rows can then be worked on in whole vectors. */
+static inline void hide_outside(float *scores, int64_t first, int64_t last, int64_t width) {
+    for (int64_t j = 0; j < first; j++) scores[j] = -INFINITY;
+    for (int64_t j = last + 1; j < width; j++) scores[j] = -INFINITY;
 }
 
-static inline Vector step_f32(Vector acc, float a, const float *b) { return acc + a * *(const Vector *)b; }
+/* acc + a * b, one step along the common dimension: for bfloat16 a step is a pair, held in one word. The left
+ * side is one step for all lanes, the right side a step for each.
+ */
+#if defined(__AVX512BF16__)
+typedef __m512bh Right_bf16;
+static inline Right_bf16 left_bf16(uint32_t a) { return (__m512bh)_mm512_set1_epi32((int)a); }
+static inline Right_bf16 right_bf16(const uint32_t *b) { return (__m512bh)_mm512_loadu_si512(b); }
+static inline Vector step_bf16(Vector acc, Right_bf16 a, Right_bf16 b) {
+    return (Vector)_mm512_dpbf16_ps((__m512)acc, a, b);
+}
+#else
+typedef Words Right_bf16;
+static inline Right_bf16 left_bf16(uint32_t a) { return (Words){0} + a; }
+static inline Right_bf16 right_bf16(const uint32_t *b) { return *(const Words *)b; }
+static inline Vector step_bf16(Vector acc, Right_bf16 a, Right_bf16 b) {
+    acc += (Vector)(a << 16) * (Vector)(b << 16);
+    return acc + (Vector)(a & 0xffff0000u) * (Vector)(b & 0xffff0000u);
+}
+#endif
+
+typedef Vector Right_f32;
+static inline Right_f32 left_f32(float a) { return (Vector){0} + a; }
+static inline Right_f32 right_f32(const float *b) { return *(const Vector *)b; }
+static inline Vector step_f32(Vector acc, Right_f32 a, Right_f32 b) { return acc + a * b; }
+
+/* A loop of the register tile, over at most 6 rows or 4 vectors, that must not remain a loop. */
+#define UNROLLED(i, n) _Pragma("GCC unroll 6") for (int i = 0; i < n; i++)
 
 /* One step of two rows: both halves of a word; in float a step is one number and there is no second row. */
 static inline uint32_t join_bf16(Bfloat16 even, Bfloat16 odd) { return even | (uint32_t)odd << 16; }
