@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from typing import Any, cast
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.recipes.noise_free import noise_free_agreement
+from danlu.recipes.plan import Plan
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import Message
 from danlu.train.checkpoint import replace_file
@@ -33,13 +34,29 @@ from danlu.world.truth import World, WorldSize
 class TeachingConfig:
     """How much the people of the world teach."""
 
-    n_demonstrations: int = 1000
+    n_demonstrations: int = 0  # 0: as many as the plan has time for
     n_annotators: int = 8
-    n_rankings: int = 1200  # prompts whose completions are ranked
-    n_held_out: int = 200  # further prompts, ranked for measuring the reward model
-    n_completions: int = 6  # sampled and ranked for each prompt, 4 to 9
+    n_rankings: int = 0  # prompts whose completions are ranked; 0: as many as the plan has time for
+    n_held_out: int = 220  # further prompts, ranked for measuring the reward model
+    n_completions: int = 4  # sampled and ranked for each prompt, 4 to 9
     n_prompts: int = 8000  # prompts for PPO
     max_new_tokens: int = 48
+
+
+def teach_within(config: TeachingConfig, plan: Plan) -> TeachingConfig:
+    """Demonstrations and rankings as many as can be learnt from in the time planned for them."""
+    if not config.n_demonstrations:
+        fitting = plan.seconds["sft"] * plan.tokens_per_s / SFT_TOKENS
+        config = replace(config, n_demonstrations=round_down(fitting, 200, 12_000))
+    if not config.n_rankings:
+        fitting = plan.seconds["reward"] * plan.tokens_per_s / RANKING_TOKENS
+        config = replace(config, n_rankings=round_down(fitting, 200, 24_000))
+    return config
+
+
+def round_down(number: float, least: int, most: int) -> int:
+    """To whole hundreds, within limits."""
+    return max(least, min(most, int(number) // 100 * 100))
 
 
 class Teacher:
@@ -126,3 +143,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """One object a line, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+# Tokens of pretraining in whose time a demonstration is learnt from (two epochs) or a ranking (one), measured.
+SFT_TOKENS, RANKING_TOKENS = 105, 400

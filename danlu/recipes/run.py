@@ -19,7 +19,7 @@ from danlu.evaluate.perplexity import bits_per_byte, loss_by_language
 from danlu.evaluate.report import build
 from danlu.recipes import data, ppo, pretrain, reward, sft, tokenizer
 from danlu.recipes.answering import answerer, few_shot_answerer
-from danlu.recipes.embedded import Teacher, TeachingConfig
+from danlu.recipes.embedded import Teacher, TeachingConfig, teach_within
 from danlu.recipes.evaluate import CATEGORY_NAMES
 from danlu.recipes.evaluate import show as show_exam
 from danlu.recipes.plan import BATCH_SIZE, LAW, SEQ_LEN, Plan, make_plan, show
@@ -105,7 +105,8 @@ def begin(config: RunConfig) -> Job:
     else:
         plan = make_plan(config.minutes)
         replace_file(path, json.dumps(plan.to_tree(), indent=2))
-    return Job(config, plan, Teacher(plan.corpus_bytes, config.teaching, config.seed))
+    teaching = teach_within(config.teaching, plan)
+    return Job(config, plan, Teacher(plan.corpus_bytes, teaching, config.seed))
 
 
 def clean_data(job: Job) -> None:

@@ -33,12 +33,12 @@ class SftConfig:
     data: Path  # chats, one a line
     out: Path
     held_out: Path | None = None  # chats to measure the loss on
-    batch_size: int = 16  # rows of packed chats a micro-batch
+    batch_size: int = 8  # rows of packed chats a micro-batch
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
-    n_epochs: float = 3.0
+    n_epochs: float = 2.0
     seed: int = 0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=1e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
     eval_every: int = 50  # updates
