@@ -145,5 +145,5 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     replace_file(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-# Tokens of pretraining in whose time a demonstration is learnt from (two epochs) or a ranking (one), measured.
+# Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
 SFT_TOKENS, RANKING_TOKENS = 105, 400

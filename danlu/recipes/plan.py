@@ -204,22 +204,17 @@ def show(plan: Plan) -> None:
     )
 
 
+NARROW = Shape(d_model=192, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512)
+WIDE = Shape(d_model=384, n_layers=6, n_heads=6, n_kv_heads=2, head_dim=64, d_ff=1024)
 SIZES = (
+    Size(shape=NARROW, vocab_size=2048),
+    Size(shape=replace(NARROW, d_model=256, n_layers=5, n_heads=8, d_ff=704), vocab_size=4096),
+    Size(shape=WIDE, vocab_size=8192),
     Size(
-        shape=Shape(d_model=192, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512), vocab_size=2048
+        shape=replace(WIDE, d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192
     ),
     Size(
-        shape=Shape(d_model=256, n_layers=5, n_heads=8, n_kv_heads=2, head_dim=32, d_ff=704), vocab_size=4096
-    ),
-    Size(
-        shape=Shape(d_model=384, n_layers=6, n_heads=6, n_kv_heads=2, head_dim=64, d_ff=1024), vocab_size=8192
-    ),
-    Size(
-        shape=Shape(d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, head_dim=64, d_ff=1408), vocab_size=8192
-    ),
-    Size(
-        shape=Shape(d_model=640, n_layers=10, n_heads=10, n_kv_heads=5, head_dim=64, d_ff=1728),
-        vocab_size=16384,
+        shape=replace(WIDE, d_model=640, n_layers=10, n_heads=10, n_kv_heads=5, d_ff=1728), vocab_size=16384
     ),
 )
 SHARES = {
@@ -232,8 +227,8 @@ SHARES = {
     "ppo": 0.18,
     "evaluate": 0.025,
 }
-# Bits per byte of the embedded world's text, through four runs of 1 to 2 M parameters on 1 to 3.6 M tokens: good
-# near those, a guess elsewhere (docs/log.md).
+# Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:
+# near those a prediction, elsewhere a guess.
 LAW = Law(e=0.15, a=22_400.0, alpha=0.85, b=13_530.0, beta=0.737)
 # Nats a token of web text (Besiroglu et al. 2024, a second fit to Hoffmann et al.'s runs): far from such
 # small models, and in another unit, so it serves to compare sizes and for nothing else.
