@@ -12,10 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from danlu.evaluate.exam import Graded, run_exam, save_results
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.hf import load_language_model
+from danlu.recipes import data
+from danlu.recipes.answering import answerer, few_shot_answerer
+from danlu.recipes.evaluate import CATEGORY_NAMES
+from danlu.recipes.evaluate import show as show_exam
 from danlu.recipes.noise_free import noise_free_agreement
 from danlu.recipes.plan import Plan
+from danlu.recipes.speaker import Speaker
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import Message
 from danlu.train.checkpoint import replace_file
@@ -62,13 +68,21 @@ def round_down(number: float, least: int, most: int) -> int:
 class Teacher:
     """A world of a given seed and size, and how much its people teach."""
 
-    def __init__(self, corpus_bytes: int, config: TeachingConfig, seed: int) -> None:
+    def __init__(
+        self, corpus_bytes: int, config: TeachingConfig, seed: int, *, exam_per_cell: int = 20
+    ) -> None:
         self.corpus_bytes, self.config, self.seed = corpus_bytes, config, seed
+        self.exam_per_cell = exam_per_cell
         self.world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
 
-    def write_corpus(self, folder: Path) -> None:
-        """Raw text, dirt included."""
-        write_corpus(self.world, folder, self.corpus_bytes, self.seed)
+    def write_texts(self, raw: Path, clean: Path) -> None:
+        """Raw text, dirt included, and what cleaning makes of it."""
+        write_corpus(self.world, raw, self.corpus_bytes, self.seed)
+        data.run(data.DataConfig(path=(raw,), out=clean))
+
+    def settings(self, stage: str, seconds: float) -> dict[str, Any]:
+        """What differs from the defaults of a stage: nothing, they are made for this world."""
+        return {}
 
     def write_demonstrations(self, path: Path) -> None:
         """What people answered to train questions."""
@@ -96,20 +110,30 @@ class Teacher:
     def judge(self, model: Path, reward_model: Path) -> dict[str, Any]:
         """How often the reward model orders a model's answers to fresh questions as the truth does."""
         asked = list(self.draw("dev", self.config.n_held_out, self.seed).values())
-        return noise_free_agreement(
-            reward_model, asked, sample_completions(model, asked, self.config, self.seed)
-        )
+        completions = sample_completions(model, asked, self.config, self.seed)
+        return {"noise_free": noise_free_agreement(reward_model, asked, completions)}
 
     def true_score(self, prompt_id: str, completion: str) -> float:
         """What a well-informed person would say of a completion to one of PPO's prompts, 0 to 1."""
         return true_score(self.prompts[prompt_id], completion)
 
-    def exam(self, n_per_cell: int, split: Split = "exam") -> list[Question]:
-        """The questions no stage has seen."""
-        return questions(self.world, split, n_per_cell, self.seed)
+    def examine(self, speakers: Mapping[str, Speaker], folder: Path) -> dict[str, Any]:
+        """The exam, which no stage has seen; the base model is shown four solved questions before each."""
+        asked = questions(self.world, "exam", self.exam_per_cell, self.seed)
+        results: dict[str, list[Graded]] = {}
+        for name, speaker in speakers.items():
+            few_shot = name == "base"
+            answer = few_shot_answerer(speaker, self.world, asked) if few_shot else answerer(speaker)
+            results[name] = run_exam(asked, answer, grade)
+        return save_results(results, folder, labels=CATEGORY_NAMES)
 
-    def grade(self, question: Question, completion: str) -> float:
-        return grade(question, completion)
+    def references(self, clean: Path) -> dict[str, dict[str, float]]:
+        """Bits per byte of others on the held-out text: nobody else is asked about this world."""
+        return {}
+
+    def conclude(self, run_dir: Path) -> None:
+        """Show how the exam went."""
+        show_exam(json.loads((run_dir / "evaluate" / "summary.json").read_text(encoding="utf-8")))
 
     @cached_property
     def prompts(self) -> dict[str, Question]:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import resource
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from rich.console import Console
 
 from danlu.data.shards import open_shards
-from danlu.evaluate.exam import Graded, run_exam, save_results
 from danlu.evaluate.perplexity import bits_per_byte, loss_by_language
 from danlu.evaluate.report import build
 from danlu.recipes import data, ppo, pretrain, reward, sft, tokenizer
-from danlu.recipes.answering import answerer, few_shot_answerer
-from danlu.recipes.embedded import Teacher, TeachingConfig, teach_within
-from danlu.recipes.evaluate import CATEGORY_NAMES
-from danlu.recipes.evaluate import show as show_exam
+from danlu.recipes.embedded import Teacher, TeachingConfig
+from danlu.recipes.files import Files
+from danlu.recipes.job import Job, Source, timed
+from danlu.recipes.own_text import Kind, Mixed, OwnText, SourcesConfig
 from danlu.recipes.plan import BATCH_SIZE, LAW, SEQ_LEN, Plan, make_plan, show
 from danlu.recipes.speaker import load_speaker
 from danlu.train.allocator import keep_memory
@@ -38,48 +34,7 @@ class RunConfig:
     seed: int = 0
     teaching: TeachingConfig = field(default_factory=TeachingConfig)
     exam_per_cell: int = 20  # exam questions for each category and language
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run of the whole recipe: its settings, its plan, its teacher, and what was spent."""
-
-    config: RunConfig
-    plan: Plan
-    teacher: Teacher
-
-    def __truediv__(self, name: str) -> Path:
-        return self.config.out / name
-
-    def budget(self, stage: str) -> float:
-        """Seconds for a stage: its share of what is left, fixed when the stage first begins."""
-        path = self / "budgets.json"
-        budgets: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-        if stage not in budgets:
-            names = list(self.plan.seconds)
-            later = names[names.index(stage) :]
-            left = 60 * self.config.minutes - self.spent()
-            share = self.plan.seconds[stage] / sum(self.plan.seconds[name] for name in later)
-            budgets[stage] = max(5.0, left * share)
-            replace_file(path, json.dumps(budgets))
-        return budgets[stage]
-
-    def done(self) -> dict[str, float]:
-        """Finished stages and the seconds that each took."""
-        path = self / "done.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    def spent(self) -> float:
-        """Seconds that finished stages took."""
-        return sum(self.done().values())
-
-    def do(self, name: str, stage: Callable[[Job], None]) -> None:
-        """Run a stage unless it is done; it counts as done only when all of it is written."""
-        if name in self.done():
-            return
-        began = perf_counter()
-        stage(self)
-        replace_file(self / "done.json", json.dumps({**self.done(), name: perf_counter() - began}))
+    data: SourcesConfig = field(default_factory=SourcesConfig)
 
 
 def run(config: RunConfig) -> Path:
@@ -92,6 +47,7 @@ def run(config: RunConfig) -> Path:
         if name not in job.done():
             console.rule(name)
         job.do(name, stage)
+    job.source.conclude(config.out)
     report = build(config.out)
     finish(job, console, report)
     return config.out
@@ -100,19 +56,19 @@ def run(config: RunConfig) -> Path:
 def begin(config: RunConfig) -> Job:
     """Plan, or take up the plan that was made."""
     path = config.out / "plan.json"
+    own = OwnText(config.data)
     if path.exists():
         plan = Plan.from_tree(json.loads(path.read_text()))
     else:
-        plan = make_plan(config.minutes)
+        plan = make_plan(config.minutes, text_bytes=own.planned_bytes)
         replace_file(path, json.dumps(plan.to_tree(), indent=2))
-    teaching = teach_within(config.teaching, plan)
-    return Job(config, plan, Teacher(plan.corpus_bytes, teaching, config.seed))
+    source = SOURCES[config.data.kind](config, plan, own)
+    return Job(config.out, config.minutes, config.seed, plan, source)
 
 
 def clean_data(job: Job) -> None:
     with timed(job / "data"):
-        job.teacher.write_corpus(job / "raw")
-        data.run(data.DataConfig(path=(job / "raw",), out=job / "data"))
+        job.source.write_texts(job / "raw", job / "data")
 
 
 def learn_tokenizer(job: Job) -> None:
@@ -137,23 +93,27 @@ def pretrain_base(job: Job) -> None:
             batch_size=BATCH_SIZE,
             seq_len=SEQ_LEN,
             minutes=job.budget("pretrain") / 60,
-            seed=job.config.seed,
+            seed=job.seed,
         )
     )
     path = job / "pretrain" / "summary.json"
     summary = json.loads(path.read_text())
-    summary["predicted_loss"] = LAW.predict(summary["n_parameters"], summary["n_tokens"])
+    if job.plan.loss is not None:
+        summary["predicted_loss"] = LAW.predict(summary["n_parameters"], summary["n_tokens"])
     replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
 
 
 def demonstrate(job: Job) -> None:
-    job.teacher.write_demonstrations(job / "teaching" / "demonstrations.jsonl")
+    teaching = job / "teaching"
+    job.source.write_demonstrations(teaching / "demonstrations.jsonl")
     sft.run(
         sft.SftConfig(
             base=job / "pretrain" / "model",
-            data=job / "teaching" / "demonstrations.jsonl",
+            data=teaching / "demonstrations.jsonl",
+            held_out=existing(teaching / "held_out_demonstrations.jsonl"),
             out=job / "sft",
-            seed=job.config.seed,
+            seed=job.seed,
+            **job.source.settings("sft", job.budget("sft")),
         )
     )
 
@@ -161,7 +121,7 @@ def demonstrate(job: Job) -> None:
 def collect_rankings(job: Job) -> None:
     with timed(job / "comparisons") as summary:
         teaching = job / "teaching"
-        summary |= job.teacher.write_rankings(
+        summary |= job.source.write_rankings(
             job / "sft" / "model", teaching / "rankings.jsonl", teaching / "held_out_rankings.jsonl"
         )
 
@@ -172,73 +132,71 @@ def train_reward(job: Job) -> None:
         reward.RewardConfig(
             base=job / "sft" / "model",
             comparisons=teaching / "rankings.jsonl",
-            held_out=teaching / "held_out_rankings.jsonl",
+            held_out=existing(teaching / "held_out_rankings.jsonl"),
             demonstrations=teaching / "demonstrations.jsonl",
             out=job / "reward",
-            seed=job.config.seed,
+            seed=job.seed,
+            **job.source.settings("reward", job.budget("reward")),
         )
     )
     path = job / "reward" / "summary.json"
     summary = json.loads(path.read_text())
-    summary["noise_free"] = job.teacher.judge(job / "sft" / "model", job / "reward" / "model")
+    summary |= job.source.judge(job / "sft" / "model", job / "reward" / "model")
     replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
 
 
 def align(job: Job) -> None:
-    job.teacher.write_prompts(job / "teaching" / "prompts.jsonl")
+    job.source.write_prompts(job / "teaching" / "prompts.jsonl")
+    seconds = job.budget("ppo")
     settings = ppo.PpoConfig(
         policy=job / "sft" / "model",
         reward_model=job / "reward" / "model",
         prompts=job / "teaching" / "prompts.jsonl",
         out=job / "ppo",
-        minutes=job.budget("ppo") / 60,
+        minutes=seconds / 60,
         pretrain_shards=job / "shards" / "train",
-        seed=job.config.seed,
+        seed=job.seed,
+        **job.source.settings("ppo", seconds),
     )
-    ppo.run(settings, job.teacher.true_score)
+    ppo.run(settings, job.source.true_score)
 
 
 def examine(job: Job) -> None:
     with timed(job / "evaluate") as summary:
-        asked = job.teacher.exam(job.config.exam_per_cell)
-        models = {"base": "pretrain", "sft": "sft", "ppo": "ppo"}
-        results: dict[str, list[Graded]] = {}
-        bits: dict[str, Any] = {}
+        speakers = {name: load_speaker(job / stage) for name, stage in MODELS.items()}
+        summary |= job.source.examine(speakers, job / "evaluate")
         held_out = open_shards(job / "shards" / "held_out")
-        for name, stage in models.items():
-            speaker = load_speaker(job / stage)
-            answer = (
-                few_shot_answerer(speaker, job.teacher.world, asked) if name == "base" else answerer(speaker)
-            )
-            results[name] = run_exam(asked, answer, job.teacher.grade)
+        bits: dict[str, Any] = {}
+        for name, speaker in speakers.items():
             losses = loss_by_language(speaker.model, held_out, BATCH_SIZE, SEQ_LEN, lead_with_eos=True)
             bits[name] = bits_per_byte(losses)
+        if references := job.source.references(job / "data"):
+            bits["references"] = references
         replace_file(job / "evaluate" / "bits.json", json.dumps(bits))
-        summary |= save_results(results, job / "evaluate", labels=CATEGORY_NAMES)
 
 
-@contextmanager
-def timed(folder: Path) -> Generator[dict[str, Any]]:
-    """Write what the body puts into the yielded summary, with its time and memory, when it ends well."""
-    folder.mkdir(parents=True, exist_ok=True)
-    summary: dict[str, Any] = {}
-    began = perf_counter()
-    yield summary
-    path = folder / "summary.json"
-    written = json.loads(path.read_text()) if path.exists() else {}
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    summary = {**written, **summary, "seconds": perf_counter() - began, "peak_memory_mb": peak_mb}
-    replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
+def existing(path: Path) -> Path | None:
+    """The path, if something was written there."""
+    return path if path.exists() else None
 
 
 def finish(job: Job, console: Console, report: Path) -> None:
-    """The table, where the report is, and how to talk to the result."""
-    show_exam(json.loads((job / "evaluate" / "summary.json").read_text()))
-    console.print(f"planned {60 * job.config.minutes:.0f} s, took {job.spent():.0f} s", highlight=False)
+    """The time it took, where the report is, and how to talk to the result."""
+    console.print(f"planned {60 * job.minutes:.0f} s, took {job.spent():.0f} s", highlight=False)
     console.print(f"report: {report}", highlight=False)
     console.print(f"talk to it: danlu chat {job / 'ppo'}", highlight=False)
 
 
+SOURCES: dict[Kind, Callable[[RunConfig, Plan, OwnText], Source]] = {
+    "world": lambda config, plan, _: Teacher(
+        plan.corpus_bytes, config.teaching, config.seed, exam_per_cell=config.exam_per_cell
+    ),
+    "mixed": lambda config, plan, own: Mixed(
+        own, plan.corpus_bytes, config.teaching, config.seed, exam_per_cell=config.exam_per_cell
+    ),
+    "files": lambda config, plan, own: Files(own, plan, config.out),
+}
+MODELS = {"base": "pretrain", "sft": "sft", "ppo": "ppo"}  # what is examined, and the stage that made it
 STAGES = {
     "data": clean_data,
     "tokenizer": learn_tokenizer,
