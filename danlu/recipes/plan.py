@@ -220,12 +220,12 @@ SIZES = (
 SHARES = {
     "data": 0.03,
     "tokenizer": 0.015,
-    "pretrain": 0.39,
-    "sft": 0.13,
-    "comparisons": 0.06,
-    "reward": 0.17,
-    "ppo": 0.18,
-    "evaluate": 0.025,
+    "pretrain": 0.40,
+    "sft": 0.16,
+    "comparisons": 0.025,
+    "reward": 0.175,
+    "ppo": 0.175,
+    "evaluate": 0.02,
 }
 # Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:
 # near those a prediction, elsewhere a guess.
