@@ -9,7 +9,7 @@ from danlu.config import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KlConfig:
-    init_coef: float = 0.15
+    init_coef: float = 0.4
     target: float | None = (
         6.0  # nats a completion: KL summed over its tokens; None keeps the coefficient fixed
     )
