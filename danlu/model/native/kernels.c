@@ -1,7 +1,7 @@
-/* The parts of a training step that are not matrix products of whole layers: normalisation, rotation, gating,
- * attention and the loss. Everything is computed in float; `Real` is what memory holds, bfloat16 or float.
+/* A training step on a CPU: products of whole layers, and what stands between them (normalisation, rotation, gating,
+ * attention, the loss). Everything is computed in float; `Real` is what memory holds, bfloat16 or float.
  *
- * The functions stand in kernels.inc, which is included once for each type.
+ * pointwise.inc and attention.inc are included once for each type; products.inc is for bfloat16.
  */
 
 #include <math.h>
@@ -19,7 +19,6 @@
 #define QUERIES 24 /* queries handled together in attention, a multiple of ROWS */
 
 typedef float Vector __attribute__((vector_size(64), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
 typedef uint16_t Bfloat16;
 
@@ -127,7 +126,8 @@ static inline float round_f32(float even, float odd) { return (void)odd, even; }
 #define Real Bfloat16
 #define Step uint32_t
 #define PER_STEP 2
-#include "kernels.inc"
+#include "pointwise.inc"
+#include "attention.inc"
 #undef TYPE
 #undef Real
 #undef Step
@@ -137,7 +137,8 @@ static inline float round_f32(float even, float odd) { return (void)odd, even; }
 #define Real float
 #define Step float
 #define PER_STEP 1
-#include "kernels.inc"
+#include "pointwise.inc"
+#include "attention.inc"
 
 #if defined(__AVX512BF16__)
 #include "products.inc"

@@ -105,5 +105,6 @@ def attend_backward(
 
 def cross_entropy(logits: Tensor, target_ids: Tensor) -> Tensor:
     """Summed loss of logits (rows, vocab); they become its gradient, in place."""
-    total = call("cross_entropy", logits, target_ids.contiguous(), *logits.shape, dtype=logits.dtype)
-    return torch.tensor(total, dtype=torch.float32)
+    losses = torch.empty(len(logits))
+    call("cross_entropy", logits, target_ids.contiguous(), losses, *logits.shape, dtype=logits.dtype)
+    return losses.sum()

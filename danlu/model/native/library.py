@@ -14,7 +14,7 @@ from torch import Tensor
 from danlu.model.native.build import build_library
 
 HERE = Path(__file__).parent
-SOURCES = tuple(HERE / name for name in ("kernels.c", "kernels.inc", "products.inc"))
+SOURCES = tuple(HERE / name for name in ("kernels.c", "pointwise.inc", "attention.inc", "products.inc"))
 # Reordered sums are wanted, so that loops become vector code; flushing of subnormal numbers, which
 # -ffast-math would switch on for the whole process, is not.
 FLAGS = (
@@ -39,7 +39,7 @@ BY_TYPE = {
     "rotate_backward": "ppippp" + "ipppiii",
     "gate": "ppii",
     "gate_backward": "ppppii",
-    "cross_entropy": "ppii",
+    "cross_entropy": "pppii",
     "attend": "pppippp" + "iiiii",
     "attend_backward": "pppippppppp" + "iiiii",
 }
@@ -77,7 +77,7 @@ def _library() -> ctypes.CDLL | None:
     for name, signature in signatures.items():
         function = getattr(library, name)
         function.argtypes = [*(TYPES[letter] for letter in signature), ctypes.c_int]
-        function.restype = ctypes.c_double if name.startswith("cross_entropy") else None
+        function.restype = None
     return library
 
 
@@ -86,7 +86,7 @@ def _function(name: str) -> Callable[..., Any]:
     return getattr(_library(), name)
 
 
-def call(name: str, *arguments: Tensor | float | None, dtype: torch.dtype | None = None) -> Any:
+def call(name: str, *arguments: Tensor | float | None, dtype: torch.dtype | None = None) -> None:
     """Run a function on tensors laid out as its comment in C says; the caller keeps them alive.
 
     Args:
@@ -96,4 +96,4 @@ def call(name: str, *arguments: Tensor | float | None, dtype: torch.dtype | None
     """
     plain = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
     suffix = "" if dtype is None else SUFFIXES[dtype]
-    return _function(name + suffix)(*plain, torch.get_num_threads())
+    _function(name + suffix)(*plain, torch.get_num_threads())
