@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from danlu.data.shards import open_shards
 from danlu.evaluate.perplexity import bits_per_byte, loss_by_language
 from danlu.evaluate.report import build
 from danlu.recipes import data, ppo, pretrain, reward, sft, tokenizer
-from danlu.recipes.embedded import Teacher, TeachingConfig
+from danlu.recipes.embedded import Teacher, TeachingConfig, teach_within
 from danlu.recipes.files import Files
 from danlu.recipes.job import Job, Source, timed
 from danlu.recipes.own_text import Kind, Mixed, OwnText, SourcesConfig
@@ -62,6 +62,7 @@ def begin(config: RunConfig) -> Job:
     else:
         plan = make_plan(config.minutes, text_bytes=own.planned_bytes)
         replace_file(path, json.dumps(plan.to_tree(), indent=2))
+    config = replace(config, teaching=teach_within(config.teaching, plan))
     source = SOURCES[config.data.kind](config, plan, own)
     return Job(config.out, config.minutes, config.seed, plan, source)
 
