@@ -210,9 +210,7 @@ SIZES = (
     Size(shape=NARROW, vocab_size=2048),
     Size(shape=replace(NARROW, d_model=256, n_layers=5, n_heads=8, d_ff=704), vocab_size=4096),
     Size(shape=WIDE, vocab_size=8192),
-    Size(
-        shape=replace(WIDE, d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192
-    ),
+    Size(shape=replace(WIDE, d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192),
     Size(
         shape=replace(WIDE, d_model=640, n_layers=10, n_heads=10, n_kv_heads=5, d_ff=1728), vocab_size=16384
     ),

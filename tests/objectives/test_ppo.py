@@ -44,7 +44,7 @@ class Networks(nn.Module):
 
 
 def test_clipped_surrogate_and_values_worked_by_hand():
-    # Ratios: 0.7 / 0.5 = 1.4 with A = 1, clipped at 1.2; (1 - 0.7) / 0.5 = 0.6 with A = -1: clipped 0.8 is worse.
+    # Ratios: 0.7 / 0.5 = 1.4 with A = 1, clipped at 1.2; 0.3 / 0.5 = 0.6 with A = -1: clipped 0.8 is worse.
     # Values 0.5 and 0.1 against returns 1 and 0.5: moves from 0 are clipped to 0.2 and stay 0.1.
     loss = Ppo()(Networks([0.7, 0.7], [0.5, 0.1]), PpoBatch(rollout()))
     assert_close(loss.terms["policy"].total, tensor(-1.2 + 0.8))
