@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from danlu.evaluate.findings import ReportData, Tree
 from danlu.evaluate.markup import Markup, both, interval, join, number, table, tag
 from danlu.evaluate.plots import Series, calibration_chart, interval_chart, line_chart
-from danlu.evaluate.sections.words import figure, figures, language_name, note, section, spaced
+from danlu.evaluate.sections.words import (
+    figure,
+    figures,
+    language_name,
+    note,
+    section,
+    spaced,
+    system_name,
+)
 
 
 def reward(data: ReportData) -> Markup | None:
@@ -64,6 +72,9 @@ def language_row(language: str, group: Tree) -> list[object]:
 REFERENCES = {
     "held_out": ("as people ranked them", "按人的排序"),
     "noise_free": ("as the truth ranks them", "按真值排序"),
+    "held_out_many": ("as people ranked ten and more answers", "按人对十个以上回答的排序"),
+    "bag_of_words": ("bag of words, on the same pairs", "词袋基线，同样的对比"),
+    "bag_of_words_many": ("bag of words, ten and more", "词袋基线，十个以上回答"),
 }
 
 
@@ -129,6 +140,7 @@ def ppo(data: ReportData) -> Markup | None:
         TRUTH if data.curve("ppo", "rollout.true_score") else None,
         figures(*charts),
         course_table(data.ppo),
+        held_out_rewards(data.exam.get("rewards") or {}),
     )
 
 
@@ -165,6 +177,33 @@ PPO_CURVES = (
     ("rollout.ended", "share that ended by itself", "自行结束的比例"),
     ("rollout.distinct", "share of distinct completions", "互不相同的回答比例"),
 )
+
+
+def held_out_rewards(found: Tree) -> Markup | None:
+    """What the reward model says of answers to prompts that no stage learnt from, before and after."""
+    if not found:
+        return None
+    systems = [name for name in ("sft", "ppo") if name in found]
+    rows = [
+        (both(en, zh), *(number(found[name][key], form) for name in systems))
+        for key, form, en, zh in (
+            ("score", "two", "score by the reward model", "奖励模型得分"),
+            ("length", "plain", "length, tokens", "长度（词元）"),
+            ("ended", "percent", "ended by themselves, %", "自行结束，%"),
+        )
+    ]
+    n, gain = number(found["n"], "integer"), interval(found["difference"], "two")
+    return join(
+        [
+            table((both("held-out prompts", "留出问题"), *(system_name(name) for name in systems)), rows),
+            note(
+                join(
+                    ["On ", n, " prompts that no stage learnt from; paired difference of the score: ", gain]
+                ),
+                join(["在没有任何阶段学过的 ", n, " 个问题上；得分的配对差：", gain]),
+            ),
+        ]
+    )
 
 
 def course_table(course: Tree) -> Markup | None:

@@ -23,7 +23,7 @@ def answers(data: ReportData) -> Markup | None:
     if not data.answers:
         return None
     cards = [card(entry, data) for entry in data.answers]
-    lead = FROM_THE_EXAM if data.exam else None
+    lead = FROM_THE_EXAM if data.exam.get("systems") else FROM_HELD_OUT
     return section("answers", "The same question, after each stage", "同一个问题，各阶段之后", lead, *cards)
 
 
@@ -31,6 +31,12 @@ FROM_THE_EXAM = note(
     "The first exam question of each category, languages in turn; nobody picked them for their answers. The "
     "base model sees four worked examples before the question, or it could not answer at all.",
     "每个类别取考卷里的第一题，中英轮换，未经挑选。基座模型在题前先看四个例题，否则无法作答。",
+)
+
+FROM_HELD_OUT = note(
+    "The first held-out questions of each source and language; nobody picked them for their answers. The "
+    "base model knows no turns: it goes on with the question as with any text.",
+    "每个来源、每种语言取留出问题中最靠前的，未经挑选。基座模型不懂对话轮次，只是把问题当作文本续写下去。",
 )
 
 

@@ -164,6 +164,26 @@ def exam_added(system: str) -> Callable[[ReportData], Markup | None]:
     return added
 
 
+def loss_added(data: ReportData) -> Markup | None:
+    """Where there is no exam: how well held-out answers are foretold."""
+    loss = data.summary("sft").get("held_out_loss")
+    return (
+        None
+        if loss is None
+        else join([number(loss, "two"), both(" nats a token of unseen answers", " 奈特／词元（未见回答）")])
+    )
+
+
+def reward_gained(data: ReportData) -> Markup | None:
+    """Where there is no exam: what the reward model says of it."""
+    gain = data.exam.get("rewards", {}).get("difference")
+    if gain is None:
+        return None
+    return join(
+        [both("reward ", "奖励 "), interval(gain, "two"), both(" on held-out prompts", "（留出问题）")]
+    )
+
+
 def rankings_added(data: ReportData) -> Markup | None:
     summary = data.summary("comparisons")
     if "n_rankings" not in summary:
@@ -200,16 +220,16 @@ ADDED: dict[str, tuple[Markup, Callable[[ReportData], Markup | None]]] = {
     ),
     "sft": (
         both("learns to answer, from people's demonstrations", "从人写的示范学会回答"),
-        exam_added("sft"),
+        lambda data: exam_added("sft")(data) or loss_added(data),
     ),
     "comparisons": (
-        both("people rank answers of the fine-tuned model", "人给微调模型的回答排序"),
+        both("people rank several answers to one question", "人给同一问题的几个回答排序"),
         rankings_added,
     ),
     "reward": (both("learns what people prefer", "学会人的偏好"), reward_added),
     "ppo": (
         both("practises answers that the reward model prefers", "练习奖励模型偏好的回答"),
-        exam_added("ppo"),
+        lambda data: exam_added("ppo")(data) or reward_gained(data),
     ),
 }
 
