@@ -37,6 +37,7 @@ MANY = 10  # answers from which a ranking is measured apart
 MOST_EPOCHS = {"sft": 3.0, "reward": 1.0}  # a reward model learns rankings by heart in more
 PACE = 0.7  # tokens a second of these stages, beside pretraining's: rows are padded, answers measured
 N_SHOWN, MOST_SHOWN = 2, 12  # samples of each source in each language, and in all
+EVAL_EVERY = 200  # updates: measuring on held-out chats and rankings takes seconds
 MOST_MEASURED = 400  # held-out chats, and prompts on which rewards are compared
 
 Record = dict[str, Any]
@@ -67,7 +68,7 @@ class Files:
         n_tokens = json.loads((self.out / "teaching" / "account.json").read_text())[name]["tokens"]
         epochs = min(MOST_EPOCHS[stage], PACE * seconds * self.plan.tokens_per_s / n_tokens)
         length = {"sft": "seq_len", "reward": "max_len"}[stage]
-        return {length: config.max_len, "n_epochs": round(epochs, 2)}
+        return {length: config.max_len, "n_epochs": round(epochs, 2), "eval_every": EVAL_EVERY}
 
     def write_demonstrations(self, path: Path) -> None:
         """Chats that fit, and apart from them those whose first question is held out."""

@@ -25,6 +25,7 @@ from danlu.train.pace import Pace
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
+CENTRED_ON = 1000  # demonstrations, about: the mean of more is no surer
 SUMMARY = "train a reward model on people's rankings"
 
 
@@ -105,7 +106,8 @@ def centre(model: ScoreModel, demonstrations: Sequence[Chat], chat_format: ChatF
     """Shift scores so that people's own answers score zero on average (Ouyang et al. 2022, section 3.5)."""
     if not demonstrations:
         return 0.0
-    rendered = [render_chat(chat, chat_format) for chat in demonstrations]
+    every = max(1, len(demonstrations) // CENTRED_ON)
+    rendered = [render_chat(chat, chat_format) for chat in demonstrations[::every]]
     ids = [ids[: max(i for i, learnt in enumerate(mask) if learnt) + 1] for ids, mask in rendered]
     scores = score_sequences(model, ids, chat_format.tokenizer.pad_id)
     model.shift += sum(scores) / len(scores)
