@@ -10,9 +10,8 @@ from danlu.config import ConfigError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KlConfig:
     init_coef: float = 0.4
-    target: float | None = (
-        6.0  # nats a completion: KL summed over its tokens; None keeps the coefficient fixed
-    )
+    # Nats a completion: KL summed over its tokens. None keeps the coefficient fixed.
+    target: float | None = 1.5
     horizon: int | None = None  # episodes over which an error of 20 % moves the coefficient by as much;
     # None is a tenth of the run's episodes
 
