@@ -117,7 +117,7 @@ class Worker:
     """A competitor in its own process, which does one update whenever it is told to."""
 
     def __init__(self, name: str, arguments: argparse.Namespace, folder: str) -> None:
-        self.name, self.seconds, self.loss, self.memory_gb = name, list[float](), 0.0, 0.0
+        self.name, self.seconds, self.values, self.memory_gb = name, list[float](), list[float](), 0.0
         command = [sys.executable, __file__, arguments.shape, "--worker", name, "--folder", folder]
         command += ["--threads", str(arguments.threads)]
         command += ["--same-allocator"] if arguments.same_allocator else []
@@ -129,7 +129,8 @@ class Worker:
     def turn(self) -> None:
         answer = self._ask()
         self.seconds.append(answer["seconds"])
-        self.loss, self.memory_gb = answer["loss"], answer["memory_gb"]
+        self.values.append(answer["value"])
+        self.memory_gb = answer["memory_gb"]
 
     def _ask(self) -> dict[str, float]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -147,7 +148,7 @@ class Worker:
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Do an update a line read, and answer with its seconds."""
+    """Do an update a line read, and answer with its seconds and its loss; the ceiling, with its rate."""
     if arguments.worker == OURS or arguments.same_allocator:
         keep_memory()
     answers = os.fdopen(os.dup(1), "w")
@@ -157,13 +158,13 @@ def work(arguments: argparse.Namespace) -> None:
     update = ceiling(shape) if arguments.worker == "ceiling" else competitor(arguments, shape)
     for _ in sys.stdin:
         began = perf_counter()
-        loss = update()
-        answer(answers, perf_counter() - began, loss)
+        value = update()
+        answer(answers, perf_counter() - began, value)
 
 
-def answer(answers: IO[str], seconds: float, loss: float) -> None:
+def answer(answers: IO[str], seconds: float, value: float) -> None:
     memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    answers.write(json.dumps({"seconds": seconds, "loss": loss, "memory_gb": memory_gb}) + "\n")
+    answers.write(json.dumps({"seconds": seconds, "value": value, "memory_gb": memory_gb}) + "\n")
     answers.flush()
 
 
@@ -225,7 +226,7 @@ def ceiling(shape: Shape) -> Callable[[], float]:
 
 def print_table(arguments: argparse.Namespace, workers: Sequence[Worker]) -> None:
     shape = SHAPES[arguments.shape]
-    rates = [w.loss for w in workers if w.name == "ceiling"]
+    rates = [max(w.values) for w in workers if w.name == "ceiling"]
     models = [w for w in workers if w.name != "ceiling"]
     allocator = "the same allocator for all" if arguments.same_allocator else "each as it comes"
     print(f"{arguments.shape}, {arguments.threads} threads, {allocator}, {arguments.rounds} rounds in turns")
@@ -239,7 +240,7 @@ def print_table(arguments: argparse.Namespace, workers: Sequence[Worker]) -> Non
         share = shape.flops * speed / shape.tokens / (rates[0] * 1e12) if rates else float("nan")
         print(
             f"{worker.name:16}{speed:9.0f}{ratio:8.2f}x{share:11.0%}{worker.first_s:9.1f}"
-            f"{worker.memory_gb:6.1f}{worker.loss:9.4f}"
+            f"{worker.memory_gb:6.1f}{worker.values[-1]:9.4f}"
         )
         rows.append({"name": worker.name, "tokens_per_s": speed, "ours_is": ratio, "of_ceiling": share})
     if arguments.json:

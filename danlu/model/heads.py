@@ -74,6 +74,7 @@ class ScoreModel(nn.Module):
         scorer = cls(model.config, seed=seed)
         scorer.backbone.load_state_dict(model.backbone.state_dict())
         scorer.backbone.compute_dtype = model.backbone.compute_dtype
+        scorer.backbone.run_blocks = model.backbone.run_blocks
         return scorer
 
     def forward(

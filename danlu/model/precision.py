@@ -25,7 +25,7 @@ KernelChoice = Literal["plain", "native", "packed"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRODUCTS = {"native": CastProducts, "packed": packed_where_it_fits}
 ROUNDS = 3
-TRIAL_TOKENS = 2048
+TRIAL_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

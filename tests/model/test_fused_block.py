@@ -98,6 +98,19 @@ def test_a_later_token_never_changes_an_earlier_vector():
     assert not torch.equal(before[:, 41:], after[:, 41:])
 
 
+@pytest.mark.skipif(not library.has_products(), reason="torch's products may depend on the number of rows")
+def test_a_rows_bits_do_not_depend_on_what_else_is_in_the_batch():
+    """Log-probabilities sampled in one batch and trained on in another must agree."""
+    model = decoder(QWEN3, 4, 2, 16)
+    x = torch.randn(5, 70, 72, generator=torch.Generator().manual_seed(0)).bfloat16()
+    run = partial(fused_block.run_blocks, make=packed_where_it_fits)
+    angles = model.position.angles(torch.arange(70)[None])
+    together, alone = run(model, x, angles, None), run(model, x[2:3], angles, None)
+    assert torch.equal(together[2:3], alone)
+    short = run(model, x[2:3, :33], model.position.angles(torch.arange(33)[None]), None)
+    assert torch.equal(alone[:, :33], short)
+
+
 def test_two_threads_give_the_values_of_one():
     model = decoder(QWEN3, 4, 2, 16)
     threads = torch.get_num_threads()
