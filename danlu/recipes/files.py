@@ -156,8 +156,8 @@ class Files:
             write_jsonl(place, distinct([*spread(ranked, n_each), *spread(asked, n_each)]))
 
     def prompts_of(self, path: Path) -> list[Record]:
-        """The prompts of rankings or chats that leave room for an answer."""
-        room = self.config.max_len - self.config.max_new_tokens
+        """The prompts of rankings or chats that leave room for an answer, and of them the shorter."""
+        room = min(self.config.max_len - self.config.max_new_tokens, self.config.max_len // 2)
         found: list[Record] = []
         for record in read_jsonl(path):
             messages = record.get("prompt") or before_answer(record["messages"])

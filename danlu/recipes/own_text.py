@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from danlu.config import ConfigError
+from danlu.data.chats import read_chats, read_comparisons
 from danlu.data.pipeline import CleaningConfig
 from danlu.data.records import DataError
 from danlu.data.sources import Document, ReadingConfig, documents
 from danlu.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
 from danlu.recipes import data
 from danlu.recipes.embedded import Teacher, TeachingConfig
+from danlu.recipes.pretrain import Shape
 from danlu.train.checkpoint import replace_file
 from danlu.world.corpus import write_corpus
 
 Kind = Literal["world", "mixed", "files"]
 K = TypeVar("K", bound=Hashable)
 
+MAX_SEQ_LEN = Shape().max_seq_len
 LEAST_WORLD_BYTES = 1_000_000  # less does not tell the smallest world often enough
 MOST_HELD_OUT_BYTES = 1_000_000  # more makes measuring slow and the figures no surer
 XZ_BYTES = 8_000_000  # of each language's training text that the compressor is shown
@@ -60,6 +63,11 @@ class SourcesConfig:
             raise ConfigError(f"world_share is {self.world_share}; it must be above 0 and below 1")
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out}; it must be above 0 and below 1")
+        if not 0 < self.max_new_tokens < self.max_len <= MAX_SEQ_LEN:
+            raise ConfigError(
+                f"max_len is {self.max_len} and max_new_tokens {self.max_new_tokens}; the second must be "
+                f"less than the first, and the first at most {MAX_SEQ_LEN}, for which models are built"
+            )
 
     @property
     def kind(self) -> Kind:
@@ -81,12 +89,24 @@ class OwnText:
         own = sum(self.sizes.values())
         return own if self.config.kind == "files" else round(own / (1 - self.config.world_share))
 
+    def check(self) -> None:
+        """Read everything once, so that a mistake in it shows now and not hours from now."""
+        config = self.config
+        for path in config.demonstrations:
+            read_chats(data.located(path))
+        for path in (*config.comparisons, *config.machine_comparisons):
+            read_comparisons(data.located(path))
+        _ = self.totals
+
     @cached_property
+    def totals(self) -> dict[Path, int]:
+        """Bytes of text by path."""
+        return {path: sum(map(size_of, self.read(path))) for path in self.config.path}
+
+    @property
     def sizes(self) -> dict[Path, int]:
         """Bytes of text by path, no more than may be read of each."""
-        return {
-            path: min(self.config.max_bytes, sum(map(size_of, self.read(path)))) for path in self.config.path
-        }
+        return {path: min(self.config.max_bytes, total) for path, total in self.totals.items()}
 
     def read(self, path: Path) -> Iterator[Document]:
         """Every document of a path."""
@@ -97,7 +117,7 @@ class OwnText:
         """An even part of every path, one file each; equal parts, as far as they last."""
         folder.mkdir(parents=True, exist_ok=True)
         for number, (path, n_bytes) in enumerate(allotted(self.sizes, wanted_bytes).items()):
-            share = n_bytes / max(1, sum(map(size_of, self.read(path))))
+            share = n_bytes / max(1, self.totals[path])
             name = path.name.split(".")[0] or "text"
             with (folder / f"{number:02}-{name}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
                 for document in evenly(self.read(path), share):

@@ -40,8 +40,11 @@ class RunConfig:
 def run(config: RunConfig) -> Path:
     console = Console()
     keep_memory()
+    own = OwnText(config.data)
+    if not (config.out / "plan.json").exists():
+        own.check()  # before anything of it is written
     open_run(config.out, config)
-    job = begin(config)
+    job = begin(config, own)
     show(job.plan)
     for name, stage in STAGES.items():
         if name not in job.done():
@@ -53,10 +56,9 @@ def run(config: RunConfig) -> Path:
     return config.out
 
 
-def begin(config: RunConfig) -> Job:
+def begin(config: RunConfig, own: OwnText) -> Job:
     """Plan, or take up the plan that was made."""
     path = config.out / "plan.json"
-    own = OwnText(config.data)
     if path.exists():
         plan = Plan.from_tree(json.loads(path.read_text()))
     else:

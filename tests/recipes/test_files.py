@@ -105,7 +105,11 @@ def test_a_long_dialogue_loses_its_oldest_exchange_and_what_then_is_too_long_is_
     long = {**pair(""), "prompt": [*turns, last]}
     hopeless = pair("one " * 90)
     source, teaching = make(
-        map(chat, QUESTIONS), [long, hopeless, *map(pair, QUESTIONS)], held_out=1e-9, max_len=64
+        map(chat, QUESTIONS),
+        [long, hopeless, *map(pair, QUESTIONS)],
+        held_out=1e-9,
+        max_len=64,
+        max_new_tokens=16,
     )
     counts = source.write_rankings(Path(), teaching / "rankings.jsonl", teaching / "held_out_rankings.jsonl")
     assert counts["n_too_long"] == 1

@@ -11,6 +11,7 @@ from danlu.data.records import DataError
 from danlu.data.sources import Document
 from danlu.recipes.own_text import Mixed, OwnText, SourcesConfig, allotted, evenly, over_all, references
 from danlu.recipes.plan import corpus_bytes, vocabulary_for
+from danlu.recipes.run import RunConfig, run
 from danlu.world.corpus import preview
 from danlu.world.truth import World, WorldSize
 
@@ -119,13 +120,25 @@ def test_the_world_beside_own_text_writes_its_share_but_never_too_little():
         ({"path": ["t"], "fields": {"u": "body"}}, r"fields names \['u'\]; its keys must be among path"),
         ({"path": ["t"], "world_share": 1}, r"world_share is 1\.0; it must be above 0 and below 1"),
         ({"held_out": 0}, r"held_out is 0\.0; it must be above 0 and below 1"),
+        ({"max_len": 600}, "max_len is 600 and max_new_tokens 64; .* the first at most 512"),
+        ({"max_len": 64}, "max_len is 64 and max_new_tokens 64; the second must be less than the first"),
     ],
 )
 def test_impossible_sources_are_refused(tree, message):
-    from danlu.recipes.run import RunConfig
-
     with pytest.raises(ConfigError, match=message):
         build(RunConfig, {"data": tree})
+
+
+def test_a_mistake_in_any_file_shows_before_anything_is_written(tmp_path):
+    write(tmp_path / "texts" / "a.jsonl", map(sentence, range(9)))
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n', encoding="utf-8")
+    files = SourcesConfig(path=(tmp_path / "texts",), demonstrations=(chats,), comparisons=(chats,))
+    with pytest.raises(DataError, match=r"chats\.jsonl:2: has fields \['prompt'\], which is no chat"):
+        run(RunConfig(out=tmp_path / "run", data=files))
+    with pytest.raises(DataError, match="nowhere: does not exist"):
+        run(RunConfig(out=tmp_path / "run", data=SourcesConfig(path=(tmp_path / "nowhere",))))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_kind_of_source_follows_from_what_is_named():
