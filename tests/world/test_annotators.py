@@ -19,8 +19,8 @@ def completions(seed: int) -> list[list[str]]:
     return [[sampled(question, rng) for _ in range(rng.randint(4, 9))] for question in TASKS]
 
 
-# Answers made up for tests differ plainly. On what a small model writes people agree on three pairs in four; each
-# run measures that (docs/world.md).
+# Answers made up for tests differ plainly. On what a small model writes people agree on three pairs in four,
+# which each run measures (docs/world.md).
 def test_two_people_agree_on_most_pairs_and_not_on_all():
     records = [
         r for seed in range(3) for r in collect(TASKS, completions(seed), pool(seed), seed, doubled=1.0)
