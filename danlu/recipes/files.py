@@ -8,7 +8,7 @@ together, whichever file it stands in.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -99,11 +99,12 @@ class Files:
     def write_rankings(self, model: Path, train: Path, held_out: Path) -> dict[str, Any]:
         """Rankings that fit; held-out ones are people's only, those of many answers by themselves."""
         parts: dict[str, list[Record]] = defaultdict(list)
-        n_tokens = n_too_long = 0
+        too_long: Counter[str] = Counter()
+        n_tokens = 0
         for source, comparison, by_people in self.comparisons():
             fitting = self.shortened(comparison)
             if fitting is None:
-                n_too_long += 1
+                too_long[source] += 1
                 continue
             prompt, size = fitting
             apart = self.is_held_out(comparison.prompt)
@@ -115,14 +116,14 @@ class Files:
         if not parts["train"]:
             raise DataError(
                 f"data.comparisons: none that is not held out fits into data.max_len, {self.config.max_len} "
-                f"tokens; {n_too_long} were too long"
+                f"tokens; {too_long.total()} were too long"
             )
         write_jsonl(train, parts["train"])
         write_some(held_out, parts["held_out"])
         write_some(held_out.with_name("many_rankings.jsonl"), parts["many"])
         counts = {f"n_{name}": len(parts[name]) for name in ("held_out", "many")}
-        self.note(rankings={"rankings": len(parts["train"]), "tokens": n_tokens, "too_long": n_too_long})
-        return {"n_rankings": len(parts["train"]), **counts, "n_too_long": n_too_long}
+        self.note(rankings={"rankings": len(parts["train"]), "tokens": n_tokens, "too_long": too_long})
+        return {"n_rankings": len(parts["train"]), **counts, "n_too_long": too_long.total()}
 
     def comparisons(self) -> Iterator[tuple[str, Comparison, bool]]:
         """Every comparison with its source, and whether people made it."""
@@ -219,9 +220,12 @@ def ranking_record(source: str, comparison: Comparison, prompt: Sequence[Message
 def first_of_each(records: Sequence[Record]) -> list[Record]:
     """The first chats of each source in each language: nobody picked them for their answers."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    asked: set[str] = set()
     for record in records:
-        source, lang = record["id"].split("/")[0], identify(record["messages"][0]["content"])
-        groups[source, lang].append(record)
+        question = record["messages"][0]["content"]
+        if question not in asked:
+            groups[record["id"].split("/")[0], identify(question)].append(record)
+        asked.add(question)
     return [record for group in groups.values() for record in group[:N_SHOWN]][:MOST_SHOWN]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from rich.console import Console
@@ -144,7 +145,9 @@ def train_reward(job: Job) -> None:
     )
     path = job / "reward" / "summary.json"
     summary = json.loads(path.read_text())
+    began = perf_counter()
     summary |= job.source.judge(job / "sft" / "model", job / "reward" / "model")
+    summary["seconds"] += perf_counter() - began
     replace_file(path, json.dumps(summary, ensure_ascii=False, indent=2))
 
 

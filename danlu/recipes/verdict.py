@@ -12,6 +12,7 @@ Tree = Mapping[str, Any]
 Words = tuple[str, str]  # English and Chinese
 
 KNOWS_FACTS_FROM = 1_000_000_000  # parameters; smaller models, and ours by far, have no room for the world
+REFERENCES = ((" after ", " 先读 "), ("of the training text", "训练文本"), ("byte 5-gram", "字节五元模型"))
 LANGUAGES = {"en": ("English", "英文"), "zh": ("Chinese", "中文")}
 
 
@@ -45,14 +46,22 @@ def text(data: ReportData) -> list[Words]:
         beside = {name: bits[lang] for name, bits in others.items() if lang in bits}
         beaten = all(base[lang] < value for value in beside.values())
         listed = ", ".join(f"{name} {value:.2f}" for name, value in beside.items())
+        listed_zh = "，".join(f"{in_chinese(name)} {value:.2f}" for name, value in beside.items())
         ahead = ("less than all of them", "低于以上各项") if beaten else ("not less than all", "并非都更低")
         found.append(
             (
                 f"A byte of unseen {en} costs it {base[lang]:.2f} bits ({listed}): {ahead[0]}.",
-                f"未见{zh}每字节 {base[lang]:.2f} 比特（{listed}）：{ahead[1]}。",
+                f"未见{zh}每字节 {base[lang]:.2f} 比特（{listed_zh}）：{ahead[1]}。",
             )
         )
     return found
+
+
+def in_chinese(reference: str) -> str:
+    """The name of what the model is held against."""
+    for en, zh in REFERENCES:
+        reference = reference.replace(en, zh)
+    return reference
 
 
 def preferences(data: ReportData) -> Words | None:

@@ -140,10 +140,10 @@ def test_samples_are_the_first_of_each_source_and_language():
     records = [
         {"id": f"{source}/{n}", "messages": [{"role": "user", "content": text}]}
         for n, (source, text) in enumerate(
-            [("a", "one"), ("a", "two"), ("a", "three"), ("a", "天地山水"), ("b", "four")]
+            [("a", "one"), ("a", "one"), ("a", "two"), ("a", "three"), ("a", "天地山水"), ("b", "four")]
         )
     ]
-    assert [record["id"] for record in first_of_each(records)] == ["a/0", "a/1", "a/3", "b/4"]
+    assert [record["id"] for record in first_of_each(records)] == ["a/0", "a/2", "a/4", "b/5"]
 
 
 def test_records_are_spread_and_each_prompt_comes_once():
