@@ -133,7 +133,11 @@ def test_an_interruption_exits_with_130(tmp_path: Path):
     fifo = tmp_path / "settings.toml"
     os.mkfifo(fifo)
     with subprocess.Popen(
-        [sys.executable, "-m", "danlu", "tokenizer", str(fifo)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "danlu", "tokenizer", str(fifo)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Jobs in a shell's background ignore Ctrl-C, and hand that down to their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         writer = open_when_read(fifo)
         process.send_signal(signal.SIGINT)
