@@ -30,7 +30,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: .venv/ready-bench
+bench: $(READY)
 	for program in bench/*.py; do $(BIN)/python $$program || exit 1; done
 
 $(READY): pyproject.toml constraints.txt
@@ -39,10 +39,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --timeout 15 --no-deps $(TORCH_INDEX) -c constraints.txt torch
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
-	touch $@
-
-.venv/ready-bench: $(READY)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	touch $@
 
 clean:

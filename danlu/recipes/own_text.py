@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats, read_comparisons
-from danlu.data.pipeline import CleaningConfig
+from danlu.data.pipeline import CleaningConfig, write_clean
 from danlu.data.records import DataError
 from danlu.data.sources import Document, ReadingConfig, documents
 from danlu.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
@@ -46,7 +46,7 @@ class SourcesConfig:
     max_bytes: int = 1_000_000_000  # of text from each path
     world_share: float = 0.5  # of the bytes that the embedded world writes, if it teaches
     held_out: float = 0.2  # of the prompts of demonstrations and comparisons: only measured on
-    max_len: int = 256  # tokens of a chat; longer ones lose their oldest turns or are left out
+    max_len: int = 256  # tokens of a chat; longer ones are left out, rankings lose their oldest turns first
     max_new_tokens: int = 64  # of an answer that is sampled
     reading: ReadingConfig = field(default_factory=lambda: ReadingConfig(max_document_bytes=1 << 14))
     cleaning: CleaningConfig = field(default_factory=lambda: CleaningConfig(held_out=0.03))
@@ -149,9 +149,9 @@ class Mixed(Teacher):
 
     def write_texts(self, raw: Path, clean: Path) -> None:
         """The world's clean text is trained on too; what is held out is the user's alone."""
-        write_corpus(self.world, raw / "world", self.world_bytes, self.seed)
-        data.run(data.DataConfig(path=(raw / "world",), out=raw / "clean_world"))
         self.own.write_clean(raw / "own", clean, self.own_bytes)
+        write_corpus(self.world, raw / "world", self.world_bytes, self.seed)
+        write_clean(documents(raw / "world"), raw / "clean_world", CleaningConfig())
         parts = [
             (folder / "train.jsonl").read_text(encoding="utf-8") for folder in (clean, raw / "clean_world")
         ]

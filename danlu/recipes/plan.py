@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from danlu.config import ConfigError
 from danlu.data.records import Batch
 from danlu.model.heads import LanguageModel
 from danlu.model.precision import choose_precision
@@ -110,8 +109,6 @@ def make_plan(minutes: float, *, text_bytes: int | None = None) -> Plan:
         text_bytes: how much text there is; None is the embedded world, which writes as much as is wanted.
             For other text no loss is predicted: the law then only compares sizes.
     """
-    if not SHORTEST <= minutes <= LONGEST:
-        raise ConfigError(f"minutes is {minutes:g}; it must be between {SHORTEST:g} and {LONGEST:g}")
     seconds = {name: share * minutes * 60 for name, share in SHARES.items()}
     law = LAW if text_bytes is None else OTHER_TEXT
     best: Plan | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from danlu.config import ConfigError
 from danlu.data.shards import open_shards
 from danlu.evaluate.perplexity import bits_per_byte, loss_by_language
 from danlu.evaluate.report import build
@@ -19,7 +20,7 @@ from danlu.recipes.embedded import Teacher, TeachingConfig, teach_within
 from danlu.recipes.files import Files
 from danlu.recipes.job import Job, Source, timed
 from danlu.recipes.own_text import Kind, Mixed, OwnText, SourcesConfig
-from danlu.recipes.plan import BATCH_SIZE, LAW, SEQ_LEN, Plan, make_plan, show
+from danlu.recipes.plan import BATCH_SIZE, LAW, LONGEST, SEQ_LEN, SHORTEST, Plan, make_plan, show
 from danlu.recipes.speaker import load_speaker
 from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import replace_file
@@ -36,6 +37,10 @@ class RunConfig:
     teaching: TeachingConfig = field(default_factory=TeachingConfig)
     exam_per_cell: int = 20  # exam questions for each category and language
     data: SourcesConfig = field(default_factory=SourcesConfig)
+
+    def __post_init__(self) -> None:
+        if not SHORTEST <= self.minutes <= LONGEST:
+            raise ConfigError(f"minutes is {self.minutes:g}; it must be between {SHORTEST:g} and {LONGEST:g}")
 
 
 def run(config: RunConfig) -> Path:

@@ -141,6 +141,11 @@ def test_a_mistake_in_any_file_shows_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_time_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="minutes is 1; it must be between 2 and 600"):
+        RunConfig(minutes=1)
+
+
 def test_the_kind_of_source_follows_from_what_is_named():
     assert SourcesConfig().kind == "world"
     assert SourcesConfig(path=(Path("t"),)).kind == "mixed"
