@@ -65,7 +65,7 @@ def _command(command: str, words: Sequence[str]) -> int:
         raise ConfigError(f"{command!r} is no command; {hint}")
     # Read when torch is loaded. Threads that spin long for each other stand still for milliseconds wherever
     # another process wants a core: measured, training at a sixtieth of its speed beside one busy neighbour.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     recipe = importlib.import_module(f"danlu.recipes.{command}")
     if any(word in ("--help", "-h") for word in words):
         print(_stage_help(command, recipe))

@@ -6,7 +6,7 @@ Stages read the files and nothing else; the truth stays here, where it grades.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from danlu.world.demonstrations import demonstrations
 from danlu.world.grading import grade
 from danlu.world.judging import true_score
 from danlu.world.question import Question
-from danlu.world.splits import Split
+from danlu.world.splits import Split, generator
 from danlu.world.tasks import questions
 from danlu.world.truth import World, WorldSize
 
@@ -44,7 +44,8 @@ class TeachingConfig:
     n_annotators: int = 8
     n_rankings: int = 0  # prompts whose completions are ranked; 0: as many as the plan has time for
     n_held_out: int = 220  # further prompts, ranked for measuring the reward model
-    n_completions: int = 4  # sampled and ranked for each prompt, 4 to 9
+    n_completions: int = 4  # ranked for each prompt, 4 to 9
+    n_borrowed: int = 1  # of these, sampled for another prompt: what an answer is about then matters
     n_prompts: int = 8000  # prompts for PPO
     max_new_tokens: int = 48
 
@@ -152,15 +153,33 @@ class Teacher:
 def sample_completions(
     model_dir: Path, asked: Sequence[Question], config: TeachingConfig, seed: int
 ) -> list[list[str]]:
-    """Several answers of a model to each question, at temperature 1."""
+    """Several answers of a model to each question, at temperature 1, and some that it gave to others."""
     chat_format = chat_format_of(model_dir)
     model = load_language_model(model_dir).eval()
     sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=128)
     sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, seed=seed)
     prompts = [chat_format.prompt(cast(Sequence[Message], question.messages)) for question in asked]
-    n = config.n_completions
+    n = config.n_completions - config.n_borrowed
     texts = [str(chat_format.parse(c.ids)["content"]) for c in sampler.generate(prompts, sampling, n=n)]
-    return [texts[i : i + n] for i in range(0, len(texts), n)]
+    own = [texts[i : i + n] for i in range(0, len(texts), n)]
+    borrowed = borrow(asked, own, config.n_borrowed, seed)
+    return [[*mine, *others] for mine, others in zip(own, borrowed, strict=True)]
+
+
+def borrow(asked: Sequence[Question], own: Sequence[Sequence[str]], n: int, seed: int) -> Iterator[list[str]]:
+    """For each question, `n` answers that were given to others: half of the same kind, half to anything.
+
+    A model that answers everything in the right manner shows nobody a refusal where one is wrong, or the
+    right kind of answer about somebody else; a reward model would never learn that these are worth nothing.
+    """
+    cells: dict[tuple[str, str], list[int]] = {}
+    for index, question in enumerate(asked):
+        cells.setdefault((question.category, question.lang), []).append(index)
+    for question in asked:
+        rng = generator("borrow", seed, question.id)
+        alike = cells[question.category, question.lang]
+        sources = [rng.choice(alike if rng.random() < 0.5 else range(len(asked))) for _ in range(n)]
+        yield [rng.choice(own[source]) for source in sources]
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
