@@ -189,4 +189,4 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 # Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
-SFT_TOKENS, RANKING_TOKENS = 105, 400
+SFT_TOKENS, RANKING_TOKENS = 105, 250

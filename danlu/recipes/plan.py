@@ -213,14 +213,14 @@ SIZES = (
     ),
 )
 SHARES = {
-    "data": 0.03,
-    "tokenizer": 0.015,
-    "pretrain": 0.40,
-    "sft": 0.16,
-    "comparisons": 0.025,
-    "reward": 0.175,
-    "ppo": 0.175,
-    "evaluate": 0.02,
+    "data": 0.02,
+    "tokenizer": 0.01,
+    "pretrain": 0.38,
+    "sft": 0.20,
+    "comparisons": 0.035,
+    "reward": 0.155,
+    "ppo": 0.17,
+    "evaluate": 0.03,
 }
 # Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:
 # near those a prediction, elsewhere a guess.

@@ -25,6 +25,7 @@ from danlu.train.pace import Pace
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
+JUDGED_AT_ONCE = 16  # comparisons in one forward pass
 CENTRED_ON = 1000  # demonstrations, about: the mean of more is no surer
 SUMMARY = "train a reward model on people's rankings"
 
@@ -46,8 +47,8 @@ class RewardConfig:
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
-    eval_every: int = 50  # updates
-    save_every: int = 100  # updates
+    eval_every: int = 200  # updates
+    save_every: int = 200  # updates
 
 
 def run(config: RewardConfig) -> Path:
@@ -120,8 +121,10 @@ def judge(
 ) -> list[Pair]:
     """The model's margin on every pair of every ranking."""
     pairs: list[Pair] = []
-    batches = every_comparison(comparisons, chat_format, 1, config.max_len, too_long="drop")
+    batches = every_comparison(comparisons, chat_format, JUDGED_AT_ONCE, config.max_len, too_long="drop")
     for number, batch in enumerate(batches):
-        scores = end_scores(model, batch).tolist()
-        pairs += pairs_of(str(number), scores, batch.ranks.tolist())
+        scores = end_scores(model, batch)
+        for group in batch.group_ids.unique():
+            here = batch.group_ids == group
+            pairs += pairs_of(f"{number}/{int(group)}", scores[here].tolist(), batch.ranks[here].tolist())
     return pairs

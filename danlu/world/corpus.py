@@ -22,7 +22,6 @@ from danlu.world.names import LANGS
 from danlu.world.pages import page
 from danlu.world.parallel import parallel
 from danlu.world.passages import passage
-from danlu.world.recitals import recital
 from danlu.world.reviews import review
 from danlu.world.stories import story
 from danlu.world.sums import sums
@@ -164,7 +163,6 @@ WRITERS: Mapping[str, Callable[[Cast, Random], str]] = {
     "passage": passage,
     "exercise": exercise,
     "page": page,
-    "recital": recital,
 }
 # Knowledge has to be told often to be learnt, so facts weigh most; in hundredths of the clean bytes.
 SHARE_OF_BYTES: Mapping[str, int] = {
@@ -179,7 +177,6 @@ SHARE_OF_BYTES: Mapping[str, int] = {
     "passage": 6,
     "exercise": 5,
     "page": 0,
-    "recital": 0,
 }
 # Where there are many people to tell of there is text enough for long documents.
 SHARE_IN_LARGE_WORLDS: Mapping[str, int] = {**SHARE_OF_BYTES, "facts": 33, "page": 10}
