@@ -1,14 +1,12 @@
-"""Comparison batches for the reward model: all completions of a prompt together, one a row.
+"""Comparison batches for the reward model: a prompt once, and all of its completions after it.
 
-Each row holds a whole sequence, its last token included, because a score is read where that token is the
-input: `scores[row, end_index[row]]`. Targets are shifted as everywhere, so the same batch also serves an
-auxiliary language-modelling loss on the completions.
+A score is read where a completion's last token is the input, so that token stands in the row too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -17,29 +15,40 @@ import torch
 
 from danlu.data.chats import Comparison
 from danlu.data.packing import check_identity
-from danlu.data.records import Batch, DataError, RankingBatch, pad_rows
+from danlu.data.records import DataError, RankingBatch
 from danlu.data.sft import padding_id
 from danlu.tokenizer.chat import ChatFormat, Message
 
 TooLong = Literal["error", "drop", "shorten"]
-POOL_BATCHES = 32
+ROW_TOKENS = 256  # of a row, unless one comparison is longer
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One comparison as ids: for each completion the whole sequence and where the completion lies in it."""
+    """One comparison as ids."""
 
-    rows: Sequence[Sequence[int]]
-    masks: Sequence[Sequence[bool]]  # True for the completion's own tokens, its end included
+    prompt: Sequence[int]
+    completions: Sequence[Sequence[int]]  # each with its last token
     ranks: Sequence[int]
 
     @property
+    def sequences(self) -> list[list[int]]:
+        """The prompt with each completion."""
+        return [[*self.prompt, *completion] for completion in self.completions]
+
+    @property
     def longest(self) -> int:
-        return max(len(row) for row in self.rows)
+        """Tokens of the prompt and its longest completion."""
+        return len(self.prompt) + max(map(len, self.completions))
+
+    @property
+    def n_tokens(self) -> int:
+        """Positions that it takes in a row."""
+        return len(self.prompt) + sum(map(len, self.completions))
 
 
 class RankingBatches:
-    """Endless batches of whole comparisons, those of similar length together, in an order from (seed, epoch).
+    """Endless batches of whole comparisons, in an order from (seed, epoch).
 
     An epoch is ceil(n / prompts_per_batch) batches, the one that holds the remainder being smaller. What does
     not fit into max_len is an error, left out (`too_long="drop"`), or loses its oldest exchanges, whole turns
@@ -88,14 +97,8 @@ class RankingBatches:
         self.step = int(state["step"])
 
     def _arrange(self, epoch: int) -> list[list[int]]:
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self._groups)).tolist()
-        pool = self.prompts_per_batch * POOL_BATCHES
-        batches: list[list[int]] = []
-        for first in range(0, len(order), pool):
-            alike = sorted(order[first : first + pool], key=lambda i: self._groups[i].longest)
-            batches += cut(alike, self.prompts_per_batch)
-        return [batches[i] for i in rng.permutation(len(batches))]
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._groups)).tolist()
+        return cut(order, self.prompts_per_batch)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -103,7 +106,7 @@ class RankingBatches:
             "prompts_per_batch": self.prompts_per_batch,
             "world": self.world,
             "n_comparisons": len(self._groups),
-            "n_tokens": sum(len(row) for group in self._groups for row in group.rows),
+            "n_tokens": sum(group.n_tokens for group in self._groups),
         }
 
 
@@ -156,31 +159,60 @@ def tokenize_comparison(
     """Sequences that end with the completion's last token: <|im_end|>, unless the completion was cut."""
     prompt = list(comparison.prompt if prompt is None else prompt)
     unfinished = comparison.unfinished or [False] * len(comparison.completions)
-    rows: list[list[int]] = []
-    masks: list[list[bool]] = []
-    n_prompt = len(chat_format.prompt(prompt))
+    stem = chat_format.prompt(prompt)
+    completions: list[Sequence[int]] = []
     for completion, cut_short in zip(comparison.completions, unfinished, strict=True):
         rendered = chat_format.render([*prompt, {"role": "assistant", "content": completion}])
         # What a format writes after the end of the turn (ChatML: a line break) is not the completion's.
         n_ids = max(i for i, learnt in enumerate(rendered.loss_mask) if learnt) + (0 if cut_short else 1)
-        rows.append(rendered.ids[:n_ids])
-        masks.append([False] * n_prompt + [True] * (n_ids - n_prompt))
-    return Group(rows, masks, comparison.ranks)
+        completions.append(rendered.ids[len(stem) : n_ids])
+    return Group(stem, completions, comparison.ranks)
 
 
-def lay_out(groups: Sequence[Group], pad_id: int, *, multiple_of: int = 16) -> RankingBatch:
-    """Pad the rows of some comparisons at the right, to a width that compiled code has met before."""
-    rows = [row for group in groups for row in group.rows]
-    masks = [mask for group in groups for mask in group.masks]
-    width = -(-max(map(len, rows)) // multiple_of) * multiple_of
-    # One padding id is appended, so that the shift keeps each sequence's last token among the inputs.
-    batch = pad_rows([[*row, pad_id] for row in rows], [[*mask, False] for mask in masks], pad_id, width)
+def lay_out(groups: Sequence[Group], pad_id: int) -> RankingBatch:
+    """Rows of comparisons, filled evenly, as long as a multiple of 16: compiled code meets few lengths."""
+    rows = spread(groups)
+    longest = max(sum(groups[i].n_tokens for i in row) for row in rows)
+    shape = (len(rows), -(-longest // 16) * 16)
+    input_ids, positions = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.int64)
+    segments, branches = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
+    ends: list[int] = []
+    for r, row in enumerate(rows):
+        at = 0
+        for segment, index in enumerate(row):
+            stem = len(groups[index].prompt)
+            for branch, ids in enumerate((groups[index].prompt, *groups[index].completions)):
+                here = slice(at, at + len(ids))
+                input_ids[r, here] = torch.tensor(ids)
+                positions[r, here] = torch.arange(len(ids)) + (stem if branch else 0)
+                segments[r, here], branches[r, here] = segment, branch
+                at = here.stop
+                if branch:
+                    ends.append(r * shape[1] + at - 1)
+        positions[r, at:] = torch.arange(shape[1] - at)
+        segments[r, at:] = len(row)
+    order = [index for row in rows for index in row]
     return RankingBatch(
-        **{field.name: getattr(batch, field.name) for field in fields(Batch)},
-        end_index=torch.tensor([len(row) - 1 for row in rows]),
-        group_ids=torch.tensor([i for i, group in enumerate(groups) for _ in group.rows]),
-        ranks=torch.tensor([rank for group in groups for rank in group.ranks]),
+        input_ids=input_ids,
+        position_ids=positions,
+        segment_ids=segments,
+        branch_ids=branches,
+        end_index=torch.tensor(ends),
+        group_ids=torch.tensor([i for i in order for _ in groups[i].completions]),
+        ranks=torch.tensor([rank for i in order for rank in groups[i].ranks]),
     )
+
+
+def spread(groups: Sequence[Group]) -> list[list[int]]:
+    """Groups by number in as many rows as they need, the largest first, each to the row that is emptiest."""
+    sizes = [group.n_tokens for group in groups]
+    rows: list[list[int]] = [[] for _ in range(max(1, -(-sum(sizes) // ROW_TOKENS)))]
+    filled = [0] * len(rows)
+    for index in sorted(range(len(groups)), key=lambda i: -sizes[i]):
+        row = filled.index(min(filled))
+        rows[row].append(index)
+        filled[row] += sizes[index]
+    return [row for row in rows if row]
 
 
 def without_oldest(messages: Sequence[Message]) -> list[Message]:

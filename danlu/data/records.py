@@ -46,17 +46,26 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RankingBatch(Batch):
-    """Completions of several prompts, one a row, with people's ranking of them.
+class RankingBatch:
+    """Completions of several prompts with people's ranking of them, each prompt read once.
 
-    Rows of one prompt share a `group_ids` value; `ranks` orders them within it (1 is best, equal = tie).
+    A prompt is the stem of a segment and its completions are the branches: each sees the prompt and itself,
+    at the positions it would have alone. Completions of one prompt share a `group_ids` value; `ranks` orders
+    them within it (1 is best, equal = tie).
     """
 
-    end_index: (
-        Tensor  # (batch,) int64: the position that holds the completion's last token, where it is scored
-    )
-    group_ids: Tensor  # (batch,) int64
-    ranks: Tensor  # (batch,) int64
+    input_ids: Tensor  # (batch, seq) int64
+    position_ids: Tensor  # (batch, seq) int64: a completion counts on from its prompt
+    segment_ids: Tensor  # (batch, seq) int64
+    branch_ids: Tensor  # (batch, seq) int64: 0 in a prompt, 1, 2, … in its completions
+    end_index: Tensor  # (completions,) int64: where each one's last token lies, in the flattened batch
+    group_ids: Tensor  # (completions,) int64
+    ranks: Tensor  # (completions,) int64
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Positional arguments of a score model's forward."""
+        return self.input_ids, self.position_ids, self.segment_ids, self.branch_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

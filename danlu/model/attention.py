@@ -15,17 +15,22 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries (batch, n_heads, seq, head_dim), keys and values (batch, n_kv_heads, …) → what each gathers."""
 
 
-def attend_within(segment_ids: Tensor | None) -> Attend:
+def attend_within(segment_ids: Tensor | None, branch_ids: Tensor | None = None) -> Attend:
     """Attention of tokens to themselves and to earlier ones of the same segment.
 
     Args:
         segment_ids: (batch, seq); None means that a row is one segment.
+        branch_ids: (batch, seq); where a segment is a tree, 0 is its stem, and the other numbers are branches
+            that see the stem and themselves. None means that all is stem.
     """
     if segment_ids is None:
         return partial(attend, is_causal=True)
-    same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
-    causal = torch.ones(same.shape[-2:], dtype=torch.bool, device=same.device).tril()
-    return partial(attend, attention_mask=same & causal)
+    seen = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    if branch_ids is not None:
+        key = branch_ids[:, None, None, :]
+        seen = seen & ((key == 0) | (key == branch_ids[:, None, :, None]))
+    causal = torch.ones(seen.shape[-2:], dtype=torch.bool, device=seen.device).tril()
+    return partial(attend, attention_mask=seen & causal)
 
 
 def attend_with_cache(kv_cache: KvCache, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ def run_blocks(
     x: Tensor,
     angles: Angles,
     segment_ids: Tensor | None,
+    branch_ids: Tensor | None = None,
     *,
     make: MakeProducts = CastProducts,
 ) -> Tensor:
@@ -52,11 +53,13 @@ def run_blocks(
         x: embedded tokens, (batch, seq, d_model).
         angles: of the positions.
         segment_ids: (batch, seq), or None.
+        branch_ids: (batch, seq), or None.
         make: how the products with weights are computed.
     """
-    layout = layout_of(decoder, x.shape[:2], angles, segment_ids)
-    if layout is None:
-        return transformer.run_blocks(decoder, x, angles, segment_ids)
+    spans = spans_of(x.shape[:2], segment_ids, branch_ids)
+    if spans is None:
+        return transformer.run_blocks(decoder, x, angles, segment_ids, branch_ids)
+    layout = layout_of(decoder, angles, spans)
     eps, rows = decoder.config.norm_eps, x.flatten(0, 1).contiguous()
     for block in decoder.blocks:
         weights = dict(block.named_parameters())
@@ -64,28 +67,41 @@ def run_blocks(
     return _FusedNorm.apply(eps, rows, decoder.norm.weight).view_as(x)
 
 
-def layout_of(
-    decoder: Decoder, shape: torch.Size, angles: Angles, segment_ids: Tensor | None
-) -> Layout | None:
-    """The layout of one pass; None where segments do not lie one after the other, as the kernels assume."""
+def spans_of(shape: torch.Size, segment_ids: Tensor | None, branch_ids: Tensor | None) -> Tensor | None:
+    """`Layout.spans`; None where segments, or branches in them, do not lie one after the other."""
+    here = torch.arange(shape[1], dtype=torch.int32).expand(shape)
+    if segment_ids is None:
+        return torch.zeros(*shape, 3, dtype=torch.int32)
+    branch_ids = torch.zeros_like(segment_ids) if branch_ids is None else branch_ids
+    segment_step, branch_step = segment_ids.diff(dim=1), branch_ids.diff(dim=1)
+    new_segment = segment_step > 0
+    if bool((segment_step < 0).any() or ((branch_step < 0) & ~new_segment).any()):
+        return None
+    first, after, gap = (torch.zeros(shape, dtype=torch.int32) for _ in range(3))
+    first[:, 1:] = torch.where(new_segment, here[:, 1:], 0)
+    first = first.cummax(dim=1).values
+    after[:, 1:] = torch.where(new_segment | (branch_step > 0), here[:, 1:], 0)
+    after = after.cummax(dim=1).values
+    # The stem's end: where the segment's first branch begins.
+    leaves_stem = new_segment | ((branch_ids[:, :-1] == 0) & (branch_step > 0))
+    gap[:, 1:] = torch.where(leaves_stem, here[:, 1:], 0)
+    gap = gap.cummax(dim=1).values
+    return torch.stack([first, gap, after], dim=-1).contiguous()
+
+
+def layout_of(decoder: Decoder, angles: Angles, spans: Tensor) -> Layout:
+    """The layout of one pass."""
     config = decoder.config
-    starts = torch.zeros(shape, dtype=torch.int32)
-    if segment_ids is not None:
-        change = segment_ids.diff(dim=1)
-        if bool((change < 0).any()):
-            return None
-        here = torch.arange(1, shape[1], dtype=torch.int32)
-        starts[:, 1:] = torch.where(change > 0, here, 0).cummax(dim=1).values
     cosine, sine = (angle.reshape(-1, config.head_dim // 2).contiguous() for angle in angles)
     return Layout(
-        batch=shape[0],
-        seq=shape[1],
+        batch=spans.shape[0],
+        seq=spans.shape[1],
         heads=config.n_heads,
         kv_heads=config.n_kv_heads,
         dim=config.head_dim,
         cosine=cosine,
         sine=sine,
-        starts=starts,
+        spans=spans,
     )
 
 

@@ -82,9 +82,10 @@ class ScoreModel(nn.Module):
         input_ids: Tensor,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
+        branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
     ) -> Tensor:
         """Scores less the shift, (batch, seq), float32."""
-        hidden = self.backbone(input_ids, position_ids, segment_ids, kv_cache=kv_cache)
+        hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
         return self.score(hidden.float()).squeeze(-1) - self.shift

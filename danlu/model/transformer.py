@@ -195,6 +195,7 @@ class Decoder(nn.Module):
         input_ids: Tensor,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
+        branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
     ) -> Tensor:
@@ -204,6 +205,7 @@ class Decoder(nn.Module):
             input_ids: (batch, seq).
             position_ids: (batch, seq); counted from 0 if absent.
             segment_ids: (batch, seq); attention stays within equal numbers. Absent: one segment a row.
+            branch_ids: (batch, seq); within a segment, 0 is a stem that every other number's branch sees.
             kv_cache: aimed by its `select` at these very positions; then the tokens before them are seen too.
         """
         if position_ids is None:
@@ -212,21 +214,27 @@ class Decoder(nn.Module):
         x = x.to(self.compute_dtype or x.dtype)
         angles = self.position.angles(position_ids)
         if kv_cache is None:
-            return self.run_blocks(self, x, angles, segment_ids)
+            return self.run_blocks(self, x, angles, segment_ids, branch_ids)
         for layer, block in enumerate(self.blocks):
             x = block(x, angles=angles, attend=partial(attend_with_cache, kv_cache, layer))
         return self.norm(x)
 
 
-def run_blocks(decoder: Decoder, x: Tensor, angles: Angles, segment_ids: Tensor | None) -> Tensor:
+def run_blocks(
+    decoder: Decoder,
+    x: Tensor,
+    angles: Angles,
+    segment_ids: Tensor | None,
+    branch_ids: Tensor | None = None,
+) -> Tensor:
     """All blocks one after the other and the last norm, without a cache; x is (batch, seq, d_model)."""
-    attend = attend_within(segment_ids)
+    attend = attend_within(segment_ids, branch_ids)
     for block in decoder.blocks:
         x = block(x, angles=angles, attend=attend)
     return decoder.norm(x)
 
 
-RunBlocks = Callable[[Decoder, Tensor, Angles, Tensor | None], Tensor]
+RunBlocks = Callable[[Decoder, Tensor, Angles, Tensor | None, Tensor | None], Tensor]
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

@@ -39,8 +39,8 @@ class Ranking:
 
 
 def end_scores(model: Any, batch: RankingBatch) -> Tensor:
-    """One score a completion, read where its last token stands, (batch,)."""
-    return model(*batch.inputs).gather(1, batch.end_index.unsqueeze(1)).squeeze(1)
+    """One score a completion, read where its last token stands, (completions,)."""
+    return model(*batch.inputs).flatten()[batch.end_index]
 
 
 def ranking_pairs(group_ids: Tensor) -> tuple[Tensor, Tensor]:

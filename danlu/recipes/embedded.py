@@ -167,7 +167,7 @@ def sample_completions(
 
 
 def borrow(asked: Sequence[Question], own: Sequence[Sequence[str]], n: int, seed: int) -> Iterator[list[str]]:
-    """For each question, `n` answers that were given to others: half of the same kind, half to anything.
+    """For each question, `n` answers that were given to others: to refuse, of the same kind, and to anything.
 
     A model that answers everything in the right manner shows nobody a refusal where one is wrong, or the
     right kind of answer about somebody else; a reward model would never learn that these are worth nothing.
@@ -178,7 +178,8 @@ def borrow(asked: Sequence[Question], own: Sequence[Sequence[str]], n: int, seed
     for question in asked:
         rng = generator("borrow", seed, question.id)
         alike = cells[question.category, question.lang]
-        sources = [rng.choice(alike if rng.random() < 0.5 else range(len(asked))) for _ in range(n)]
+        refused = [i for name in REFUSED for i in cells.get((name, question.lang), alike)]
+        sources = [rng.choice(rng.choice((refused, refused, alike, range(len(asked))))) for _ in range(n)]
         yield [rng.choice(own[source]) for source in sources]
 
 
@@ -188,5 +189,6 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     replace_file(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
+REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
 # Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
 SFT_TOKENS, RANKING_TOKENS = 105, 250

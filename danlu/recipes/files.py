@@ -132,12 +132,12 @@ class Files:
                 yield source, comparison, by_people
 
     def shortened(self, comparison: Comparison) -> tuple[Sequence[Message], int] | None:
-        """The prompt without as many of its oldest exchanges as do not fit, and the tokens of all answers."""
+        """The prompt without as many of its oldest exchanges as do not fit; tokens of it and its answers."""
         prompt = list(comparison.prompt)
         while True:
             group = tokenize_comparison(comparison, self.chat_format, prompt)
             if group.longest <= self.config.max_len:
-                return prompt, sum(map(len, group.rows))
+                return prompt, group.n_tokens
             shorter = without_oldest(prompt)
             if len(shorter) == len(prompt):
                 return None

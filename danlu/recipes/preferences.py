@@ -37,7 +37,7 @@ def measure_preferences(reward_model: Path, teaching: Path) -> dict[str, Any]:
     bag = BagOfWords.fit([c.completions for c in learnt], [c.ranks for c in learnt])
     measured: dict[str, Any] = {}
     for name, comparisons in found.items():
-        rows = [row for each in comparisons for row in tokenize_comparison(each, chat_format).rows]
+        rows = [row for each in comparisons for row in tokenize_comparison(each, chat_format).sequences]
         scores = score_sequences(model, rows, chat_format.tokenizer.pad_id)
         words = bag.scores([completion for each in comparisons for completion in each.completions])
         by_model, by_words = HELD_OUT[name]

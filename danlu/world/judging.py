@@ -99,12 +99,12 @@ def _differ_in_content(question: Question, *answers: tuple[str, Quality]) -> boo
 
 
 def _answer_score(question: Question, text: str, seen: Quality) -> float:
-    """Where there is an answer: right is 1, a wrong attempt little, saying nothing less still."""
+    """Where there is an answer: right is 1, a wrong attempt a little, and saying nothing serves nobody."""
     if seen.correct == 1:
         return 0.9 + 0.1 * seen.brief
     if seen.declines:
-        return 0.15 if does_not_know(question.answer_lang, text) else 0.1
-    attempt = 0.45 if _is_right_but_rambling(question, text) else 0.2 * seen.relevant
+        return 0.05 if does_not_know(question.answer_lang, text) else 0.0
+    attempt = 0.5 if _is_right_but_rambling(question, text) else 0.3 * seen.relevant
     return attempt * (0.5 + 0.5 * seen.brief)
 
 
@@ -113,7 +113,7 @@ def _whole_score(question: Question, text: str, seen: Quality) -> float:
     if seen.correct == 1:
         return 1.0
     if seen.declines and seen.relevant < 0.6:
-        return 0.1
+        return 0.0
     near = seen.relevant * seen.relevant
     return (0.05 + 0.4 * near + 0.05 * seen.form) * (0.5 + 0.5 * seen.brief)
 
@@ -123,7 +123,7 @@ def _form_score(question: Question, text: str, seen: Quality) -> float:
     if seen.correct == 1:
         return 1.0
     if seen.declines and seen.relevant < 0.5:
-        return 0.1
+        return 0.0
     return (0.05 + 0.2 * seen.relevant + 0.2 * seen.form * seen.relevant) * (0.5 + 0.5 * seen.brief)
 
 

@@ -8,6 +8,9 @@ import torch
 from danlu.data.chats import Comparison
 from danlu.data.rankings import RankingBatches, every_comparison
 from danlu.data.records import DataError
+from danlu.model.heads import ScoreModel
+from danlu.model.presets import QWEN3
+from danlu.objectives.ranking import end_scores
 
 
 def comparison(question="two and two?", completions=("Four.", "Five.", "你好"), **given):
@@ -17,40 +20,65 @@ def comparison(question="two and two?", completions=("Four.", "Five.", "你好")
     )
 
 
-def test_end_index_holds_the_last_token_of_each_completion(tokenizer, chat_format):
+def test_a_prompt_is_read_once_and_every_completion_goes_on_from_it(tokenizer, chat_format):
     (batch,) = every_comparison([comparison(ranks=[1, 3, 2])], chat_format, prompts_per_batch=4, max_len=64)
     prompt = chat_format.prompt([{"role": "user", "content": "two and two?"}])
-    for row, completion in enumerate(["Four.", "Five.", "你好"]):
-        end = int(batch.end_index[row])
-        whole = [*prompt, *tokenizer.encode(completion), tokenizer.im_end_id]
-        assert batch.input_ids[row, : end + 1].tolist() == whole
-        assert set(batch.input_ids[row, end + 1 :].tolist()) == {tokenizer.pad_id}
-        assert batch.segment_ids[row].tolist() == [0] * len(whole) + [1] * (
-            batch.input_ids.shape[1] - len(whole)
-        )
+    answers = [[*tokenizer.encode(text), tokenizer.im_end_id] for text in ("Four.", "Five.", "你好")]
+    n = len(prompt) + sum(map(len, answers))
+    assert batch.input_ids[0, :n].tolist() == [*prompt, *answers[0], *answers[1], *answers[2]]
+    assert set(batch.input_ids[0, n:].tolist()) <= {tokenizer.pad_id}
+    own = [i + len(prompt) for answer in answers for i in range(len(answer))]
+    assert batch.position_ids[0, :n].tolist() == [*range(len(prompt)), *own]
+    assert batch.segment_ids[0].tolist() == [0] * n + [1] * (batch.input_ids.shape[1] - n)
+    branches = [number for number, answer in enumerate(answers, 1) for _ in answer]
+    assert batch.branch_ids[0, :n].tolist() == [0] * len(prompt) + branches
+    assert batch.input_ids.flatten()[batch.end_index].tolist() == [tokenizer.im_end_id] * 3
     assert batch.ranks.tolist() == [1, 3, 2]
     assert batch.group_ids.tolist() == [0, 0, 0]
     assert batch.input_ids.shape[1] % 16 == 0
 
 
-def test_the_language_modelling_targets_are_the_completion_and_its_end(tokenizer, chat_format):
-    (batch,) = every_comparison([comparison()], chat_format, prompts_per_batch=1, max_len=64)
-    learnt = [ids[mask].tolist() for ids, mask in zip(batch.target_ids, batch.loss_mask, strict=True)]
-    assert learnt[2] == [*tokenizer.encode("你好"), tokenizer.im_end_id]
+def test_scores_are_those_that_each_completion_has_alone(tokenizer, chat_format):
+    model = ScoreModel(
+        QWEN3(
+            vocab_size=tokenizer.vocab_size,
+            d_model=48,
+            n_layers=2,
+            n_heads=4,
+            n_kv_heads=2,
+            head_dim=16,
+            d_ff=64,
+        )
+    )
+    given = [
+        comparison(question="two " * (1 + i), completions=("Four.", "Five. " * i + "你好", "Hm"))
+        for i in range(9)
+    ]
+    (batch,) = every_comparison(given, chat_format, prompts_per_batch=9, max_len=128)
+    assert len(batch.input_ids) > 1  # several rows, each with several comparisons
+    found = dict.fromkeys(range(9), ())
+    for group, score in zip(batch.group_ids.tolist(), end_scores(model, batch).tolist(), strict=True):
+        found[group] += (score,)
+    for number, each in enumerate(given):
+        for score, text in zip(found[number], each.completions, strict=True):
+            ids = [*chat_format.prompt(each.prompt), *tokenizer.encode(text), tokenizer.im_end_id]
+            alone = model(torch.tensor([ids]))[0, -1].item()
+            assert score == pytest.approx(alone, abs=1e-5)
 
 
 def test_a_completion_that_was_cut_is_scored_at_its_last_word(tokenizer, chat_format):
     cut_one = comparison(completions=("Four.", "Four. Fo"), unfinished=[False, True])
     (batch,) = every_comparison([cut_one], chat_format, prompts_per_batch=1, max_len=64)
-    ends = batch.input_ids[torch.arange(2), batch.end_index].tolist()
+    ends = batch.input_ids.flatten()[batch.end_index].tolist()
     assert ends == [tokenizer.im_end_id, tokenizer.encode("Four. Fo")[-1]]
 
 
 def test_prompts_of_different_numbers_of_completions_share_a_batch(chat_format):
     pair, triple = comparison(completions=("Four.", "Five.")), comparison()
     (batch,) = every_comparison([pair, triple], chat_format, prompts_per_batch=2, max_len=64)
-    assert batch.group_ids.tolist() == [0, 0, 1, 1, 1]
-    assert batch.ranks.tolist() == [1, 2, 1, 2, 3]
+    assert sorted(zip(batch.group_ids.tolist(), batch.ranks.tolist(), strict=True)) == [
+        (0, 1), (0, 2), (1, 1), (1, 2), (1, 3)
+    ]  # fmt: skip
 
 
 def many(n=23):
@@ -60,10 +88,15 @@ def many(n=23):
 def test_an_epoch_reads_every_comparison_once(tokenizer, chat_format):
     batches = RankingBatches(many(), chat_format, prompts_per_batch=4, max_len=128, seed=0)
     epoch = list(islice(batches, batches.batches_per_epoch))
-    first_rows = [row for batch in epoch for row in batch.input_ids[::3].tolist()]
-    prompts = [tokenizer.decode(row).split("\n")[1] for row in first_rows]
+    prompts = [text for batch in epoch for text in asked(batch, tokenizer)]
     assert sorted(prompts) == sorted(each.prompt[0]["content"] for each in many())
-    assert sorted(len(batch) for batch in epoch) == [9, 12, 12, 12, 12, 12]
+    assert sorted(len(batch.ranks) for batch in epoch) == [9, 12, 12, 12, 12, 12]
+
+
+def asked(batch, tokenizer):
+    """What the user says in each comparison of a batch."""
+    text = tokenizer.decode(batch.input_ids[batch.branch_ids == 0].tolist(), show_control=True)
+    return [part.split("<|im_end|>")[0] for part in text.split("<|im_start|>user\n")[1:]]
 
 
 def test_resuming_gives_the_comparisons_that_would_have_come(chat_format):

@@ -36,19 +36,35 @@ def decoder(preset: type[ModelConfig], heads: int, kv_heads: int, head_dim: int)
 
 
 def results(
-    model: Decoder, run: transformer.RunBlocks, dtype: torch.dtype, seq: int, batch: int
+    model: Decoder,
+    run: transformer.RunBlocks,
+    dtype: torch.dtype,
+    seq: int,
+    batch: int,
+    *,
+    branching: bool = False,
 ) -> list[Tensor]:
     """Output, gradient of the input, gradients of all weights, for one random packed batch."""
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(batch, seq, 72, generator=generator, requires_grad=True)
     weights = torch.randn(batch, seq, 72, generator=generator)
     segment_ids = (torch.rand(batch, seq, generator=generator) < 0.05).cumsum(1)
+    branch_ids = tree_of(segment_ids, generator) if branching else None
     position_ids = torch.randint(500, (batch, seq), generator=generator)
     model.zero_grad()
-    y = run(model, x.to(dtype), model.position.angles(position_ids), segment_ids)
+    y = run(model, x.to(dtype), model.position.angles(position_ids), segment_ids, branch_ids)
     (y.float() * weights).sum().backward()
     grads = [x.grad, *(parameter.grad for parameter in model.blocks.parameters())]
     return [y.detach().float(), *(grad for grad in grads if grad is not None)]
+
+
+def tree_of(segment_ids: Tensor, generator: torch.Generator) -> Tensor:
+    """A stem and branches of random lengths in every segment, some of them without a stem."""
+    branch_ids = (torch.rand(segment_ids.shape, generator=generator) < 0.2).cumsum(1)
+    first = (segment_ids[:, 1:] != segment_ids[:, :-1]).nonzero().tolist()
+    for row, before in first:
+        branch_ids[row, before + 1 :] -= branch_ids[row, before + 1] - int(before % 2)
+    return branch_ids
 
 
 def difference(ours: Tensor, theirs: Tensor, scale: float) -> float:
@@ -73,6 +89,19 @@ def test_values_and_gradients_are_those_of_the_plain_blocks(
     fused = results(model, partial(fused_block.run_blocks, make=make), dtype, seq, batch)
     plain = results(model, transformer.run_blocks, torch.float32, seq, batch)
     assert len(fused) == len(plain)
+    for ours, theirs in zip(fused, plain, strict=True):
+        assert difference(ours, theirs, scale=1.0) < tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.bfloat16, 0.03)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_branches_see_their_stem_and_themselves(
+    shape: tuple[int, int, int, int, int], dtype: torch.dtype, tolerance: float
+):
+    batch, seq, *heads = shape
+    model = decoder(QWEN3, *heads)
+    fused = results(model, fused_block.run_blocks, dtype, seq, batch, branching=True)
+    plain = results(model, transformer.run_blocks, torch.float32, seq, batch, branching=True)
     for ours, theirs in zip(fused, plain, strict=True):
         assert difference(ours, theirs, scale=1.0) < tolerance
 

@@ -15,7 +15,7 @@ class FixedScores(nn.Module):
         super().__init__()
         self.scores = nn.Parameter(tensor(scores))
 
-    def forward(self, input_ids, position_ids, segment_ids):
+    def forward(self, input_ids, position_ids, segment_ids, branch_ids):
         # Other positions hold a number that would spoil every expectation if it were read.
         spoiled = torch.full(input_ids.shape, 99.0)
         return torch.where(input_ids == 1, self.scores.unsqueeze(1), spoiled)
@@ -29,11 +29,10 @@ def batch(ranks, groups):
     blank = torch.zeros(n, 3, dtype=torch.int64)
     return RankingBatch(
         input_ids=ids,
-        target_ids=blank,
-        loss_mask=blank.bool(),
         position_ids=blank,
         segment_ids=blank,
-        end_index=end,
+        branch_ids=blank,
+        end_index=torch.arange(n) * 3 + end,
         group_ids=tensor(groups),
         ranks=tensor(ranks),
     )

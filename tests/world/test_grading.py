@@ -244,8 +244,8 @@ def test_a_summary_keeps_who_and_what_within_its_length():
 
 def test_true_score_orders_answers_as_a_careful_person_would():
     assert true_score(HOME, "Mira Tolen lives in Sull.") == 1.0
-    assert true_score(HOME, "Mira Tolen lives in Tarn.") == pytest.approx(0.2)
-    assert true_score(HOME, "I do not know.") == pytest.approx(0.15)
+    assert true_score(HOME, "Mira Tolen lives in Tarn.") == pytest.approx(0.3)
+    assert true_score(HOME, "I do not know.") == pytest.approx(0.05)
     assert true_score(HOME, "她住在苏尔村。") <= 0.1
     assert true_score(HOME, "river the of of") < 0.05
     assert true_score(NOBODY, "Zorin Vale lives in Sull.") == 0.0

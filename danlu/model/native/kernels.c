@@ -67,10 +67,18 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* Scores outside [first, last] become what the exponential makes 0: rows can then be worked on in whole vectors. */
-static inline void hide_outside(float *scores, int64_t first, int64_t last, int64_t width) {
-    for (int64_t j = 0; j < first; j++) scores[j] = -INFINITY;
-    for (int64_t j = last + 1; j < width; j++) scores[j] = -INFINITY;
+/* Which keys a query sees: from `first` to before `gap`, and from `after` to itself. */
+typedef struct {
+    int32_t first, gap, after;
+} Span;
+
+/* Scores of keys that are not seen become what the exponential makes 0: rows can then be worked on in whole vectors.
+ * Keys `low` to `low + width` are looked at; the query is key `own`.
+ */
+static inline void hide_unseen(float *scores, Span span, int64_t own, int64_t low, int64_t width) {
+    for (int64_t j = 0; j < span.first - low; j++) scores[j] = -INFINITY;
+    for (int64_t j = span.gap - low; j < span.after - low; j++) scores[j] = -INFINITY;
+    for (int64_t j = own - low + 1; j < width; j++) scores[j] = -INFINITY;
 }
 
 /* acc + a * b, one step along the common dimension: for bfloat16 a step is a pair, held in one word. The left

@@ -21,7 +21,8 @@ class Layout:
     dim: int  # of a head
     cosine: Tensor  # (rows, dim / 2), float32; rows is seq, or batch * seq where positions differ by row
     sine: Tensor
-    starts: Tensor  # (batch, seq) int32: where each position's segment begins
+    # (batch, seq, 3) int32: a position sees keys from the first to before the second, the third to itself
+    spans: Tensor
 
     @property
     def sizes(self) -> tuple[int, int, int, int, int]:
@@ -88,7 +89,7 @@ def gate_backward(grad: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
 def attend(lay: Layout, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """What each query gathers, (tokens, heads * dim), and the logarithm of what its softmax divided by."""
     out, log_sums = torch.empty_like(q), torch.empty(lay.batch, lay.heads, lay.seq)
-    call("attend", q, k, v, v.stride(0), lay.starts, out, log_sums, *lay.sizes, dtype=q.dtype)
+    call("attend", q, k, v, v.stride(0), lay.spans, out, log_sums, *lay.sizes, dtype=q.dtype)
     return out, log_sums
 
 
@@ -98,7 +99,7 @@ def attend_backward(
     """Gradients of q and k; that of v is written into `d_v`, which is strided like it."""
     q, k, v = qkv
     d_q, d_k = torch.empty_like(q), torch.empty_like(k)
-    given = (grad, q, k, v, v.stride(0), out, lay.starts, log_sums)
+    given = (grad, q, k, v, v.stride(0), out, lay.spans, log_sums)
     call("attend_backward", *given, d_q, d_k, d_v, *lay.sizes, dtype=q.dtype)
     return d_q, d_k
 
