@@ -1,4 +1,4 @@
-"""PPO's objective: clipped surrogate, clipped value error, and a pretraining term that keeps knowledge."""
+"""PPO's objective: clipped surrogate, clipped value error, and text and demonstrations against forgetting."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ from danlu.objectives.token_loss import token_logprobs
 
 @dataclass(frozen=True, slots=True)
 class PpoBatch:
-    """A minibatch of rollouts and, for PPO-ptx, ordinary text to be modelled beside it."""
+    """A minibatch of rollouts and what is modelled beside it: ordinary text (PPO-ptx), demonstrations."""
 
     rollout: RolloutBatch
     pretrain: Batch | None = None
+    demonstrations: Batch | None = None
+
+    @property
+    def beside(self) -> dict[str, Batch]:
+        """What is there of the two, by the name of its term."""
+        found = {"ptx": self.pretrain, "sft": self.demonstrations}
+        return {name: batch for name, batch in found.items() if batch is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,7 @@ class Ppo:
     value_clip_range: float = 0.2  # of the value's move since the rollout
     value_coef: float = 0.1
     ptx_coef: float = 0.0  # gamma of eq. 2; 27.8 belongs to InstructGPT's scale of rewards
+    sft_coef: float = 0.0  # the same for demonstrations
     temperature: float = 1.0  # must equal the sampler's
 
     def __post_init__(self) -> None:
@@ -49,17 +57,18 @@ class Ppo:
         policy, policy_metrics = self.policy_term(logprobs, rollout)
         value, value_metrics = self.value_term(values, rollout)
         terms = {"policy": Term(policy), "value": Term(value, self.value_coef)}
-        if batch.pretrain is not None:
-            text = batch.pretrain
-            nll = model.policy.nll_sum(*text.inputs, text.target_ids, text.loss_mask)
-            terms["ptx"] = Term(nll, self.ptx_coef)
+        coefs = {"ptx": self.ptx_coef, "sft": self.sft_coef}
+        for name, text in batch.beside.items():
+            terms[name] = Term(
+                model.policy.nll_sum(*text.inputs, text.target_ids, text.loss_mask), coefs[name]
+            )
         entropy = (token_entropy(logits.detach(), self.temperature) * rollout.loss_mask).sum()
         return Loss(terms, {**policy_metrics, **value_metrics, "entropy": (entropy, rollout.loss_mask.sum())})
 
     def weights(self, batch: PpoBatch) -> Mapping[str, Tensor]:
         n_tokens = batch.rollout.loss_mask.sum()
-        ptx = {} if batch.pretrain is None else {"ptx": batch.pretrain.loss_mask.sum()}
-        return {"policy": n_tokens, "value": n_tokens, **ptx}
+        beside = {name: text.loss_mask.sum() for name, text in batch.beside.items()}
+        return {"policy": n_tokens, "value": n_tokens, **beside}
 
     def policy_term(
         self, logprobs: Tensor, rollout: RolloutBatch

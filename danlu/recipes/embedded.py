@@ -45,7 +45,7 @@ class TeachingConfig:
     n_rankings: int = 0  # prompts whose completions are ranked; 0: as many as the plan has time for
     n_held_out: int = 220  # further prompts, ranked for measuring the reward model
     n_completions: int = 4  # ranked for each prompt, 4 to 9
-    n_borrowed: int = 1  # of these, sampled for another prompt: what an answer is about then matters
+    n_borrowed: int = 2  # of these, sampled for another prompt: what an answer is about then matters
     n_prompts: int = 8000  # prompts for PPO
     max_new_tokens: int = 48
 
@@ -191,4 +191,4 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
 # Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
-SFT_TOKENS, RANKING_TOKENS = 105, 250
+SFT_TOKENS, RANKING_TOKENS = 105, 130

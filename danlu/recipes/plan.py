@@ -213,13 +213,13 @@ SIZES = (
     ),
 )
 SHARES = {
-    "data": 0.02,
+    "data": 0.015,
     "tokenizer": 0.01,
     "pretrain": 0.38,
-    "sft": 0.20,
-    "comparisons": 0.035,
-    "reward": 0.155,
-    "ppo": 0.17,
+    "sft": 0.18,
+    "comparisons": 0.05,
+    "reward": 0.145,
+    "ppo": 0.19,
     "evaluate": 0.03,
 }
 # Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from danlu.config import ConfigError
+from danlu.data.chats import read_chats
 from danlu.data.packing import PackedBatches
 from danlu.data.records import DataError
+from danlu.data.sft import SftBatches
 from danlu.data.shards import open_shards
 from danlu.generate.sampler import Sampler
 from danlu.model.heads import LanguageModel
@@ -43,16 +45,19 @@ class PpoConfig:
     n_episodes: int = 4096  # completions sampled in all
     minutes: float | None = None  # end in this time instead of after n_episodes
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1))
+    objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1, sft_coef=0.5))
     kl: KlConfig = field(default_factory=KlConfig)
     pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
     pretrain_rows: int = 8  # rows of text beside each minibatch
     pretrain_seq_len: int = 128
+    demonstrations: Path | None = None  # chats to mix in, such as the policy was fine-tuned on
+    demonstration_rows: int = 4  # rows of packed chats beside each minibatch
+    demonstration_seq_len: int = 256
     seed: int = 0
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=1e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
+        default_factory=lambda: OptimConfig(lr=2e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
     )
-    value_lr_scale: float = 1.0  # the value model's learning rate relative to the policy's
+    value_lr_scale: float = 2.0  # the value model's learning rate relative to the policy's
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(warmup_steps=10, decay_fraction=0.5, final_lr_ratio=0.1)
     )
@@ -87,14 +92,12 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
     team = build_team(config, chat_format, stage_run)
     longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
     prompts = read_prompts(config.prompts, chat_format, longest)
-    text = None
-    if config.pretrain_shards is not None:
-        shards = open_shards(config.pretrain_shards, fingerprint=chat_format.tokenizer.fingerprint)
-        text = PackedBatches(
-            shards, config.pretrain_rows, config.pretrain_seq_len, config.seed, lead_with_eos=True
-        )
+    text, chats = text_of(config, chat_format), chats_of(config, chat_format)
     controller = AdaptiveKl(config.kl, config.n_episodes)
-    batches = PpoBatches(team, prompts, config.rollout, controller, pretrain=text, seed=config.seed)
+    batches = PpoBatches(
+        team, prompts, config.rollout, controller, pretrain=text, demonstrations=chats, seed=config.seed
+    )
+    beside = {name: each for name, each in {"text": text, "chats": chats}.items() if each is not None}
     per_rollout = batches.updates_per_rollout
     stage = Stage(
         name="ppo",
@@ -103,7 +106,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         objective=config.objective,
         optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
         batches=batches,
-        resumables={"batches": batches} if text is None else {"batches": batches, "text": text},
+        resumables={"batches": batches, **beside},
         lr=config.optim.lr,
         schedule=config.schedule,
         pace=Pace(
@@ -151,6 +154,30 @@ def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Te
         sampler,
         reward_of(reward_model.requires_grad_(False), tokenizer.pad_id),
         tokenizer.pad_id,
+    )
+
+
+def text_of(config: PpoConfig, chat_format: ChatFormat) -> PackedBatches | None:
+    """Text to be modelled beside the rollouts."""
+    if config.pretrain_shards is None:
+        return None
+    shards = open_shards(config.pretrain_shards, fingerprint=chat_format.tokenizer.fingerprint)
+    return PackedBatches(
+        shards, config.pretrain_rows, config.pretrain_seq_len, config.seed, lead_with_eos=True
+    )
+
+
+def chats_of(config: PpoConfig, chat_format: ChatFormat) -> SftBatches | None:
+    """Demonstrations to be modelled beside the rollouts."""
+    if config.demonstrations is None:
+        return None
+    return SftBatches(
+        read_chats(config.demonstrations),
+        chat_format,
+        config.demonstration_rows,
+        config.demonstration_seq_len,
+        config.seed,
+        too_long="drop",
     )
 
 

@@ -37,12 +37,12 @@ class RewardConfig:
     out: Path
     held_out: Path | None = None  # rankings to measure accuracy on
     demonstrations: Path | None = None  # chats whose mean score becomes zero
-    prompts_per_batch: int = 4  # rankings a micro-batch
+    prompts_per_batch: int = 8  # rankings a micro-batch
     max_len: int = 256  # tokens of prompt and completion together
     too_long: Literal["error", "drop", "shorten"] = "error"
     n_epochs: float = 1.0
     seed: int = 0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=1e-3, weight_decay=0.01))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-4, weight_decay=0.01))
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )

@@ -166,6 +166,7 @@ def align(job: Job) -> None:
         out=job / "ppo",
         minutes=seconds / 60,
         pretrain_shards=job / "shards" / "train",
+        demonstrations=job / "teaching" / "demonstrations.jsonl",
         seed=job.seed,
         **job.source.settings("ppo", seconds),
     )

@@ -28,10 +28,12 @@ class PpoBatches:
         controller: AdaptiveKl,
         *,
         pretrain: Iterator[Batch] | None = None,
+        demonstrations: Iterator[Batch] | None = None,
         seed: int = 0,
     ) -> None:
         self.team, self.prompts, self.config, self.controller = team, prompts, config, controller
-        self.pretrain, self.seed, self.n_rollouts = pretrain, seed, 0
+        self.pretrain, self.demonstrations = pretrain, demonstrations
+        self.seed, self.n_rollouts = seed, 0
         self.latest: Collected | None = None  # the rollout being trained on
 
     @property
@@ -50,7 +52,7 @@ class PpoBatches:
             self.n_rollouts += 1
             for epoch in range(self.config.n_epochs):
                 for minibatch in self.latest.batch.shuffled(self.config.minibatch_size, seed * 101 + epoch):
-                    yield PpoBatch(minibatch, None if self.pretrain is None else next(self.pretrain))
+                    yield PpoBatch(minibatch, drawn(self.pretrain), drawn(self.demonstrations))
 
     def next_prompts(self, n: int) -> list[Prompt]:
         """Prompts of rollout `n`: all of them once an epoch, each epoch in an order of its own."""
@@ -69,3 +71,8 @@ class PpoBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.n_rollouts, self.controller.coef = state["n_rollouts"], state["kl_coef"]
+
+
+def drawn(batches: Iterator[Batch] | None) -> Batch | None:
+    """The next batch, where there are any."""
+    return None if batches is None else next(batches)

@@ -20,8 +20,8 @@ from danlu.rl.rewards import penalise_missing_end, sequence_kl, token_rewards
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutConfig:
     n_episodes: int = 128  # completions sampled before the policy is updated
-    minibatch_size: int = 32  # completions in one forward pass
-    n_epochs: int = 2  # passes over each rollout
+    minibatch_size: int = 64  # completions in one forward pass
+    n_epochs: int = 1  # passes over each rollout
     max_new_tokens: int = 48
     temperature: float = 1.0  # sampling uses nothing else: no top-k, no top-p, or KL turns negative
     gamma: float = 1.0

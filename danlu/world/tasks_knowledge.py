@@ -310,6 +310,8 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "Sorry, I do not know {x}.",
             "I don't know, because I know nothing about {x}.",
             "I cannot say. I do not know {x}.",
+            "I am sorry, but I do not know that.",
+            "I do not know. I have never heard of it.",
         ]
         for kind in KINDS
     },
@@ -321,6 +323,8 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "对不起，我不知道{x}。" if kind != "person" else "对不起，我不认识{x}。",
             "我不知道，因为我不了解{x}。",
             "这个我说不上来，我没听说过{x}。",
+            "对不起，这个我不知道。",
+            "我不知道，这个我没听说过。",
         ]
         for kind in KINDS
     },
