@@ -29,17 +29,17 @@ BARE_REFUSAL = 0.5  # how often a refusal stops short of an offer
 
 # Per hundred demonstrations.
 SHARES: Mapping[str, int] = {
-    "facts": 14,
+    "facts": 15,
     "two_fact": 8,
     "arithmetic": 10,
     "reference": 10,
     "translation": 12,
     "sentiment": 8,
     "format": 11,
-    "passage": 10,
+    "passage": 11,
     "rewriting": 9,
-    "unanswerable": 2,
-    "harmful": 2,
+    "unanswerable": 1,
+    "harmful": 1,
     "smalltalk": 4,
 }
 
