@@ -30,9 +30,10 @@ from danlu.world.corpus import write_corpus
 from danlu.world.demonstrations import demonstrations
 from danlu.world.grading import grade
 from danlu.world.judging import true_score
+from danlu.world.names import LANGS
 from danlu.world.question import Question
 from danlu.world.splits import Split, generator
-from danlu.world.tasks import questions
+from danlu.world.tasks import cell, questions
 from danlu.world.truth import World, WorldSize
 
 
@@ -138,8 +139,14 @@ class Teacher:
 
     @cached_property
     def prompts(self) -> dict[str, Question]:
-        """PPO's questions by id."""
-        return self.draw("train", self.config.n_prompts, self.seed + 2)
+        """PPO's questions by id; those which should not be answered come twice as often as others."""
+        drawn = self.draw("train", self.config.n_prompts, self.seed + 2)
+        n_more = sum(question.category in REFUSED for question in drawn.values()) // (2 * len(REFUSED))
+        for category in REFUSED:
+            for lang in LANGS:
+                more = cell(self.world, "train", category, lang, n_more, self.seed + 3)
+                drawn |= {question.id: question for question in more}
+        return drawn
 
     def draw(self, split: Split, n: int, seed: int) -> dict[str, Question]:
         """About `n` questions, cells in equal parts and interleaved."""

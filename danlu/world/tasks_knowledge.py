@@ -312,6 +312,7 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "I cannot say. I do not know {x}.",
             "I am sorry, but I do not know that.",
             "I do not know. I have never heard of it.",
+            "I don't know.",
         ]
         for kind in KINDS
     },
@@ -325,6 +326,7 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "这个我说不上来，我没听说过{x}。",
             "对不起，这个我不知道。",
             "我不知道，这个我没听说过。",
+            "我不知道。",
         ]
         for kind in KINDS
     },
