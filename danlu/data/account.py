@@ -108,8 +108,10 @@ class Account:
 
     def table(self) -> Table:
         """For the terminal."""
-        example = Column("for example", no_wrap=True, overflow="ellipsis")
-        table = Table("", "documents", "bytes", example, title="What was read, mended, dropped and kept")
+        # Examples give way on a narrow terminal, numbers do not.
+        columns = [Column("", no_wrap=True), *(Column(name, no_wrap=True) for name in ("documents", "bytes"))]
+        example = Column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
+        table = Table(*columns, example, title="What was read, mended, dropped and kept", expand=True)
         read = [sum(getattr(tally, name) for tally in self.read.values()) for name in ("documents", "bytes")]
         table.add_row("read", *(f"{n:,}" for n in read), "", end_section=True)
         for verb, group in (("mended", self.mended), ("dropped", self.dropped), ("kept", self.kept)):

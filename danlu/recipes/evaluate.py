@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -93,25 +94,31 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Print the table by category, macro average last, and the paired differences."""
-    systems = summary["systems"]
-    tables: list[dict[str, Any]] = [*systems.values(), *summary["differences"]]
-    table = Table(title="right answers, % [95 % interval]")
-    table.add_column("category")
-    for name in (*systems, *(f"{d['from']} → {d['to']}, paired" for d in summary["differences"])):
-        table.add_column(name, justify="right")
+    """Print the table by category, macro average last; intervals stand at the paired differences."""
+    systems, differences = summary["systems"], summary["differences"]
+    table = Table(
+        title="right answers, %; paired differences with 95 % intervals", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("category", no_wrap=True)
+    for name in (*systems, *(f"{d['from']} → {d['to']}" for d in differences)):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def add(name: str, found: Callable[[dict[str, Any]], dict[str, float] | None]) -> None:
+        plain = (percent(found(tree), interval=not differences) for tree in systems.values())
+        table.add_row(name, *plain, *(percent(found(tree), sign="+") for tree in differences))
+
     for category in CATEGORIES:
-        table.add_row(category, *(percent(tree["categories"].get(category)) for tree in tables))
+        add(category, lambda tree, c=category: tree["categories"].get(c))
     table.add_section()
-    table.add_row("macro average", *(percent(tree["macro"]) for tree in tables))
+    add("macro average", lambda tree: tree["macro"])
     Console().print(table)
 
 
-def percent(tree: dict[str, float] | None) -> str:
+def percent(tree: dict[str, float] | None, *, sign: str = "", interval: bool = True) -> str:
     if tree is None:
         return ""
     mean, low, high = (100 * tree[name] for name in ("mean", "low", "high"))
-    return f"{mean:.1f} [dim]\\[{low:.1f}, {high:.1f}][/dim]"
+    return f"{mean:{sign}.1f}" + (f" [dim]\\[{low:.1f}, {high:.1f}][/dim]" if interval else "")
 
 
 CATEGORY_NAMES = {
