@@ -75,7 +75,10 @@ class Layout:
 
 
 class PackedBatches:
-    """Endless batches of packed rows; each epoch has its own order of documents.
+    """Endless batches of packed rows; each epoch has its own order of documents, and of the rows they fill.
+
+    Rows are shuffled after packing: a long document fills many rows, and a batch of nothing else would pull
+    the weights towards it.
 
     With several processes, each takes its own rows: process `rank` of `world` sees every `world`-th batch.
     With `lead_with_eos`, each document is read after an eos_id, so that its first token is a question too.
@@ -97,6 +100,7 @@ class PackedBatches:
         self.step = 0
         # Two, because a batch may straddle two epochs.
         self._layout = lru_cache(maxsize=2)(self._lay_out)
+        self._order = lru_cache(maxsize=2)(self._shuffle)
         n_questions = self._layout(0).n_questions
         if not n_questions:
             raise DataError(
@@ -113,7 +117,9 @@ class PackedBatches:
         rows = np.arange(first, first + self.batch_size)
         epochs = rows // self.rows_per_epoch
         parts = [
-            self._layout(int(epoch)).rows(rows[epochs == epoch] % self.rows_per_epoch, self.seq_len)
+            self._layout(int(epoch)).rows(
+                self._order(int(epoch))[rows[epochs == epoch] % self.rows_per_epoch], self.seq_len
+            )
             for epoch in np.unique(epochs)
         ]
         return parts[0] if len(parts) == 1 else _join(parts)
@@ -144,6 +150,9 @@ class PackedBatches:
     def _lay_out(self, epoch: int) -> Layout:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.shards))
         return Layout.of(self.shards, order, lead_with_eos=self.lead_with_eos)
+
+    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch, 1]).permutation(self.rows_per_epoch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,13 @@ def test_epochs_differ_in_order_and_the_seed_decides_it(tmp_path):
     assert not torch.equal(epoch(1, 0), epoch(2, 0))
 
 
+def test_the_rows_of_a_long_document_are_spread_over_the_epoch(tmp_path):
+    shards = shards_of(tmp_path, [[1 + i] * 400 for i in range(4)])
+    batches = PackedBatches(shards, batch_size=8, seq_len=16, seed=0)
+    per_batch = [len(set(batch.input_ids.flatten().tolist())) for batch in islice(batches, 12)]
+    assert sum(n >= 3 for n in per_batch) >= 10  # one after the other they would hold one or two each
+
+
 def test_resuming_gives_the_batches_that_would_have_come(tmp_path):
     shards = shards_of(tmp_path, many_documents())
     whole = PackedBatches(shards, batch_size=3, seq_len=16, seed=5)
