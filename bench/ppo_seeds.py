@@ -44,6 +44,7 @@ def main() -> None:
             out=out,
             minutes=minutes,
             pretrain_shards=run / "shards" / "train",
+            demonstrations=run / "teaching" / "demonstrations.jsonl",
             seed=seed,
         )
         ppo.run(config, teacher.true_score)

@@ -36,7 +36,7 @@ class SftConfig:
     batch_size: int = 8  # rows of packed chats a micro-batch
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
-    n_epochs: float = 2.0
+    n_epochs: float = 5.0
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
