@@ -83,8 +83,8 @@ class Teacher:
         data.run(data.DataConfig(path=(raw,), out=clean))
 
     def settings(self, stage: str, seconds: float) -> dict[str, Any]:
-        """What differs from the defaults of a stage: nothing, they are made for this world."""
-        return {}
+        """What differs from the defaults of a stage: only its time, the rest is made for this world."""
+        return {"minutes": seconds / 60} if stage in ("sft", "reward") else {}
 
     def write_demonstrations(self, path: Path) -> None:
         """What people answered to train questions."""

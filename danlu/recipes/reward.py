@@ -26,6 +26,7 @@ from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
 JUDGED_AT_ONCE = 16  # comparisons in one forward pass
+REPLANNED = 0.2  # share of the updates after which their number is fixed
 CENTRED_ON = 1000  # demonstrations, about: the mean of more is no surer
 SUMMARY = "train a reward model on people's rankings"
 
@@ -41,6 +42,7 @@ class RewardConfig:
     max_len: int = 256  # tokens of prompt and completion together
     too_long: Literal["error", "drop", "shorten"] = "error"
     n_epochs: float = 1.0
+    minutes: float | None = None  # end in this time if it is less than n_epochs take
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-4, weight_decay=0.01))
     schedule: ScheduleConfig = field(
@@ -80,7 +82,13 @@ def run(config: RewardConfig) -> Path:
         resumables={"batches": batches},
         lr=config.optim.lr,
         schedule=config.schedule,
-        pace=Pace(n_steps),
+        # The rate falls from the start, by little at first: only then is the length planned again.
+        pace=Pace(
+            n_steps,
+            seconds=None if config.minutes is None else 60 * config.minutes,
+            decay_fraction=1 - REPLANNED,
+            most=n_steps,
+        ),
         loop=config.loop,
         save_every=config.save_every,
         unit="rankings",
@@ -96,7 +104,7 @@ def run(config: RewardConfig) -> Path:
     stage_run.finish(
         n_comparisons=len(comparisons),
         n_dropped=batches.n_dropped,
-        n_steps=n_steps,
+        n_steps=stage.pace.n_steps,
         shift=shift,
         held_out=measured,
     )

@@ -37,6 +37,7 @@ class SftConfig:
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
     n_epochs: float = 5.0
+    minutes: float | None = None  # end in this time instead of after n_epochs
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
@@ -68,7 +69,11 @@ def run(config: SftConfig) -> Path:
         resumables={"batches": batches},
         lr=config.optim.lr,
         schedule=config.schedule,
-        pace=Pace(n_steps),
+        pace=Pace(
+            n_steps,
+            seconds=None if config.minutes is None else 60 * config.minutes,
+            decay_fraction=config.schedule.decay_fraction,
+        ),
         loop=config.loop,
         save_every=config.save_every,
     )
@@ -82,7 +87,7 @@ def run(config: SftConfig) -> Path:
     stage_run.finish(
         n_chats=len(chats),
         n_dropped=batches.n_dropped,
-        n_steps=n_steps,
+        n_steps=stage.pace.n_steps,
         epochs=batches.epoch,
         held_out_loss=loss_on(model, held_out, chat_format, config) if held_out else None,
         samples=samples(model, chat_format, config.sample_prompts),

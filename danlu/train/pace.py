@@ -14,10 +14,17 @@ class Pace:
     """
 
     def __init__(
-        self, n_steps: int, *, seconds: float | None = None, decay_fraction: float = 0.5, multiple: int = 1
+        self,
+        n_steps: int,
+        *,
+        seconds: float | None = None,
+        decay_fraction: float = 0.5,
+        multiple: int = 1,
+        most: int | None = None,
     ) -> None:
         self.n_steps, self.seconds, self.decay_fraction = n_steps, seconds, decay_fraction
         self.multiple = multiple  # the number of updates stays one of this
+        self.most = most  # updates, however much time there is
         self.spent = 0.0
         self._last = perf_counter()
 
@@ -29,6 +36,7 @@ class Pace:
         if self.seconds is None or step < 10 or step >= (1 - self.decay_fraction) * self.n_steps:
             return
         fitting = int(self.seconds * step / self.spent)
+        fitting = fitting if self.most is None else min(fitting, self.most)
         whole = max(fitting, step + 1) // self.multiple
         self.n_steps = max(whole, -(-step // self.multiple)) * self.multiple
 
