@@ -55,7 +55,7 @@ def teach_within(config: TeachingConfig, plan: Plan) -> TeachingConfig:
     """Demonstrations and rankings as many as can be learnt from in the time planned for them."""
     if not config.n_demonstrations:
         fitting = plan.seconds["sft"] * plan.tokens_per_s / SFT_TOKENS
-        config = replace(config, n_demonstrations=round_down(fitting, 200, 13_000))
+        config = replace(config, n_demonstrations=round_down(fitting, 200, 12_000))
     if not config.n_rankings:
         fitting = plan.seconds["reward"] * plan.tokens_per_s / RANKING_TOKENS
         config = replace(config, n_rankings=round_down(fitting, 200, 24_000))
@@ -197,5 +197,5 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
-# Tokens of pretraining that take as long as learning from a demonstration (five epochs) or a ranking (one).
-SFT_TOKENS, RANKING_TOKENS = 218, 130
+# Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
+SFT_TOKENS, RANKING_TOKENS = 105, 130

@@ -211,12 +211,12 @@ SIZES = (
 SHARES = {
     "data": 0.015,
     "tokenizer": 0.01,
-    "pretrain": 0.34,
-    "sft": 0.225,
-    "comparisons": 0.045,
+    "pretrain": 0.365,
+    "sft": 0.195,
+    "comparisons": 0.05,
     "reward": 0.145,
-    "ppo": 0.195,
-    "evaluate": 0.025,
+    "ppo": 0.19,
+    "evaluate": 0.03,
 }
 # Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:
 # near those a prediction, elsewhere a guess.

@@ -36,8 +36,8 @@ class SftConfig:
     batch_size: int = 8  # rows of packed chats a micro-batch
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
-    n_epochs: float = 5.0
-    minutes: float | None = None  # end in this time instead of after n_epochs
+    n_epochs: float = 2.0
+    minutes: float | None = None  # end in this time if it is less than n_epochs take
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
@@ -73,6 +73,7 @@ def run(config: SftConfig) -> Path:
             n_steps,
             seconds=None if config.minutes is None else 60 * config.minutes,
             decay_fraction=config.schedule.decay_fraction,
+            most=n_steps,
         ),
         loop=config.loop,
         save_every=config.save_every,
