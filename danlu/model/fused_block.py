@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from danlu.model import transformer
 from danlu.model.native import kernels
+from danlu.model.native.bindings import available
 from danlu.model.native.kernels import Layout
-from danlu.model.native.library import available
 from danlu.model.native.products import CastProducts, MakeProducts
 from danlu.model.transformer import (
     Angles,

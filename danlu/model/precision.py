@@ -16,8 +16,8 @@ from torch import Tensor
 from danlu.model import fused_block, transformer
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.native.bindings import has_products
 from danlu.model.native.kernels import cross_entropy
-from danlu.model.native.library import has_products
 from danlu.model.native.products import CastProducts, packed_where_it_fits
 
 Head = LanguageModel | ScoreModel

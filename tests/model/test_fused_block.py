@@ -11,13 +11,13 @@ from torch import Tensor
 from danlu.model import fused_block, transformer
 from danlu.model.fused_block import supports
 from danlu.model.heads import LanguageModel
-from danlu.model.native import build, library
+from danlu.model.native import bindings, build
 from danlu.model.native.products import CastProducts, MakeProducts, packed_where_it_fits
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
 from danlu.model.transformer import Decoder, ModelConfig
 
 pytestmark = pytest.mark.skipif(
-    not library.available(), reason="needs a C compiler; the plain blocks are used without one"
+    not bindings.available(), reason="needs a C compiler; the plain blocks are used without one"
 )
 # batch, seq, heads, kv_heads, head_dim: odd lengths, one token, groups, blocks of queries that are not full
 SHAPES = [(2, 37, 4, 2, 16), (3, 64, 4, 4, 32), (2, 100, 6, 2, 48), (2, 1, 2, 1, 16), (1, 130, 2, 1, 128)]
@@ -127,7 +127,7 @@ def test_a_later_token_never_changes_an_earlier_vector():
     assert not torch.equal(before[:, 41:], after[:, 41:])
 
 
-@pytest.mark.skipif(not library.has_products(), reason="torch's products may depend on the number of rows")
+@pytest.mark.skipif(not bindings.has_products(), reason="torch's products may depend on the number of rows")
 def test_a_rows_bits_do_not_depend_on_what_else_is_in_the_batch():
     """Log-probabilities sampled in one batch and trained on in another must agree."""
     model = decoder(QWEN3, 4, 2, 16)
@@ -154,4 +154,4 @@ def test_two_threads_give_the_values_of_one():
 
 def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    assert build.build_library((library.HERE / "kernels.c",), ("-O1",)) is None
+    assert build.build_library((bindings.HERE / "kernels.c",), ("-O1",)) is None

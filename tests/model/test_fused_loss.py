@@ -11,8 +11,8 @@ from torch.testing import assert_close
 
 from danlu.model import fused_loss
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
+from danlu.model.native.bindings import available
 from danlu.model.native.kernels import cross_entropy
-from danlu.model.native.library import available
 from danlu.model.native.products import CastProducts
 
 KERNELS = [PLAIN_LOSS, *([LossKernels(cross_entropy, CastProducts)] if available() else [])]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from danlu.model.native.library import available, has_products
+from danlu.model.native.bindings import available, has_products
 from danlu.model.native.products import CastProducts, PackedProducts, packed_where_it_fits
 
 needs_products = pytest.mark.skipif(not has_products(), reason="written for processors with AVX-512 BF16")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from danlu.model.native.library import call
+from danlu.model.native.bindings import call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from danlu.model.native.library import call, has_products
+from danlu.model.native.bindings import call, has_products
 
 LANES = 16
 
