@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,31 +127,24 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         main(["tokenizer", 3])  # type: ignore[list-item]
 
 
-def test_an_interruption_exits_with_130(tmp_path: Path):
-    fifo = tmp_path / "settings.toml"
-    os.mkfifo(fifo)
-    with subprocess.Popen(
-        [sys.executable, "-m", "danlu", "tokenizer", str(fifo)],
-        stderr=subprocess.PIPE,
-        text=True,
-        # Jobs in a shell's background ignore Ctrl-C, and hand that down to their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        writer = open_when_read(fifo)
-        process.send_signal(signal.SIGINT)
-        try:
-            told = process.communicate(timeout=30)[1]
-        finally:
-            process.kill()
-            os.close(writer)
-    assert (process.returncode, told.strip()) == (130, "danlu: stopped")
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("tokenizer", "danlu: stopped"),
+        ("sft", "danlu: stopped; the same command goes on from the last checkpoint"),
+    ],
+)
+def test_an_interruption_exits_with_130(
+    command: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
 
-
-def open_when_read(fifo: Path) -> int:
-    """Open a named pipe for writing as soon as somebody reads from it."""
-    for _ in range(600):
-        try:
-            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(f"nobody reads {fifo}")
+    monkeypatch.setattr("danlu.cli._command", interrupted)
+    # Jobs in a shell's background ignore Ctrl-C, and hand that down to their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([command]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.strip() == told
