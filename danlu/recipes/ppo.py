@@ -48,7 +48,7 @@ class PpoConfig:
     objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1, sft_coef=0.5))
     kl: KlConfig = field(default_factory=KlConfig)
     pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
-    pretrain_rows: int = 8  # rows of text beside each minibatch
+    pretrain_rows: int = 4  # rows of text beside each minibatch
     pretrain_seq_len: int = 128
     demonstrations: Path | None = None  # chats to mix in, such as the policy was fine-tuned on
     demonstration_rows: int = 4  # rows of packed chats beside each minibatch
