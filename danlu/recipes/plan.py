@@ -198,10 +198,11 @@ def show(plan: Plan) -> None:
     )
 
 
-NARROW = Shape(d_model=192, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512)
+NARROW = Shape(d_model=192, n_layers=3, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512)
 WIDE = Shape(d_model=384, n_layers=6, n_heads=6, n_kv_heads=2, head_dim=64, d_ff=1024)
 SIZES = (
     Size(shape=NARROW, vocab_size=2048),
+    Size(shape=replace(NARROW, n_layers=4), vocab_size=2048),
     Size(shape=replace(NARROW, d_model=256, n_layers=5, n_heads=8, d_ff=704), vocab_size=4096),
     Size(shape=WIDE, vocab_size=8192),
     Size(shape=replace(WIDE, d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192),

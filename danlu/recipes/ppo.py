@@ -55,7 +55,7 @@ class PpoConfig:
     demonstration_seq_len: int = 256
     seed: int = 0
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=2e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
+        default_factory=lambda: OptimConfig(lr=2.5e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
     )
     value_lr_scale: float = 2.0  # the value model's learning rate relative to the policy's
     schedule: ScheduleConfig = field(
