@@ -230,6 +230,41 @@ def test_a_prompt_longer_than_the_context_is_refused_by_ppo(
     assert re.search(r"prompts\.jsonl:1|long", told), told
 
 
+DPO: dict[str, tuple[list[str], str]] = {
+    "no comparisons": ([], r"comparisons is not set; objective.variant 'dpo' needs it"),
+    "no thumbs": (["objective.variant=kto"], r"ratings is not set; objective.variant 'kto' needs it"),
+    "comparisons for kto": (
+        ["objective.variant=kto", "ratings={ratings}", "comparisons={comparisons}"],
+        r"comparisons is set; objective.variant 'kto' learns from ratings only",
+    ),
+    "thumbs for dpo": (["comparisons={ratings}"], r"ratings\.jsonl:1: .*which is no comparison"),
+    "comparisons as thumbs": (
+        ["objective.variant=kto", "ratings={comparisons}"],
+        r"comparisons\.jsonl:1: .*which is no chat",
+    ),
+    "a knob of another variant": (
+        ["comparisons={comparisons}", "objective.target_margin=1"],
+        r"objective.target_margin is 1.0, but dpo has no such knob; it has beta, label_smoothing, nll_coef",
+    ),
+    "a variant that is none": (["objective.variant=simpro"], r"got 'simpro'; did you mean 'simpo'"),
+    "a comparison longer than max_len": (
+        ["comparisons={comparisons}", "max_len=20"],
+        r"comparisons\.jsonl:1: prompt and completion are \d+ tokens long; at most max_len, 20",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DPO)
+def test_preferences_that_cannot_be_learned_are_refused(
+    name: str, base: Path, kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words, message = DPO[name]
+    words = [word.format(ratings=kit.ratings, comparisons=kit.comparisons) for word in words]
+    told = refusal(capsys, "dpo", f"policy={base}", f"out={tmp_path}/out", *words)
+    assert re.search(message, told), told
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_language_model_is_no_reward_model(
     base: Path, kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
