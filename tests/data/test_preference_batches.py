@@ -39,7 +39,7 @@ def rankings(chat_format, comparisons, per_batch=2, seed=0):
 
 
 def thumbs(n=5):
-    return [single(rating(asking(i), "Four." if i % 2 else "Five two.", liked=bool(i % 2))) for i in range(n)]
+    return [single(rating(asking(i), "Four." * (1 + i * i), liked=bool(i % 2))) for i in range(n)]
 
 
 def test_every_position_of_a_branch_asks_for_the_next_token_of_its_completion(tokenizer, chat_format):
@@ -137,7 +137,7 @@ def test_a_thumb_is_a_ranking_of_one(tokenizer, chat_format):
 
 
 def test_the_reference_point_is_the_mean_log_ratio_of_foreign_completions_over_the_update(chat_format):
-    order = rankings(chat_format, thumbs(6), per_batch=2)
+    order = rankings(chat_format, thumbs(6), per_batch=2)  # an update is the epoch, and its mean that of all
 
     def policy(batch):  # one nat above the reference for each token
         return Counting()(batch) + batch.lengths
