@@ -91,16 +91,14 @@ def run(config: DpoConfig) -> Path:
         config.seed,
         too_long=config.too_long,
     )
+    reference = load_language_model(config.policy) if config.objective.has_reference else None
+    batches, resumables = batches_of(config, rankings, policy, reference)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
     precision = settle(stage_run, policy.eval(), config.prompts_per_batch, config.max_len)
-    reference: Logprobs | None = None
-    if config.objective.has_reference:
-        frozen = load_language_model(config.policy).requires_grad_(False)
-        apply_precision(frozen.eval(), precision)
-        reference = logprobs_of(frozen)
-    batches, resumables = batches_of(config, rankings, policy, reference)
+    if reference is not None:
+        apply_precision(reference.requires_grad_(False).eval(), precision)
     n_steps = max(1, round(config.n_epochs * rankings.batches_per_epoch / config.loop.grad_accum_steps))
     stage = Stage(
         name="dpo",
@@ -152,17 +150,20 @@ def read_records(config: DpoConfig) -> list[Comparison]:
 
 
 def batches_of(
-    config: DpoConfig, rankings: RankingBatches, policy: LanguageModel, reference: Logprobs | None
+    config: DpoConfig, rankings: RankingBatches, policy: LanguageModel, reference: LanguageModel | None
 ) -> tuple[PreferenceBatches | RatingBatches, Mapping[str, Resumable]]:
     """What the loop reads, and what of it is saved with the weights."""
     if config.learns_from_thumbs:
         assert reference is not None
         rated = RatingBatches(
-            rankings, logprobs_of(policy), reference, per_update=config.loop.grad_accum_steps
+            rankings,
+            logprobs_of(policy),
+            logprobs_of(reference),
+            per_update=config.loop.grad_accum_steps,
         )
         own, foreign = rated.reference, rated.foreign_reference
         return rated, {"batches": rankings, "reference": own, "foreign_reference": foreign}
-    remembered = None if reference is None else Reference(reference)
+    remembered = None if reference is None else Reference(logprobs_of(reference))
     batches = PreferenceBatches(rankings, remembered)
     return batches, {"batches": rankings} | ({} if remembered is None else {"reference": remembered})
 
@@ -180,7 +181,7 @@ def logprobs_of(model: LanguageModel) -> Logprobs:
 @torch.no_grad()
 def measure(
     policy: LanguageModel,
-    reference: Logprobs | None,
+    reference: LanguageModel | None,
     comparisons: Sequence[Comparison],
     chat_format: ChatFormat,
     config: DpoConfig,
@@ -190,7 +191,7 @@ def measure(
     batches = every_preference(comparisons, chat_format, JUDGED_AT_ONCE, config.max_len, too_long="drop")
     for number, batch in enumerate(batches):
         if reference is not None:
-            batch = replace(batch, ref_logprobs=reference(batch))
+            batch = replace(batch, ref_logprobs=completion_logprobs(reference, batch))
         rewards = config.objective.rewards(policy, batch)
         for group in batch.group_ids.unique():
             here = batch.group_ids == group

@@ -265,6 +265,40 @@ def test_preferences_that_cannot_be_learned_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("variant", "records", "message"),
+    [
+        ("dpo", [{"completions": ["a", "b"], "ranks": [1, 1]}] * 2, "each of the 2 comparisons is a tie"),
+        ("kto", [{"completion": "a", "thumb": "up"}] * 2, r"all 2 thumbs are up; KTO needs both kinds"),
+        (
+            "kto",
+            [{"completion": "a", "thumb": thumb} for thumb in ("up", "down")],
+            "all 2 ratings are of one prompt",
+        ),
+        (
+            "dpo",
+            [{"completions": ["a", ""], "ranks": [1, 2], "unfinished": [False, True]}],
+            r"records\.jsonl:1: a completion has no token",
+        ),
+    ],
+)
+def test_preferences_that_say_nothing_are_refused_before_anything_is_written(
+    variant: str,
+    records: list[dict[str, object]],
+    message: str,
+    base: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    data = tmp_path / "records.jsonl"
+    data.write_text("\n".join(json.dumps({"prompt": "Hi", **each}) for each in records), encoding="utf-8")
+    words = [f"policy={base}", f"out={tmp_path}/out", f"objective.variant={variant}"]
+    words += [f"{'ratings' if variant == 'kto' else 'comparisons'}={data}"]
+    told = refusal(capsys, "dpo", *words)
+    assert re.search(message, told), told
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_language_model_is_no_reward_model(
     base: Path, kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

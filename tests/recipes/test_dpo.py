@@ -160,7 +160,7 @@ def test_every_thumb_is_read_once_an_epoch(kit, policy, tmp_path, chat_format):
         config(kit, policy, tmp_path, "kto"),
         rankings,
         load(policy, "plain"),
-        dpo.logprobs_of(load(policy, "plain")),
+        load(policy, "plain"),
     )
     epoch = list(islice(batches, rankings.batches_per_epoch))
     assert sum(int((batch.ranks == 1).sum()) for batch in epoch) == 4
