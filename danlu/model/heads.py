@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum, target_logprobs
 from danlu.model.kv_cache import KvCache
 from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
 
@@ -50,6 +50,18 @@ class LanguageModel(nn.Module):
         """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held."""
         hidden = self.backbone(input_ids, position_ids, segment_ids)
         return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
+
+    def target_logprobs(
+        self, inputs: tuple[Tensor | None, ...], target_ids: Tensor, loss_mask: Tensor
+    ) -> Tensor:
+        """log p of each target under `loss_mask`, row by row, (counted,), float32; all logits are never held.
+
+        Args:
+            inputs: positional arguments of the backbone, so that a prompt may be the stem of several answers.
+            target_ids: (batch, seq); `loss_mask` likewise, True where the target counts.
+        """
+        hidden = self.backbone(*inputs)
+        return target_logprobs(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
 
 class ScoreModel(nn.Module):
