@@ -35,7 +35,7 @@ def models(kit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = LanguageModel(replace(config, tie_embeddings=False), seed=0)
     with torch.no_grad():  # logits of every context lean towards the end of the turn
         model.backbone.embedding.weight.add_(0.05)
-        model.lm_head.weight[tokenizer.im_end_id] += 0.1
+        model.lm_head.weight[tokenizer.im_end_id] += 0.3
     publish(model, tokenizer, folder / "base")
     publish(ScoreModel(config, seed=0), tokenizer, folder / "reward")
     return folder
