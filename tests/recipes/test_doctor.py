@@ -253,9 +253,8 @@ def test_a_reward_model_with_another_tokenizer_is_refused(
     words: dict[str, list[str]], models: Path, tmp_path: Path, capsys
 ):
     n = Tokenizer.load(models / "base").vocab_size
-    tokenizer = Tokenizer.train(
-        ["one two three four five six seven eight nine ten, quite other words"] * 6, n
-    )
+    other_words = " ".join(f"k{letter}l{letter}m" for letter in "abcdefghijklmnopqrstuvwxyz")
+    tokenizer = Tokenizer.train([other_words] * 6, n)
     assert tokenizer.vocab_size == n
     publish(ScoreModel(SHAPE.model_config(n), seed=0), tokenizer, tmp_path / "reward")
     shown = told(capsys, 2, [*words["ppo"], f"reward_model={tmp_path}/reward"])
