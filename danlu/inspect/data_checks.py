@@ -201,7 +201,7 @@ def ranks_teach(batches: Sequence[RankingBatch]) -> Finding:
         ok=n_strict > 0 and not n_contradicting,
         found=f"{n_strict:,} of {n_pairs:,} pairs prefer one text, {n_contradicting} of them to its copy",
         wanted="some preferences, and none between equal texts",
-        why="Only a preference between two texts can be learnt.",
+        why="Ties alone make all scores equal, and no text is better than itself.",
     )
 
 

@@ -38,7 +38,7 @@ def run(config: DoctorConfig) -> Path:
         screen.print(check_line(finding))
         wrong += [] if finding.ok else [finding.check]
     if wrong:
-        raise UnfitError(f"doctor: {len(wrong)} of the checks went wrong: {', '.join(wrong)}")
+        raise UnfitError(f"checks that went wrong: {', '.join(wrong)}")
     screen.print("\nNothing is wrong.")
     return config.out
 

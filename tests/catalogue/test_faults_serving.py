@@ -24,7 +24,7 @@ from danlu.evaluate import markup
 from danlu.generate import sampler as sampling
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.model import weights
-from danlu.model.hf import ModelFileError, load_model, save_model
+from danlu.model.hf import ModelFileError, TokenIds, load_model, save_model
 from danlu.recipes.speaker import CUT, Speaker
 from danlu.recipes.stage import chat_format_of, publish
 from danlu.tokenizer.bpe import Tokenizer, TokenizerError
@@ -63,6 +63,17 @@ def test_a_completion_says_whether_it_ended_or_was_cut():
     stopping = sampling.Sampler(language_model(), stop_ids=cut.ids[1:2], max_batch=1, kernel="torch")
     (ended,) = stopping.generate([prompt], SamplingConfig(max_new_tokens=3))
     assert ended.finish_reason == "stop"
+
+
+def without_stop_ids(**given: Any) -> TokenIds:
+    return TokenIds(**given | {"stop": ()})
+
+
+@fault("minimind #555", broken={"danlu.recipes.stage.TokenIds": without_stop_ids})
+def test_a_published_model_says_where_to_stop(tmp_path: Path):
+    publish(language_model(), tokenizer(), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "generation_config.json").read_text())
+    assert config["eos_token_id"] == [tokenizer().im_end_id, tokenizer().eos_id]
 
 
 @fault("litgpt serve: cut after 50 tokens in silence")
@@ -206,7 +217,7 @@ def test_nothing_is_needed_that_does_not_install_everywhere():
             assert not HEAVY & {name.split(".")[0] for name in names}, path
 
 
-@fault("minimind #109 #111: data that is not there")
+@fault("minimind #4 #334: data that is not there")
 def test_a_file_that_is_missing_is_named_before_anything_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -184,7 +184,7 @@ def test_batches_that_are_silently_wrong_are_refused(
     patched_batches(monkeypatch, change)
     shown = told(capsys, 2, words["sft"])
     assert f"WRONG  {check}: " in shown
-    assert "of the checks went wrong: " in shown
+    assert "danlu: checks that went wrong: " in shown
 
 
 def test_chats_whose_answers_would_be_truncated_are_refused(words: dict[str, list[str]], capsys):
