@@ -252,6 +252,7 @@ def asked(chats: Sequence[Chat], chat_format: ChatFormat) -> tuple[list[list[int
 
 
 def text_findings(batches: Sequence[Batch], is_pad: Sequence[Tensor], max_seq_len: int) -> Iterator[Finding]:
+    """What must hold of packed text and packed chats alike."""
     yield data_checks.mask_sums(batches, is_pad)
     yield data_checks.shifted_once(batches)
     yield data_checks.positions_restart(batches, is_pad, max_seq_len)
@@ -271,6 +272,7 @@ def mean_loss(loss: Loss, weights: Any) -> Tensor:
 
 
 def metric(loss: Loss, name: str) -> float:
+    """A metric's mean, as the loop logs it."""
     total, weight = loss.metrics[name]
     return float(total / weight)
 
@@ -327,6 +329,7 @@ def packed_scores(model: ScoreModel, batch: RankingBatch, pad_id: int) -> Findin
 def rollout_findings(
     scores: Tensor, rollouts: Sequence[Rollout], kl: float, config: PpoDoctor
 ) -> Iterator[Finding]:
+    """What must hold of a rollout before anything is learnt from it."""
     n_ended = sum(rollout.ended for rollout in rollouts)
     yield model_checks.some_end(n_ended, len(rollouts), config.rollout.max_new_tokens)
     yield model_checks.scores_differ(scores)
@@ -362,10 +365,12 @@ def show_ranking(screen: Console, config: RewardDoctor, tokenizer: Tokenizer, ba
 
 
 def show_tokens(screen: Console, config: Any, tokenizer: Tokenizer, shown: Shown, segment_name: str) -> None:
+    """The table of tokens, and what its marks mean."""
     heading(screen, f"example {config.example}, token by token")
     screen.print(token_table(shown, tokenizer, segment_name=segment_name, n_shown=config.n_shown))
     screen.print(f"marks: {legend(shown)}", style="dim")
 
 
 def heading(screen: Console, text: str) -> None:
+    """The title of what follows."""
     screen.print(f"\n{text}", style="bold cyan")
