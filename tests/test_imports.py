@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "objectives": {"config", "data"},
     "train": {"config", "data", "objectives"},
     "generate": {"config", "model"},
+    "inspect": {"config", "tokenizer", "model", "data", "generate"},
     "rl": {"config", "tokenizer", "data", "generate", "objectives"},
     "evaluate": {"config", "data", "generate", "tokenizer"},
     "recipes": {
@@ -30,6 +31,7 @@ MAY_IMPORT = {
         "objectives",
         "train",
         "generate",
+        "inspect",
         "rl",
         "evaluate",
     },
