@@ -16,7 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.adapters.lora import LoraConfig, adapted_layers, attach_to, base_digest, linear_layers, twin
+from danlu.adapters.lora import (
+    HEADS,
+    LoraConfig,
+    adapted_layers,
+    attach_to,
+    base_digest,
+    linear_layers,
+    twin,
+)
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import hf_name, load_language_model
 from danlu.model.weights import (
@@ -32,10 +40,6 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
 TASKS: dict[type[nn.Module], str] = {LanguageModel: "CAUSAL_LM", ScoreModel: "SEQ_CLS"}
 SCORE_KEY = f"{PREFIX}score.weight"
-
-
-class AdapterError(ModelFileError):
-    """An adapter directory cannot be used; the message says where, what was found, what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +90,34 @@ def save_adapter(model: LanguageModel | ScoreModel, path: Path, config: LoraConf
     write_json(path / CONFIG, _config_tree(model, config, base))
 
 
-def load_adapter(
-    path: Path, *, vocab_size: int | None = None, base: LanguageModel | None = None
-) -> LanguageModel | ScoreModel:
-    """The model that an adapter directory and its base make.
+def load_adapter(path: Path, *, vocab_size: int | None = None) -> LanguageModel | ScoreModel:
+    """The model that an adapter directory makes with its base, for a tokenizer of `vocab_size` if given."""
+    file = read_adapter(path)
+    return on_base(file, load_language_model(find_base(file), vocab_size=vocab_size))
+
+
+def load_score_adapter(path: Path, *, base: LanguageModel, base_dir: Path) -> ScoreModel:
+    """A score model from an adapter directory.
 
     Args:
         path: the adapter directory.
-        vocab_size: of the tokenizer that the base must fit, if given.
-        base: its base where that is loaded already; the result then stands on the same weights, which are
-            frozen. By default it is read from the directory that the adapter names.
+        base: a language model that is loaded already; if the adapter belongs to it, the result stands on the
+            same weights, which are then frozen.
+        base_dir: where `base` was read from.
     """
     file = read_adapter(path)
-    if base is None:
-        base = load_language_model(find_base(file), vocab_size=vocab_size)
+    if not file.scores:
+        raise ModelFileError(f"{path} adapts a language model; the adapter of a score model is needed here")
+    found = find_base(file)
+    if found.resolve() != base_dir.resolve():
+        base = load_language_model(found, vocab_size=base.config.vocab_size)
+    model = on_base(file, base)
+    assert isinstance(model, ScoreModel)
+    return model
+
+
+def on_base(file: AdapterFile, base: LanguageModel) -> LanguageModel | ScoreModel:
+    """The adapter's model over the very weights of `base`, which are frozen."""
     base.requires_grad_(False)
     model = ScoreModel.on(twin(base.backbone)) if file.scores else twin(base)
     apply_adapter(model, file)
@@ -108,24 +126,26 @@ def load_adapter(
 
 def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
     """Attach an adapter to the base that it was trained on; any other is refused."""
-    theirs = {hf_name(name): name for name in linear_layers(model)}
+    theirs = {hf_name(name): name for name in linear_layers(model) if name.rpartition(".")[2] not in HEADS}
     wanted = {_layer_of(key) for key in file.tensors if key != SCORE_KEY}
     where = file.path / WEIGHTS
     if unknown := sorted(wanted - theirs.keys()):
-        raise AdapterError(f"{where}: adapts {unknown[0]}, which the base {file.base} does not have")
+        raise ModelFileError(
+            f"{where}: adapts {unknown[0]}; no layer of that name in {file.base} takes an adapter"
+        )
     if not wanted:
-        raise AdapterError(f"{where}: holds no lora_A and lora_B; it must adapt at least one layer")
+        raise ModelFileError(f"{where}: holds no lora_A and lora_B; it must adapt at least one layer")
     names = [ours for name, ours in theirs.items() if name in wanted]
     shapes = {SCORE_KEY: torch.Size((1, model.config.d_model))} if file.scores else {}
     for name in names:
         linear, key = linear_layers(model)[name], f"{PREFIX}{hf_name(name)}.lora_"
         shapes[f"{key}A.weight"] = torch.Size((file.config.rank, linear.in_features))
         shapes[f"{key}B.weight"] = torch.Size((linear.out_features, file.config.rank))
-    check_tensors(where, file.tensors, shapes, CONFIG)
+    check_tensors(where, file.tensors, shapes, f"{CONFIG} and the base")
     attach_to(model, names, file.config)
     digest = file.header.get("base_sha256")
     if digest is not None and digest != base_digest(model):
-        raise AdapterError(
+        raise ModelFileError(
             f"{file.path}: was trained on other weights than those in {file.base}; name its own base"
         )
     with torch.no_grad():
@@ -143,14 +163,16 @@ def read_adapter(path: Path) -> AdapterFile:
     for key, value in tree.items():
         if key not in IGNORED and key not in READ and value not in ALLOWED.get(key, NOTHING):
             allowed = ALLOWED.get(key, NOTHING)[0]
-            raise AdapterError(f"{where}: {key} is {value!r}; only {allowed!r} can be read")
+            raise ModelFileError(f"{where}: {key} is {value!r}; only {allowed!r} can be read")
     if tree.get("task_type") not in TASKS.values():
-        raise AdapterError(
+        raise ModelFileError(
             f"{where}: task_type is {tree.get('task_type')!r}; it must be one of {sorted(TASKS.values())}"
         )
     base = tree.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise AdapterError(f"{where}: base_model_name_or_path is {base!r}; it must name the base's directory")
+        raise ModelFileError(
+            f"{where}: base_model_name_or_path is {base!r}; it must name the base's directory"
+        )
     try:
         config = LoraConfig(
             kind="lora",
@@ -159,7 +181,7 @@ def read_adapter(path: Path) -> AdapterFile:
             rank_stabilised=bool(tree.get("use_rslora", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise AdapterError(f"{where}: r and lora_alpha must be numbers above 0 ({error})") from error
+        raise ModelFileError(f"{where}: r and lora_alpha must be numbers above 0 ({error})") from error
     tensors, header = read_file(path / WEIGHTS)
     return AdapterFile(path, Path(base), tree["task_type"], config, tensors, header)
 
@@ -169,7 +191,7 @@ def find_base(file: AdapterFile) -> Path:
     for folder in (file.base, file.path / file.base):
         if (folder / "config.json").is_file():
             return folder
-    raise AdapterError(
+    raise ModelFileError(
         f"{file.path / CONFIG}: the base {str(file.base)!r} is no model directory here; "
         "put it there, or name its place in base_model_name_or_path"
     )

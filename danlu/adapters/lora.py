@@ -9,16 +9,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danlu.config import ConfigError
-from danlu.model.low_rank import LowRankLinear, dense_weight
+from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
 
 M = TypeVar("M", bound=nn.Module)
 EVERY_LINEAR = ("q", "k", "v", "out", "gate", "up")
@@ -161,25 +161,45 @@ def twin(model: M) -> M:
 
 def base_digest(model: nn.Module) -> str:
     """SHA-256 of the weights under an adapter: on any other base it would say nothing sensible."""
-    digest = hashlib.sha256()
-    for name, layer in sorted(adapted_layers(model).items()):
-        if layer.merged:
-            raise ValueError(f"the update of {name} is merged into its weight; unmerge first")
-        digest.update(name.encode())
-        digest.update(layer.weight.detach().float().contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    if merged := [name for name, layer in adapted_layers(model).items() if layer.merged]:
+        raise ValueError(f"the update of {merged[0]} is merged into its weight; unmerge first")
+    return _digest((name, p) for name, p in model.named_parameters() if not OWN.intersection(name.split(".")))
 
 
-class DropoutState:
-    """Where the random numbers of an adapter's dropout stand; saved, so that a resumed run draws the same."""
+class FrozenState:
+    """What a checkpoint, which holds trained weights only, must carry besides.
+
+    It is which frozen weights they belong to, and where the random numbers of an adapter's dropout stand.
+    """
 
     def __init__(self, model: nn.Module) -> None:
+        self._model, self._sha256 = model, ""
         generators = {id(layer.generator): layer.generator for layer in adapted_layers(model).values()}
         self._generators = [generator for generator in generators.values() if generator is not None]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generators": [bytes(g.get_state().tolist()).hex() for g in self._generators]}
+        # Once a run: what is frozen stays as it is.
+        frozen = ((name, p) for name, p in self._model.named_parameters() if not p.requires_grad)
+        self._sha256 = self._sha256 or _digest(frozen)
+        dropout = [bytes(generator.get_state().tolist()).hex() for generator in self._generators]
+        return {"sha256": self._sha256, "dropout": dropout}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for generator, text in zip(self._generators, state["generators"], strict=True):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["sha256"] != self.state_dict()["sha256"]:
+            raise ConfigError(
+                "the base model's weights are not those that this run began with; put them back, "
+                "or use another out="
+            )
+        for generator, text in zip(self._generators, state["dropout"], strict=True):
             generator.set_state(torch.tensor(list(bytes.fromhex(text)), dtype=torch.uint8))
+
+
+def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights, key=lambda pair: pair[0]):
+        digest.update(name.encode())
+        digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+OWN = {*FACTOR_NAMES, "score"}  # parts of the names of weights that an adapter brings with it

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from danlu.adapters.files import is_adapter, save_adapter
+from danlu.adapters.lora import FrozenState, LoraConfig, attach_lora
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, save_model
@@ -123,6 +125,28 @@ class Stage:
         return {**self.resumables, "pace": self.pace}
 
 
+def adapt(model: LanguageModel | ScoreModel, adapter: LoraConfig, seed: int) -> None:
+    """Attach what the settings ask for; nothing, by default."""
+    if adapter.on:
+        attach_lora(model, adapter, seed=seed)
+
+
+def frozen_state(model: nn.Module) -> dict[str, Resumable]:
+    """What a checkpoint must carry where some weights are not trained."""
+    return {} if all(p.requires_grad for p in model.parameters()) else {"frozen": FrozenState(model)}
+
+
+def deliver(
+    run: Run, model: LanguageModel | ScoreModel, tokenizer: Tokenizer, adapter: LoraConfig, base: Path
+) -> None:
+    """Write what a stage has made: a model directory, with an adapter also or only an adapter directory."""
+    if adapter.on:
+        with atomic_folder(run.adapter) as folder:
+            save_adapter(model, folder, adapter, base=base)
+    if adapter.merge:
+        publish(model, tokenizer, run.model)
+
+
 def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path) -> None:
     """Write a model directory, weights and tokenizer together, whole or not at all."""
     with atomic_folder(path) as folder:
@@ -140,6 +164,11 @@ def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path)
 
 def chat_format_of(model_dir: Path) -> ChatFormat:
     """The chat format of a model directory's tokenizer."""
+    if is_adapter(model_dir):
+        raise ConfigError(
+            f"{model_dir}: holds an adapter; a stage begins from a model directory, such as "
+            "the one with merged weights beside it, model/"
+        )
     if not (model_dir / "tokenizer.json").exists():
         raise ConfigError(f"{model_dir}: holds no tokenizer.json; name a model directory that a stage wrote")
     return ChatFormat(Tokenizer.load(model_dir))

@@ -21,7 +21,10 @@ from danlu.train.progress import Progress
 
 
 class Run:
-    """An open run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, `model/`, `summary.json`."""
+    """An open run directory.
+
+    `config.toml`, `metrics.jsonl`, `checkpoints/`, `model/` and with an adapter `adapter/`, `summary.json`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,6 +37,10 @@ class Run:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
 
     @property
     def finished(self) -> bool:

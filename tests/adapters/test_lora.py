@@ -11,7 +11,7 @@ from torch import nn, tensor
 from torch.testing import assert_close
 
 from danlu.adapters.lora import (
-    DropoutState,
+    FrozenState,
     LoraConfig,
     adapted_layers,
     adapters_off,
@@ -301,9 +301,18 @@ def test_dropout_goes_on_where_its_state_was_saved():
     config = LoraConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5)
     first, second = taught(base_model(), config), taught(base_model(), config)
     first(some_ids())
-    state = DropoutState(first).state_dict()
-    DropoutState(second).load_state_dict(state)
+    state = FrozenState(first).state_dict()
+    FrozenState(second).load_state_dict(state)
     assert torch.equal(first(some_ids()), second(some_ids()))
+
+
+def test_a_saved_state_is_refused_on_another_base():
+    model, other = taught(base_model()), taught(base_model())
+    state = FrozenState(model).state_dict()
+    with torch.no_grad():
+        other.backbone.norm.weight[0] += 1
+    with pytest.raises(ConfigError, match="not those that this run began with"):
+        FrozenState(other).load_state_dict(state)
 
 
 def test_choosing_kernels_uses_up_no_random_numbers():
