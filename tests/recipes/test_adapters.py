@@ -99,9 +99,8 @@ def test_checkpoints_hold_what_is_trained_and_nothing_else(adapted):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_a_stage_with_an_adapter_resumes_bit_for_bit(adapted, tmp_path, dropout):
-    config = replace(sft_config(adapted, tmp_path / "whole"), adapter=replace(LORA, dropout=dropout))
+def test_a_stage_with_an_adapter_and_dropout_resumes_bit_for_bit(adapted, tmp_path):
+    config = replace(sft_config(adapted, tmp_path / "whole"), adapter=replace(LORA, dropout=0.3))
     assert_resumes(sft.run, config, tmp_path, 5)
 
 
@@ -131,7 +130,8 @@ def adapted_ppo(kit, out):
 
 
 def test_ppo_with_adapters_resumes_bit_for_bit(adapted, tmp_path):
-    assert_resumes(ppo.run, adapted_ppo(adapted, tmp_path / "whole"), tmp_path, 13)
+    config = replace(adapted_ppo(adapted, tmp_path / "whole"), n_episodes=16, save_every=1)
+    assert_resumes(ppo.run, config, tmp_path, 5)
 
 
 def test_the_team_of_four_stands_on_one_base(adapted, tmp_path):
@@ -162,12 +162,12 @@ def load_as(reference, path):
 
 
 def test_ppo_with_adapters_learns_and_samples_what_it_trains(adapted, tmp_path):
-    out = ppo.run(adapted_ppo(adapted, tmp_path / "ppo"))
+    out = ppo.run(replace(adapted_ppo(adapted, tmp_path / "ppo"), n_episodes=24))
     lines = metrics(out)
     first = next(line for line in lines if "ratio" in line)
     assert abs(first["ratio"] - 1) < 1e-5
     rollouts = [line["rollout"] for line in lines if "rollout" in line]
-    assert len(rollouts) == 6
+    assert len(rollouts) == 3
     assert rollouts[0]["kl"] == pytest.approx(0, abs=1e-4)
     assert abs(rollouts[-1]["kl"]) > 1e-6  # the policy has left its reference, which is its own base
     assert all(rollout["sampler_gap"] < 1e-2 for rollout in rollouts)
