@@ -23,6 +23,7 @@ from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
+from danlu.train.parallel import data_parallel, rank, rows_each, world
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
@@ -35,7 +36,7 @@ class SftConfig:
     data: Path  # chats, one a line
     out: Path
     held_out: Path | None = None  # chats to measure the loss on
-    batch_size: int = 8  # rows of packed chats a micro-batch
+    batch_size: int = 8  # rows of packed chats a micro-batch, those of all processes together
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
     n_epochs: float = 2.0
@@ -50,6 +51,7 @@ class SftConfig:
     sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
 
 
+@data_parallel
 def run(config: SftConfig) -> Path:
     chat_format = chat_format_of(config.base)
     model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
@@ -60,7 +62,7 @@ def run(config: SftConfig) -> Path:
         return config.out
     adapt(model, config.adapter, config.seed)
     settle(stage_run, model, config.batch_size, config.seq_len)
-    batches = batches_of(chats, chat_format, config, config.seed)
+    batches = batches_of(chats, chat_format, config, config.seed, (rank(), world()))
     per_update = config.batch_size * config.loop.grad_accum_steps
     n_steps = max(1, round(config.n_epochs * batches.rows_per_epoch / per_update))
     stage = Stage(
@@ -100,8 +102,16 @@ def run(config: SftConfig) -> Path:
     return config.out
 
 
-def batches_of(chats: list[Chat], chat_format: ChatFormat, config: SftConfig, seed: int) -> SftBatches:
-    return SftBatches(chats, chat_format, config.batch_size, config.seq_len, seed, too_long=config.too_long)
+def batches_of(
+    chats: list[Chat],
+    chat_format: ChatFormat,
+    config: SftConfig,
+    seed: int,
+    share: tuple[int, int] = (0, 1),
+) -> SftBatches:
+    """Rows of packed chats; `share` is (rank, world)."""
+    rows = config.batch_size if share[1] == 1 else rows_each(config.batch_size)
+    return SftBatches(chats, chat_format, rows, config.seq_len, seed, too_long=config.too_long, share=share)
 
 
 @torch.no_grad()
