@@ -42,10 +42,20 @@ def started_twice(command, config, folder):
     subprocess.run([*launch, "-m", "danlu", command, str(file)], check=True, env=environment, timeout=300)
 
 
+def uneven_chats(folder):
+    """Chats whose answers differ in length, so that the processes count different numbers of targets."""
+    question = {"role": "user", "content": "What colour is snow?"}
+    answers = [" ".join(["white"] * (1 + i % 3)) for i in range(16)]
+    turns = [[question, {"role": "assistant", "content": answer}] for answer in answers]
+    path = folder / "uneven.jsonl"
+    path.write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns), encoding="utf-8")
+    return path
+
+
 def settings(kit, stage, out):
     if stage == "pretrain":
         return kit.pretrain_config(out, 6, loop=LoopConfig(n_steps=6, grad_accum_steps=2), optim=ADAMW)
-    config = replace(sft_config(kit, out), batch_size=4, optim=ADAMW, held_out=kit.chats)
+    config = replace(sft_config(kit, out), batch_size=4, data=uneven_chats(kit.root), optim=ADAMW)
     return config if stage == "sft" else replace(config, adapter=LoraConfig(kind="lora", rank=4))
 
 
@@ -75,13 +85,17 @@ def test_two_processes_end_where_one_does(kit, tmp_path, stage):
 def test_each_process_gets_its_rows_of_the_same_batch(kit):
     pretrain.run(kit.pretrain_config(kit.root / "pretrain", 12))
     chat_format, config = chat_format_of(kit.base), replace(sft_config(kit, kit.root / "x"), batch_size=4)
-    whole = batches_of(read_chats(kit.chats), chat_format, config, 0)
+    chats = read_chats(uneven_chats(kit.root))
+    whole = batches_of(chats, chat_format, config, 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("danlu.train.parallel.world", lambda: 2)
-        parts = [batches_of(read_chats(kit.chats), chat_format, config, 0, (rank, 2)) for rank in (0, 1)]
+        parts = [batches_of(chats, chat_format, config, 0, (rank, 2)) for rank in (0, 1)]
+    uneven = 0
     for _ in range(5):
-        rows = torch.cat([next(part).input_ids for part in parts])
-        assert torch.equal(rows, next(whole).input_ids)
+        first, second = (next(part) for part in parts)
+        assert torch.equal(torch.cat([first.input_ids, second.input_ids]), next(whole).input_ids)
+        uneven += int(first.loss_mask.sum() != second.loss_mask.sum())
+    assert uneven  # or dividing by each process's own count would pass for right
 
 
 def test_together_but_alone_an_objective_is_itself(kit, tmp_path):
