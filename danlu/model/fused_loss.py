@@ -83,6 +83,8 @@ class _FusedLoss(torch.autograd.Function):
             if hidden_grad is None:
                 continue
             hidden_grad[part] = head.input_gradient(logits)
+            if not ctx.needs_input_grad[1]:  # a frozen base
+                continue
             if weight_grad is None:
                 (weight_grad,) = head.weight_gradients(logits, hidden[part])
             else:
@@ -97,7 +99,7 @@ class _FusedLoss(torch.autograd.Function):
             raise RuntimeError("the gradients of this loss were handed out already; compute it once more")
         ctx.gradients = None, None  # scaled in place: they can be large
         scale = grad_outputs[0]
-        if weight_grad is not None:  # None where nothing was counted
+        if weight_grad is not None:  # None where nothing was counted, or the weight is frozen
             weight_grad.mul_(scale)
         return hidden_grad.mul_(scale), weight_grad, None, None
 
