@@ -46,8 +46,8 @@ class TeachingConfig:
     n_annotators: int = 8
     n_rankings: int = 0  # prompts whose completions are ranked; 0: as many as the plan has time for
     n_held_out: int = 220  # further prompts, ranked for measuring the reward model
-    n_completions: int = 4  # ranked for each prompt, 4 to 9
-    n_borrowed: int = 2  # of these, sampled for another prompt: what an answer is about then matters
+    n_completions: int = 6  # ranked for each prompt, 4 to 9
+    n_borrowed: int = 3  # of these, sampled for another prompt: what an answer is about then matters
     n_prompts: int = 8000  # prompts for PPO
     max_new_tokens: int = 48
 
@@ -208,7 +208,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
 # Demonstrations show little of this, so people rank and PPO practises more of it.
-TIMES_ASKED = {"unanswerable": 4, "harmful": 3}
+TIMES_ASKED = {"unanswerable": 3, "harmful": 2}
 SFT_EPOCHS, SFT_RATE = 5.0, 5e-3  # fewer epochs where the time is short
 # Tokens of pretraining that take as long as learning from a demonstration (three epochs) or a ranking (one).
-SFT_TOKENS, RANKING_TOKENS = 160, 130
+SFT_TOKENS, RANKING_TOKENS = 160, 170

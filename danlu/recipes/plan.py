@@ -213,12 +213,12 @@ SIZES = (
 SHARES = {
     "data": 0.015,
     "tokenizer": 0.01,
-    "pretrain": 0.28,
-    "sft": 0.28,
-    "comparisons": 0.05,
-    "reward": 0.135,
-    "ppo": 0.2,
-    "evaluate": 0.03,
+    "pretrain": 0.27,
+    "sft": 0.275,
+    "comparisons": 0.055,
+    "reward": 0.15,
+    "ppo": 0.205,
+    "evaluate": 0.02,
 }
 # Text that exists is not soon learnt by heart, and people's chats and rankings are few.
 SHARES_OF_FILES = {

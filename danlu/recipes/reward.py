@@ -46,7 +46,7 @@ class RewardConfig:
     n_epochs: float = 1.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
     seed: int = 0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-4, weight_decay=0.01))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=8e-4, weight_decay=0.01))
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )

@@ -170,7 +170,8 @@ def test_before_the_first_update_the_ratio_is_one(trained, tmp_path):
     assert abs(first["ratio"] - 1) < 1e-5
     assert first["approx_kl"] < 1e-9
     rollout = next(line["rollout"] for line in metrics(out) if "rollout" in line)
-    assert rollout["sampler_gap"] < 1e-4
+    dtype = json.loads((out / "machine.json").read_text())["dtype"]  # whichever was faster here
+    assert rollout["sampler_gap"] < {"float32": 1e-4, "bfloat16": 0.02}[dtype]
     assert abs(rollout["kl"]) < 1e-4  # the policy still is the reference
 
 
