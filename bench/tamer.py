@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from torch import Tensor
+
 from danlu.data.chats import read_chats
 from danlu.data.language import identify
 from danlu.evaluate.statistics import wilson
@@ -71,10 +73,12 @@ class Trial:
         self.candidates = {lang: [self.draw(p) for p in prompts] for lang, prompts in measured.items()}
         self.first_change: dict[tuple[str, int], int] = {}
 
-    def draw(self, prompt: Prompt) -> tuple[list[int], list[Completion]]:
+    def draw(self, prompt: Prompt) -> tuple[list[Tensor], list[Completion]]:
+        """Candidates for an answer, and their hidden vectors, which no thumb changes."""
         ids = self.speaker.chat.prompt(prompt)
         self.pupil.n_answers += 1
-        return ids, self.pupil.draw(ids)
+        drawn = self.pupil.draw(ids)
+        return self.shaping.hidden_of(ids, [candidate.ids for candidate in drawn]), drawn
 
     def run(self, asked: Sequence[Prompt]) -> None:
         for n_thumbs, prompt in enumerate(asked[: max(N_THUMBS) + 1]):
@@ -95,8 +99,8 @@ class Trial:
     def choices(self, lang: str, n_thumbs: int) -> list[Completion]:
         """The answers to the measured prompts as they would be given by now."""
         chosen: list[Completion] = []
-        for number, (ids, drawn) in enumerate(self.candidates[lang]):
-            grades = self.shaping.expected(ids, [candidate.ids for candidate in drawn])
+        for number, (hidden, drawn) in enumerate(self.candidates[lang]):
+            grades = [self.shaping.head.grade(each) for each in hidden]
             best = grades.index(max(grades))
             chosen.append(drawn[best])
             if drawn[best].ids != drawn[0].ids:

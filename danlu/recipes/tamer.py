@@ -21,12 +21,12 @@ from danlu.adapters.lora import model_digest
 from danlu.data.chats import Rating, read_grades
 from danlu.data.records import DataError
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.inspect.view import spelled
 from danlu.model.weights import ModelFileError, check_tensors, read_file, write_tensors
 from danlu.recipes.conversation import Conversation
 from danlu.recipes.speaker import CUT, Speaker
 from danlu.rl.tamer import HeadConfig, RewardHead, credit_weights
 from danlu.tokenizer.chat import ChatError
-from danlu.tokenizer.chatml import IM_END
 
 GRADES = range(-2, 3)
 THUMBS: Mapping[str, tuple[str, int]] = {"/+": ("up", 1), "/-": ("down", -1)}
@@ -60,7 +60,7 @@ class Shaping:
                 self._learn(rating, self.hidden(rating))
             self._save()
         if ratings:
-            say(f"(learnt from {len(ratings)} grades in {feedback})\n")
+            say(f"(grades so far: {len(ratings)}, in {feedback})\n")
 
     def hidden(self, rating: Rating) -> Tensor:
         """Hidden vectors of the answer's tokens, its end included unless it was cut, (n, d_model)."""
@@ -80,10 +80,6 @@ class Shaping:
         with torch.inference_mode():  # nobody attends to the padding, for it stands at the right
             hidden = self.speaker.model.backbone(torch.tensor(rows))
         return [row[start : start + len(answer)] for row, answer in zip(hidden, answers, strict=True)]
-
-    def expected(self, prompt_ids: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
-        """The grade that the head expects for each of several answers to a prompt."""
-        return [self.head.grade(hidden) for hidden in self.hidden_of(prompt_ids, answers)]
 
     def answer_ids(self, rating: Rating) -> list[int]:
         """The answer's tokens; its end is one of them, unless it was cut before that."""
@@ -181,20 +177,23 @@ class Pupil(Conversation):
     ) -> None:
         super().__init__(shaping.speaker, system, sampling, say)
         self.shaping, self._n_candidates = shaping, n_candidates
-        self._expected: list[
-            float
-        ] = []  # grades of the candidates for the last answer, the model's own first
+        # Of the last answer, the model's own first, with the grade expected then; none if nothing was chosen.
+        self._candidates: list[tuple[str, float]] = []
 
     def speak(self, prompt_ids: Sequence[int]) -> Iterator[str]:
         """The answer that the head likes best of several; until it has learnt anything, the model's own."""
-        self._expected = []
+        self._candidates = []
         if not self.shaping.n_grades:
             yield from super().speak(prompt_ids)
             return
         candidates = self.draw(prompt_ids)
-        self._expected = self.shaping.expected(prompt_ids, [candidate.ids for candidate in candidates])
-        best = candidates[self._expected.index(max(self._expected))]  # of equals the first
-        yield self.speaker.chat.parse(best.ids)["content"]
+        hidden = self.shaping.hidden_of(prompt_ids, [candidate.ids for candidate in candidates])
+        grades = [self.shaping.head.grade(each) for each in hidden]
+        texts = [self.speaker.chat.parse(candidate.ids)["content"] for candidate in candidates]
+        self._candidates = list(zip(texts, grades, strict=True))
+        place = grades.index(max(grades))  # of equals the first
+        best = candidates[place]
+        yield texts[place]
         if best.finish_reason == "length":
             yield CUT
 
@@ -222,7 +221,7 @@ class Pupil(Conversation):
             grade = parse_grade(number)
             self._judge(grade, {"grade": grade}, comment)
         elif command == "/why":
-            self.say(explain(self.shaping, self._last_answer(0), self._expected))
+            self.say(explain(self.shaping, self._last_answer(0), self._candidates))
         else:
             super().obey(command, argument)
 
@@ -254,26 +253,25 @@ def parse_grade(text: str) -> int:
     return grades[text]
 
 
-def explain(shaping: Shaping, rating: Rating, candidates: Sequence[float]) -> str:
-    """Every token of an answer with its predicted reward and its share of a grade's credit.
+def explain(shaping: Shaping, rating: Rating, candidates: Sequence[tuple[str, float]]) -> str:
+    """The answers that there were to choose from, and every token of the one that was given.
 
     Args:
         shaping: whose head is asked.
         rating: the answer; its grade does not matter.
-        candidates: grades expected when it was chosen, the model's own answer first; none if it was alone.
+        candidates: texts and grades expected when one was chosen, the model's own first; may be none.
     """
     hidden, tokenizer = shaping.hidden(rating), shaping.speaker.chat.tokenizer
-    lines = [f"(for this answer the head expects {shaping.head.grade(hidden):+.2f})"]
-    if candidates:
-        best = f"{max(candidates):+.2f}, the best of {len(candidates)}"
-        lines = [f"(when chosen, the head expected {best}; the model's own had {candidates[0]:+.2f})", *lines]
+    different = dict(reversed(candidates))
+    lines = [f"({len(candidates)} candidates, {len(different)} different)"] if candidates else []
+    for text, grade in sorted(different.items(), key=lambda each: -each[1]):
+        lines.append(f"{grade:+6.2f}  {text}{'  (the model alone)' * (text == candidates[0][0])}")
+    lines.append(f"(expected for this answer by now: {shaping.head.grade(hidden):+.2f})")
     lines.append("reward  credit  token")
     shares = credit_weights(len(hidden), shaping.head.config).tolist()
     columns = zip(shaping.answer_ids(rating), shaping.head.score(hidden).tolist(), shares, strict=False)
     for token, reward, share in columns:
-        end = token == tokenizer.im_end_id
-        text = IM_END if end else tokenizer.decode_bytes([token]).decode("utf-8", errors="replace")
-        lines.append(f"{reward:+6.2f}  {share:6.1%}  {text}")
+        lines.append(f"{reward:+6.2f}  {share:6.1%}  {spelled(token, tokenizer)}")
     return "\n".join(lines) + "\n"
 
 

@@ -213,11 +213,26 @@ def test_why_shows_reward_and_credit_of_every_token(speaker: Speaker, feedback: 
     assert [float(reward) for reward, *_ in rows] == pytest.approx(rewards, abs=0.006)
     assert sum(float(credit.removesuffix("%")) for _, credit, *_ in rows) == pytest.approx(100, abs=1)
     assert rows[-1][2] == "<|im_end|>"
+
+
+def test_why_shows_the_answers_that_there_were_to_choose_from(speaker: Speaker, feedback: Path):
+    talk, shown = pupil(speaker, feedback)
+    answers_of(talk, 3, after=lambda answer: "/+" if english(answer) else "/-")
     talk.hear("/reset")
-    talk.hear(QUESTIONS[1])
+    candidates = talk.draw(speaker.chat.prompt([{"role": "user", "content": QUESTIONS[0]}]))
+    texts = [speaker.chat.parse(candidate.ids)["content"] for candidate in candidates]
+    talk.hear(QUESTIONS[0])
     talk.hear("/why")
-    assert shown[-1].startswith("(when chosen, the head expected ")
-    assert "the best of 8; the model's own had " in shown[-1]
+    lines = shown[-1].splitlines()
+    assert lines[0] == f"(8 candidates, {len(set(texts))} different)"
+    listed = lines[1 : 1 + len(set(texts))]
+    assert {line[8:].removesuffix("  (the model alone)") for line in listed} == set(texts)
+    assert listed[0][8:].removesuffix("  (the model alone)") == talk.messages[-1]["content"]
+    assert [line[8:] for line in listed if line.endswith("(the model alone)")] == [
+        f"{texts[0]}  (the model alone)"
+    ]
+    grades = [float(line[:6]) for line in listed]
+    assert grades == sorted(grades, reverse=True)
 
 
 @pytest.mark.parametrize("line", ["/+", "/-", "/grade 2", "/why"])
@@ -385,7 +400,7 @@ def test_the_command_keeps_its_grades_beside_the_model(
     }
     monkeypatch.setattr("sys.stdin", io.StringIO("How are you?\n"))
     assert main(words) == 0
-    assert "(learnt from 1 grades in " in capsys.readouterr().out
+    assert "(grades so far: 1, in " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
