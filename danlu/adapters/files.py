@@ -78,7 +78,9 @@ def save_adapter(model: LanguageModel | ScoreModel, path: Path, config: LoraConf
         raise ValueError("the model has no adapter to save")
     header = {"base_sha256": base_digest(model)}
     tensors = {
-        f"{PREFIX}{hf_name(name, model.config)}.lora_{which}.weight": getattr(layer, f"lora_{which.lower()}").detach()
+        f"{PREFIX}{hf_name(name, model.config)}.lora_{which}.weight": getattr(
+            layer, f"lora_{which.lower()}"
+        ).detach()
         for name, layer in layers.items()
         for which in "AB"
     }
@@ -126,7 +128,11 @@ def on_base(file: AdapterFile, base: LanguageModel) -> LanguageModel | ScoreMode
 
 def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
     """Attach an adapter to the base that it was trained on; any other is refused."""
-    theirs = {hf_name(name, model.config): name for name in linear_layers(model) if name.rpartition(".")[2] not in HEADS}
+    theirs = {
+        hf_name(name, model.config): name
+        for name in linear_layers(model)
+        if name.rpartition(".")[2] not in HEADS
+    }
     wanted = {_layer_of(key) for key in file.tensors if key != SCORE_KEY}
     where = file.path / WEIGHTS
     if unknown := sorted(wanted - theirs.keys()):

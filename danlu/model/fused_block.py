@@ -37,8 +37,8 @@ def supports(decoder: Decoder) -> bool:
 def has_native_form(decoder: Decoder) -> bool:
     """Whether the decoder is on the CPU and of the form that kernels in C are written for.
 
-    That is Llama's, Qwen 2's and Qwen 3's: pre-norm blocks of RMSNorm, rope, full attention and SwiGLU, biases
-    on queries, keys and values at most, and head_dim a multiple of 16.
+    That is Llama's, Qwen 2's and Qwen 3's: pre-norm blocks of RMSNorm, rope, full attention and SwiGLU,
+    biases on queries, keys and values at most, and head_dim a multiple of 16.
     """
     parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, nn.Identity}
     known = all(type(module) in parts for block in decoder.blocks for module in block.modules())

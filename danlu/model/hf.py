@@ -27,7 +27,14 @@ from danlu.model.layouts.settings import Settings
 from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 from danlu.model.transformer import ModelConfig
-from danlu.model.weights import MAX_SHARD_BYTES, check_tensors, read_json, scan_tensors, write_json, write_shards
+from danlu.model.weights import (
+    MAX_SHARD_BYTES,
+    check_tensors,
+    read_json,
+    scan_tensors,
+    write_json,
+    write_shards,
+)
 
 AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier
 Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier)
@@ -77,8 +84,20 @@ def save_model(
     write_json(path / "config.json", tree)
 
 
-def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:
-    """Read a model directory, whatever it holds; `stored` leaves each weight in the format it lies in."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model directory, checked whole, of which no weight has been read."""
+
+    path: Path
+    settings: Settings
+    layout: Layout
+    architecture: str  # the name of their class
+    model: AnyModel  # without memory: on torch's meta device
+    tensors: Mapping[str, Stored]
+
+
+def open_model(path: Path) -> Opened:
+    """Look at a model directory, whatever it holds."""
     settings = Settings(path / "config.json", read_json(path / "config.json"))
     layout, head = _recognise(settings)
     try:
@@ -90,10 +109,17 @@ def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> A
     stored = scan_tensors(path)
     with torch.device("meta"):  # no memory: every weight is about to be replaced
         model = head.build(config, settings, stored.keys())
-    _fill(model, layout, path, stored, None if dtype == "stored" else getattr(torch, dtype))
-    if isinstance(model, ScoreModel):
-        model.shift = torch.tensor(settings.number(SHIFT_KEY, 0.0))
     assert isinstance(model, AnyModel)
+    return Opened(path, settings, layout, head.name, model, _checked(model, layout, path, stored))
+
+
+def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:
+    """Read a model directory, whatever it holds; `stored` leaves each weight in the format it lies in."""
+    opened = open_model(path)
+    model = opened.model
+    _fill(model, opened.layout, opened.tensors, None if dtype == "stored" else getattr(torch, dtype))
+    if isinstance(model, ScoreModel):
+        model.shift = torch.tensor(opened.settings.number(SHIFT_KEY, 0.0))
     return model
 
 
@@ -135,7 +161,9 @@ def hf_name(ours: str, config: ModelConfig) -> str:
     """Their name of a parameter or a layer of ours that is a tensor or a layer of its own in their layout."""
     place = layout_of(config).place(ours)
     if place.n_parts > 1:
-        raise ModelFileError(f"{ours} is part of {place.name} in the layout of others and has no name of its own")
+        raise ModelFileError(
+            f"{ours} is part of {place.name} in the layout of others and has no name of its own"
+        )
     return place.name
 
 
@@ -162,15 +190,12 @@ def _recognise(settings: Settings) -> tuple[Layout, Head]:
     return known[name]
 
 
-def _fill(
-    model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, Stored], dtype: torch.dtype | None
-) -> None:
-    """Replace every weight of `model` by what the directory holds."""
+def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The tensors under their present names; they must be just those that the model needs."""
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    groups = dict(_by_tensor(layout, shapes))
     wanted = {
         name: joined_shape([place for _, place in members], [shapes[ours] for ours, _ in members])
-        for name, members in groups.items()
+        for name, members in _by_tensor(layout, shapes)
     }
     found = {
         layout.name_now(name, wanted): each
@@ -178,11 +203,18 @@ def _fill(
         if not re.search(layout.unread, name)
     }
     if "lm_head.weight" not in wanted:
-        found.pop("lm_head.weight", None)  # some writers keep the tied copy, or an old head beside the new one
+        found.pop(
+            "lm_head.weight", None
+        )  # some writers keep the tied copy, or an old head beside the new one
     check_tensors(path, found, wanted)
+    return found
+
+
+def _fill(model: nn.Module, layout: Layout, tensors: Mapping[str, Stored], dtype: torch.dtype | None) -> None:
+    """Give every weight of `model` the numbers that lie in the files."""
     state: dict[str, Tensor] = {}
-    for name, members in groups.items():
-        theirs = found[name].read()
+    for name, members in _by_tensor(layout, dict(model.named_parameters())):
+        theirs = tensors[name].read()
         theirs = theirs if dtype is None else theirs.to(dtype)
         for ours, place in members:
             mine = place.cut(theirs)

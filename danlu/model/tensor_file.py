@@ -70,7 +70,7 @@ class ToWrite:
 
 
 def scan_file(path: Path) -> tuple[dict[str, Stored], Header]:
-    """The tensors of one file, unread, and what its header says besides; a file that is not whole is refused."""
+    """The tensors of one file, unread, and what its header says besides; only a whole file will do."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = file.read(8)

@@ -116,12 +116,10 @@ class ModelConfig:
             raise ConfigError(
                 f"model.head_dim is {self.head_dim}; it must be even, rope turns pairs of channels"
             )
-        if (self.mlp == "moe") != (self.experts is not None):
-            raise ConfigError(
-                f"model.experts is {self.experts}; mlp = 'moe' needs it and mlp = {self.mlp!r} is all there is"
-                if self.mlp != "moe"
-                else "model.experts is not set; mlp = 'moe' needs it"
-            )
+        if self.mlp == "moe" and self.experts is None:
+            raise ConfigError("model.experts is not set; mlp = 'moe' needs it")
+        if self.mlp != "moe" and self.experts is not None:
+            raise ConfigError(f"model.experts is {self.experts}; only mlp = 'moe' has them")
         windowed = "window" in self.attention_pattern
         if not self.attention_pattern or set(self.attention_pattern) - {"full", "window"}:
             raise ConfigError(
@@ -129,8 +127,8 @@ class ModelConfig:
             )
         if windowed != (self.window is not None) or (self.window or 1) < 1:
             raise ConfigError(
-                f"model.window is {self.window} and model.attention_pattern {self.attention_pattern}; a window "
-                "of at least 1 goes with a pattern that names 'window', and with no other"
+                f"model.window is {self.window} and model.attention_pattern {self.attention_pattern}; "
+                "a window of at least 1 goes with a pattern that names 'window', and with no other"
             )
 
     @property
@@ -209,7 +207,8 @@ class Rope(nn.Module):
     def angles(self, position_ids: Tensor) -> Angles:
         """Cosine and sine of each pair's angle, both (batch, 1, seq, head_dim / 2), float32."""
         exponent = torch.arange(0, self.head_dim, 2, device=position_ids.device).float() / self.head_dim
-        frequency = 1.0 / self.theta**exponent  # radians a position; Hugging Face's order of operations, to the bit
+        # Radians a position, in the order of operations that open weights were trained with.
+        frequency = 1.0 / self.theta**exponent
         if self.scaling is not None:
             frequency = scale_frequency(frequency, self.scaling)
         # Each position once: a batch holds many more tokens than positions.
@@ -424,7 +423,7 @@ class Encoder(Stack):
         Args:
             input_ids: (batch, seq).
             position_ids: (batch, seq); counted from 0 if absent.
-            segment_ids: (batch, seq); attention stays within equal numbers, so padding is a segment of its own.
+            segment_ids: (batch, seq); attention stays within equal numbers; padding is a segment of its own.
             type_ids: (batch, seq); which sentence a token belongs to. Absent: all to the first.
         """
         if position_ids is None:

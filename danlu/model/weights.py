@@ -1,4 +1,4 @@
-"""The files of a model directory: written so that a reader sees the old ones or the new ones, checked when read."""
+"""The files of a model directory: none is ever half-written, and all are checked when read."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def scan(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     if not pickled:
         raise ModelFileError(f"{path} is missing; weights are read from safetensors files only")
     raise ModelFileError(
-        f"{path.parent} holds {', '.join(pickled)} and no {path.name}; weights are read from safetensors files "
-        "only, for to open a pickle is to run what it holds. If you trust it, convert it elsewhere: with "
-        "transformers, AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR)"
+        f"{path.parent} holds {', '.join(pickled)} and no {path.name}; weights are read from "
+        "safetensors files only, for to open a pickle is to run what it holds. If you trust it, convert it "
+        "elsewhere: with transformers, AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR)"
     )
 
 

@@ -17,7 +17,11 @@ ACTIVATIONS = {
     "gelu": "gelu",
     "relu": "relu",
 }
-ACTIVATIONS_OF_GPT1 = {"gelu": "gelu_tanh", "gelu_new": "gelu_tanh", "relu": "relu"}  # its gelu is the other one
+ACTIVATIONS_OF_GPT1 = {
+    "gelu": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "relu": "relu",
+}  # its gelu is the other one
 KINDS = {"global": "full", "local": "window"}
 SIZES = {
     "vocab_size": "vocab_size",
@@ -42,7 +46,7 @@ SHAPE = {
 }
 
 
-def _common(settings: Settings, sizes: dict[str, int]) -> dict[str, Any]:
+def _common(settings: Settings, sizes: dict[str, Any]) -> dict[str, Any]:
     """What the three have in common."""
     return {
         **sizes,

@@ -29,7 +29,7 @@ class Place:
     def cut(self, theirs: Tensor) -> Tensor:
         """Our weight, seen inside their tensor."""
         whole = theirs.t() if self.transposed and theirs.ndim == 2 else theirs
-        return whole.chunk(self.n_parts)[self.part]
+        return whole if self.n_parts == 1 else whole.chunk(self.n_parts)[self.part]
 
 
 def join(places: Sequence[Place], ours: Sequence[Tensor]) -> Tensor:
@@ -51,7 +51,7 @@ class Head:
     name: str
     kind: type[nn.Module]
     build: Callable[[ModelConfig, Settings, Collection[str]], nn.Module]  # the last: names of the weights
-    suits: Callable[[Any], bool] = lambda model: True  # noqa: ARG005 (told from its sisters of the same kind)
+    suits: Callable[[Any], bool] = lambda model: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +107,11 @@ def same_settings(config: ModelConfig, **values: Any) -> bool:
     return all(getattr(config, name) == value for name, value in values.items())
 
 
-def sizes_from(settings: Settings, names: Mapping[str, str]) -> dict[str, int]:
+def sizes_from(settings: Settings, names: Mapping[str, str]) -> dict[str, Any]:
     """Our sizes under their names."""
     return {ours: settings.integer(theirs) for ours, theirs in names.items()}
 
 
-def sizes_to(config: ModelConfig, names: Mapping[str, str]) -> dict[str, int]:
+def sizes_to(config: ModelConfig, names: Mapping[str, str]) -> dict[str, Any]:
     """Their names with our sizes."""
     return {theirs: getattr(config, ours) for ours, theirs in names.items()}

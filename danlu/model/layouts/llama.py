@@ -41,7 +41,10 @@ def _write(config: ModelConfig, write_windows: Callable[[ModelConfig], dict[str,
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     scaling = config.rope_scaling
     if scaling is not None:
-        rope |= {"rope_type": "llama3", **{theirs: getattr(scaling, ours) for ours, theirs in SCALING.items()}}
+        rope |= {
+            "rope_type": "llama3",
+            **{theirs: getattr(scaling, ours) for ours, theirs in SCALING.items()},
+        }
     return {
         **sizes_to(config, SIZES),
         "num_key_value_heads": config.n_kv_heads,
@@ -215,7 +218,7 @@ def _layout(
     prefix: str,
     choices: dict[str, Any],
     windows: Callable[[Settings], tuple[int | None, Pattern]] = _no_windows,
-    write_windows: Callable[[ModelConfig], dict[str, Any]] = lambda config: {},  # noqa: ARG005 (it has none)
+    write_windows: Callable[[ModelConfig], dict[str, Any]] = lambda config: {},
     *,
     patterns: Sequence[Pattern] | None = (("full",),),
 ) -> Layout:

@@ -1,4 +1,4 @@
-"""A `config.json` read key by key: what cannot be used is told with its file, its value and what would be right."""
+"""A `config.json` read key by key: what cannot be used is told with its file and what would be right."""
 
 from __future__ import annotations
 
