@@ -221,7 +221,7 @@ def _config_tree(model: LanguageModel | ScoreModel, config: LoraConfig, base: Pa
     }
 
 
-def _target_modules(model: nn.Module) -> list[str]:
+def _target_modules(model: LanguageModel | ScoreModel) -> list[str]:
     """The ends of names that stand for just the adapted layers, or their whole names."""
     linears = {hf_name(name, model.config) for name in linear_layers(model)}
     adapted = {hf_name(name, model.config) for name in adapted_layers(model)}

@@ -100,6 +100,7 @@ class NativeDecoder:
         self._n_threads = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(max(1, self._n_threads - 1))  # and the caller's own
         angles = model.backbone.position.angles(torch.arange(max_seq_len)[None])
+        assert angles is not None  # rope has them
         self._angles = [angle.contiguous() for angle in angles]
         self._logits = np.empty((n_rows, model.config.vocab_size), np.float32)
         self._forbidden = np.array(forbidden_ids, np.int64)

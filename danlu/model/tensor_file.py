@@ -45,7 +45,7 @@ class Stored:
     def read(self) -> Tensor:
         """The tensor, in memory of its own."""
         out = torch.empty(self.shape, dtype=self.dtype)
-        room = memoryview(out.reshape(-1).view(torch.uint8).numpy())
+        room = out.reshape(-1).view(torch.uint8).numpy().data
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.start)
             while len(room):
@@ -121,7 +121,7 @@ def _parts(head: bytes, tensors: Mapping[str, ToWrite]) -> Iterator[bytes | memo
     for name, each in tensors.items():
         made = each.make().detach().to(device="cpu", dtype=each.dtype).contiguous()
         assert made.shape == each.shape, name
-        yield memoryview(made.reshape(-1).view(torch.uint8).numpy())
+        yield made.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _stored(path: Path, name: str, entry: Any, data: int) -> Stored:

@@ -515,9 +515,9 @@ BIASES = {
     "all": frozenset({"qkv", "out", "mlp"}),
     "all_but_qkv": frozenset({"out", "mlp"}),
 }
-TOPOLOGIES = {"decoder": Decoder, "encoder": Encoder}
+TOPOLOGIES = {"decoder": Decoder}  # under the heads of heads.py; encoder_heads.py stands on Encoder
 PARTS = {
-    "topology": TOPOLOGIES,
+    "topology": {"decoder", "encoder"},
     "norm": NORMS,
     "norm_position": RESIDUALS,
     "position": POSITIONS,
