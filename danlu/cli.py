@@ -244,5 +244,11 @@ COMMANDS = (
     "doctor",
     "chat",
     "generate",
+    "model",
+    "import",
+    "export",
 )
-ONE_OFF = {"data", "tokenizer", "evaluate", "doctor", "chat", "generate"}  # commands without checkpoints
+ONE_OFF = {
+    *("data", "tokenizer", "evaluate", "doctor", "chat", "generate"),
+    *("model", "import", "export"),
+}  # commands without checkpoints
