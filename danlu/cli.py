@@ -244,5 +244,20 @@ COMMANDS = (
     "doctor",
     "chat",
     "generate",
+    "calc",
+    "index",
+    "ask",
+    "sql",
 )
-ONE_OFF = {"data", "tokenizer", "evaluate", "doctor", "chat", "generate"}  # commands without checkpoints
+ONE_OFF = {
+    "data",
+    "tokenizer",
+    "evaluate",
+    "doctor",
+    "chat",
+    "generate",
+    "calc",
+    "index",
+    "ask",
+    "sql",
+}  # commands without checkpoints

@@ -25,7 +25,12 @@ def ask_process(program: Path, request: Mapping[str, Any], *, wall_s: float, wha
     command = [sys.executable, "-I", "-S", "-B", str(program)]
     try:
         done = subprocess.run(
-            command, input=json.dumps(request).encode(), capture_output=True, timeout=wall_s, env={}, check=False
+            command,
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=wall_s,
+            env={},
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise HelperError(f"{what} was stopped after {wall_s:g} seconds without an answer") from None

@@ -130,7 +130,9 @@ def convert(quantity: Quantity, units: Units) -> Quantity:
     """The same quantity in other units; temperatures with their zero points where both stand alone."""
     target = Quantity(Fraction(1), units)
     if quantity.dimension != target.dimension:
-        raise CalculatorError(f"{quantity.label or 'a plain number'} cannot be had in {units and target.label or 'plain numbers'}")
+        raise CalculatorError(
+            f"{quantity.label or 'a plain number'} cannot be had in {units and target.label or 'plain numbers'}"
+        )
     shift = _offset(quantity.units) - _offset(units)
     base = _exactly(quantity.value, quantity.factor, _times)
     return Quantity(checked(_exactly(_exactly(base, shift, _plus), 1 / target.factor, _times)), units)
@@ -145,7 +147,9 @@ def _refuse_degrees(*quantities: Quantity) -> None:
     for quantity in quantities:
         for symbol, _ in quantity.units:
             if UNITS[symbol].offset:
-                raise CalculatorError(f"{symbol} can be converted, but not added or multiplied; convert to K first")
+                raise CalculatorError(
+                    f"{symbol} can be converted, but not added or multiplied; convert to K first"
+                )
 
 
 def plain(quantity: Quantity, what: str) -> Value:

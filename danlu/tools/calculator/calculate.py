@@ -31,7 +31,9 @@ def _answer(statements: Sequence[Tree | Equation]) -> str:
     equations = [each for each in statements if isinstance(each, Equation)]
     if equations:
         if len(equations) < len(statements):
-            raise CalculatorError("equations and expressions stand together; give equations only, or one expression")
+            raise CalculatorError(
+                "equations and expressions stand together; give equations only, or one expression"
+            )
         return solve(equations)
     if len(statements) > 1:
         raise CalculatorError(f"{len(statements)} expressions stand side by side; give one at a time")
@@ -69,7 +71,9 @@ def _differentiate(arguments: Sequence[Tree | Equation]) -> str:
     """diff(x^2, x), diff(x^5, x, 2)."""
     expression, variable, *order = arguments if len(arguments) > 1 else (*arguments, Name("x"))
     if isinstance(expression, Equation) or not isinstance(variable, Name) or len(order) > 1:
-        raise CalculatorError("diff(expression, name, order) takes an expression, a name and at most an order")
+        raise CalculatorError(
+            "diff(expression, name, order) takes an expression, a name and at most an order"
+        )
     result = derivative(expression, variable.name, _order(order[0]) if order else 1)
     return _expanded(result) if _is_polynomial(result) else show_tree(result)
 

@@ -7,7 +7,17 @@ from fractions import Fraction
 
 from danlu.tools.calculator.arithmetic import check_time, checked
 from danlu.tools.calculator.polynomial import children, variables
-from danlu.tools.calculator.syntax import Binary, CalculatorError, Call, Equation, Name, Negative, Number, Percent, Tree
+from danlu.tools.calculator.syntax import (
+    Binary,
+    CalculatorError,
+    Call,
+    Equation,
+    Name,
+    Negative,
+    Number,
+    Percent,
+    Tree,
+)
 
 MAX_NODES = 3000  # of a derivative
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
@@ -47,7 +57,9 @@ def _derive(tree: Tree, variable: str) -> Tree:
         if not isinstance(inner, Equation):
             return product(OUTER[tree.function](inner), _derive(inner, variable))
     what = tree.function if isinstance(tree, Call) else tree.operator if isinstance(tree, Binary) else "it"
-    raise CalculatorError(f"no rule for the derivative of {what!r}; there are rules for {', '.join(OUTER)} and + - * / ^")
+    raise CalculatorError(
+        f"no rule for the derivative of {what!r}; there are rules for {', '.join(OUTER)} and + - * / ^"
+    )
 
 
 def _of_sum(left: Tree, right: Tree, variable: str) -> Tree:

@@ -31,7 +31,9 @@ def solve(equations: Sequence[Equation]) -> str:
         return _linear_system([side.above for side in sides], unknowns)
     if len(equations) == 1 and len(unknowns) == 1:
         return _one_unknown(sides[0], unknowns[0])
-    raise CalculatorError("linear equations are solved in several unknowns, other equations alone and in one unknown")
+    raise CalculatorError(
+        "linear equations are solved in several unknowns, other equations alone and in one unknown"
+    )
 
 
 def _is_linear(side: Ratio) -> bool:
@@ -41,7 +43,10 @@ def _is_linear(side: Ratio) -> bool:
 
 def _linear_system(sides: Sequence[Polynomial], unknowns: Sequence[str]) -> str:
     """Gauss–Jordan elimination over the rational numbers."""
-    rows = [[side.get(((name, 1),), Fraction(0)) for name in unknowns] + [-side.get((), Fraction(0))] for side in sides]
+    rows = [
+        [side.get(((name, 1),), Fraction(0)) for name in unknowns] + [-side.get((), Fraction(0))]
+        for side in sides
+    ]
     pivots: list[int] = []
     for column in range(len(unknowns)):
         place = next((i for i in range(len(pivots), len(rows)) if rows[i][column]), None)
@@ -120,7 +125,13 @@ def _surds(coefficients: Coefficients) -> list[tuple[float, Fraction | None, str
     result: list[tuple[float, Fraction | None, str]] = []
     for sign in (-1, 1):
         value = float(middle) + sign * float(scale) * math.sqrt(radicand)
-        root = f"sqrt({radicand})" if scale == 1 else f"({exactly(scale)})*sqrt({radicand})" if scale.denominator > 1 else f"{scale}*sqrt({radicand})"
+        root = (
+            f"sqrt({radicand})"
+            if scale == 1
+            else f"({exactly(scale)})*sqrt({radicand})"
+            if scale.denominator > 1
+            else f"{scale}*sqrt({radicand})"
+        )
         front = f"{exactly(middle)} {'+' if sign > 0 else '-'} " if middle else "-" * (sign < 0)
         result.append((value, None, f"{front}{root} ≈ {approximately(value)}"))
     return result

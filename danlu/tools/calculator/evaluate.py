@@ -83,7 +83,9 @@ class _Evaluator:
         """The value, where a date will not do."""
         value = self.value(tree)
         if not isinstance(value, Quantity):
-            raise CalculatorError(f"{value} is no number here; dates can be subtracted, and days added to them")
+            raise CalculatorError(
+                f"{value} is no number here; dates can be subtracted, and days added to them"
+            )
         return value
 
     def _named(self, name: str) -> Result:
@@ -278,7 +280,11 @@ def _log(arguments: list[Quantity]) -> Quantity:
     result = approximate(lambda: _natural(number) / _natural(base))
     nearest = round(result)
     exact = isinstance(number, Fraction) and isinstance(base, Fraction) and abs(nearest) < 5000
-    if exact and abs(result - nearest) < 1e-6 and power(Quantity(base), Quantity(Fraction(nearest))).value == number:
+    if (
+        exact
+        and abs(result - nearest) < 1e-6
+        and power(Quantity(base), Quantity(Fraction(nearest))).value == number
+    ):
         return Quantity(Fraction(nearest))
     return Quantity(result)
 

@@ -8,7 +8,16 @@ from fractions import Fraction
 
 from danlu.tools.calculator.arithmetic import Quantity, check_time, checked
 from danlu.tools.calculator.evaluate import evaluate
-from danlu.tools.calculator.syntax import Binary, CalculatorError, Equation, Name, Negative, Number, Percent, Tree
+from danlu.tools.calculator.syntax import (
+    Binary,
+    CalculatorError,
+    Equation,
+    Name,
+    Negative,
+    Number,
+    Percent,
+    Tree,
+)
 
 Monomial = tuple[tuple[str, int], ...]  # variables with their exponents, in the order of their names
 Polynomial = Mapping[Monomial, Fraction]  # no coefficient is zero

@@ -60,7 +60,11 @@ def show_polynomial(whole: Polynomial) -> str:
     """`x^2 - 3*x + 2`, highest degree first."""
     terms = sorted(whole.items(), key=_order)
     text = "".join(_term(monomial, coefficient) for monomial, coefficient in terms)
-    return text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ") or "0"
+    return (
+        text.removeprefix(" + ").replace(" - ", "-", 1)
+        if text.startswith(" - ")
+        else text.removeprefix(" + ") or "0"
+    )
 
 
 def _order(item: tuple[Monomial, Fraction]) -> tuple[int, list[tuple[str, int]]]:

@@ -83,7 +83,9 @@ class Token:
 def parse(text: str) -> tuple[Tree | Equation, ...]:
     """The expression in a text, or its equations, which commas or semicolons separate."""
     if len(text) > MAX_CHARACTERS:
-        raise CalculatorError(f"the expression has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
+        raise CalculatorError(
+            f"the expression has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
+        )
     tokens = list(_tokens(ASKING.sub("", text.translate(SPELLINGS))))
     if len(tokens) > MAX_TOKENS:
         raise CalculatorError(f"the expression has {len(tokens)} parts; at most {MAX_TOKENS} are read")
@@ -97,7 +99,9 @@ def _tokens(text: str) -> Iterator[Token]:
     while place < len(text):
         found = (TOKEN if depth else TOKEN_WITH_GROUPS).match(text, place)
         if not found:
-            raise CalculatorError(f"character {place + 1}, {one_line(text[place])!r}, is not part of an expression")
+            raise CalculatorError(
+                f"character {place + 1}, {one_line(text[place])!r}, is not part of an expression"
+            )
         kind, word = found.lastgroup or "", found[0]
         depth += (word == "(") - (word == ")")
         if kind != "space":
@@ -211,7 +215,11 @@ class _Parser:
         if token.kind == "date":
             return Day(_day(token))
         if token.kind == "name" and token.text not in RESERVED:
-            return self._call(token.text) if self._token.text == "(" and token.text in FUNCTIONS else Name(token.text)
+            return (
+                self._call(token.text)
+                if self._token.text == "(" and token.text in FUNCTIONS
+                else Name(token.text)
+            )
         if token.text == "(":
             tree = self._conversion()
             self._expect(")")
@@ -252,9 +260,13 @@ class _Parser:
 def _number(token: Token) -> Fraction:
     mantissa, _, exponent = token.text.replace(",", "").replace("_", "").lower().partition("e")
     if len(mantissa) > MAX_DIGITS:
-        raise CalculatorError(f"character {token.place}: a number of {len(mantissa):,} digits; at most {MAX_DIGITS:,}")
+        raise CalculatorError(
+            f"character {token.place}: a number of {len(mantissa):,} digits; at most {MAX_DIGITS:,}"
+        )
     if len(exponent) > 6 or abs(int(exponent or 0)) > MAX_EXPONENT:
-        raise CalculatorError(f"character {token.place}: the exponent {exponent[:12]} is beyond ±{MAX_EXPONENT:,}")
+        raise CalculatorError(
+            f"character {token.place}: the exponent {exponent[:12]} is beyond ±{MAX_EXPONENT:,}"
+        )
     return Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
 
 

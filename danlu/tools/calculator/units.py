@@ -114,6 +114,4 @@ DEFINITIONS = (
     (_unit("A", "1", CURRENT), "ampere amperes 安培"),
     (_unit("V", "1", VOLTAGE), "volt volts 伏"),
 )
-UNITS: dict[str, Unit] = {
-    name: unit for unit, names in DEFINITIONS for name in (unit.symbol, *names.split())
-}
+UNITS: dict[str, Unit] = {name: unit for unit, names in DEFINITIONS for name in (unit.symbol, *names.split())}

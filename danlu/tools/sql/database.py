@@ -115,7 +115,9 @@ def check_names(statement: Statement, schema: Schema) -> None:
     known = {table.name.lower(): table for table in schema.tables}
     for name in statement.tables.values():
         if name.lower() not in known and name.lower() not in statement.local:
-            raise SqlError(f"no table {one_line(name, 60)!r}; {_suggest(name, [t.name for t in schema.tables])}")
+            raise SqlError(
+                f"no table {one_line(name, 60)!r}; {_suggest(name, [t.name for t in schema.tables])}"
+            )
     for column in statement.columns:
         _check_column(column, statement, known)
 
@@ -123,13 +125,17 @@ def check_names(statement: Statement, schema: Schema) -> None:
 def _check_column(column: Column, statement: Statement, known: Mapping[str, Table]) -> None:
     qualifier, name = column.table.lower(), column.name.lower()
     if qualifier and qualifier not in statement.tables and qualifier not in statement.local:
-        raise SqlError(f"character {column.place}: {one_line(column.table, 60)!r} is no table of this statement")
+        raise SqlError(
+            f"character {column.place}: {one_line(column.table, 60)!r} is no table of this statement"
+        )
     origin = statement.tables.get(qualifier, "").lower()
     read_here = [origin] if origin in known else [table.lower() for table in statement.tables.values()]
     columns = [each for table in read_here if table in known for each in known[table].columns]
     made_here = set() if origin in known else statement.aliases
     if name != "*" and name not in {each.lower() for each in columns} | made_here:
-        raise SqlError(f"character {column.place}: no column {one_line(column.name, 60)!r}; {_suggest(column.name, columns)}")
+        raise SqlError(
+            f"character {column.place}: no column {one_line(column.name, 60)!r}; {_suggest(column.name, columns)}"
+        )
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:
@@ -152,7 +158,8 @@ def _table(tree: Mapping[str, Any]) -> Table:
 def _describe(table: Table) -> str:
     pointed = {here: f" → {other}.{there}" for here, other, there in table.foreign_keys}
     parts = [
-        one_line(f"{_named(name)} {kind}".rstrip() + pointed.get(name, ""), 200) for name, kind in table.columns.items()
+        one_line(f"{_named(name)} {kind}".rstrip() + pointed.get(name, ""), 200)
+        for name, kind in table.columns.items()
     ]
     return f"{one_line(_named(table.name))}({', '.join(parts)})"
 

@@ -103,7 +103,7 @@ def _rewritten(tokens: list[Token]) -> str:
     """The tokens with spaces between them, but for brackets, commas and points, which join nothing."""
     pieces: list[str] = []
     for before, token in zip([None, *tokens], tokens, strict=False):
-        tight = token.kind == "operator" and token.text in ("," , ")", ".")
+        tight = token.kind == "operator" and token.text in (",", ")", ".")
         opened = before is not None and before.kind == "operator" and before.text in ("(", ".")
         called = before is not None and token.text == "(" and before.text.lower() in FUNCTIONS
         pieces.append("" if before is None or tight or opened or called else " ")
@@ -321,7 +321,9 @@ class _Reader:
     def _call(self) -> None:
         token = self._token
         if token.text.lower() not in FUNCTIONS:
-            raise SqlError(f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; {_known()}")
+            raise SqlError(
+                f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; {_known()}"
+            )
         self._next += 2
         if not self._take("*"):
             self._take("DISTINCT")
@@ -376,7 +378,9 @@ class _Reader:
             raise self._unexpected(" or ".join(texts))
 
     def _is_name(self) -> bool:
-        return self._token.kind == "name" or (self._token.kind == "word" and self._token.keyword not in KEYWORDS)
+        return self._token.kind == "name" or (
+            self._token.kind == "word" and self._token.keyword not in KEYWORDS
+        )
 
     def _name(self, what: str) -> str:
         if not self._is_name():
@@ -409,8 +413,33 @@ OPERATORS = (*ARITHMETIC, "=", "==", "<>", "!=", "<", "<=", ">", ">=", "AND", "O
 TYPES = ("INTEGER", "INT", "REAL", "FLOAT", "TEXT", "NUMERIC")
 FUNCTIONS = frozenset(
     (
-        *("count", "sum", "avg", "min", "max", "total", "group_concat", "abs", "round", "length", "lower", "upper"),
-        *("trim", "ltrim", "rtrim", "substr", "instr", "replace", "coalesce", "ifnull", "nullif", "iif", "typeof"),
+        *(
+            "count",
+            "sum",
+            "avg",
+            "min",
+            "max",
+            "total",
+            "group_concat",
+            "abs",
+            "round",
+            "length",
+            "lower",
+            "upper",
+        ),
+        *(
+            "trim",
+            "ltrim",
+            "rtrim",
+            "substr",
+            "instr",
+            "replace",
+            "coalesce",
+            "ifnull",
+            "nullif",
+            "iif",
+            "typeof",
+        ),
         *("date", "time", "datetime", "julianday", "strftime"),
     )
 )
