@@ -1,4 +1,4 @@
-"""`danlu ask FOLDER QUESTION`: sentences of the documents that answer it, each with its place, or that there are none."""
+"""`danlu ask FOLDER QUESTION`: sentences that answer it, each with its place, or that there are none."""
 
 from __future__ import annotations
 

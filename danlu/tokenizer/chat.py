@@ -9,7 +9,7 @@ A call of a tool is a part of the assistant's turn, opened by the control token 
     <|im_start|>assistant⏎One moment.<|im_start|>calculator⏎{"expression": "3*4"}<|im_end|>⏎
     <|im_start|>tool⏎"12"<|im_end|>⏎
 
-Calls are told from text by that token's id alone, so nothing that somebody writes, finds or stores can become one.
+Calls are told from text by that token's id alone, so nothing that somebody writes or stores can become one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class ChatFormat:
         """Ids of the whole conversation, with a loss mask over what the assistant says.
 
         Args:
-            tools: descriptions of the tools that may be called, in OpenAI's shape; they go into the system's turn.
+            tools: descriptions of the tools that may be called, in OpenAI's shape, for the system's turn.
         """
         check_messages(messages)
         if tools and messages[0]["role"] != "system":
@@ -183,9 +183,7 @@ def _check_answer(message: Mapping[str, object], turn: int, call: ToolCall) -> N
     if message["role"] != "tool":
         raise ChatError(f"turn {turn} is from {message['role']!r}; the call {call['id']!r} has no result yet")
     if message.get("tool_call_id", call["id"]) != call["id"]:
-        raise ChatError(
-            f"turn {turn} answers {message['tool_call_id']!r}; the next call without a result is {call['id']!r}"
-        )
+        raise ChatError(f"turn {turn} answers {message['tool_call_id']!r}; {call['id']!r} comes first")
 
 
 def _check_calls(message: Mapping[str, object], turn: int) -> None:
@@ -198,8 +196,8 @@ def _check_calls(message: Mapping[str, object], turn: int) -> None:
     for number, call in enumerate(cast(list[Any], calls), start=1):
         if not _is_call(call):
             raise ChatError(
-                f"turn {turn}: call {number} is no call; it must have 'id' and 'function' with 'name' and 'arguments', "
-                "all text, the name without a line break"
+                f"turn {turn}: call {number} is no call; it must have 'id' and 'function' with 'name' and "
+                "'arguments', all text, the name without a line break"
             )
 
 

@@ -18,7 +18,8 @@ _TOOLS = (
 )
 _CALLS = (
     "{%- for call in message['tool_calls'] or [] -%}{%- set given = call['function']['arguments'] -%}"
-    f"{{{{- '{IM_START}' + call['function']['name'] + '\\n' + (given if given is string else given | tojson) -}}}}"
+    f"{{{{- '{IM_START}' + call['function']['name'] + '\\n' -}}}}"
+    "{{- given if given is string else given | tojson -}}"
     "{%- endfor -%}"
 )
 TEMPLATE = (

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from danlu.tools.visible import whole_unicode
 
-# Our own encoder cannot make a control token of text. Programs that run an exported model through its template can:
-# they find <|…|>, <tool_call> and the like in the text. As \u003c the sign is the same to JSON and a marker to nobody.
+# Our own encoder cannot make a control token of text. Programs that run an exported model through its
+# template can: they find <|…|>, <tool_call> and the like in the text. As \u003c the sign is the same to JSON
+# and a marker to nobody.
 MARKER = re.compile(r"<(?=[^\s\d=])")
 # Invisible format characters, line separators and controls, likewise.
 UNSEEN = re.compile(

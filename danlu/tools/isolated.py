@@ -1,4 +1,4 @@
-"""The process of one call of an isolated tool: reads module, function and arguments, prints the value as JSON."""
+"""The process of one call of an isolated tool: module, function and arguments in, the value as JSON out."""
 
 from __future__ import annotations
 

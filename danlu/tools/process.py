@@ -1,4 +1,4 @@
-"""A helper process on a leash: one request in, one answer out, killed when its time or its output runs over."""
+"""A helper process on a leash: one request in, one answer out, killed when its time is over."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class HelperError(ToolError):
 def ask_process(program: Path, request: Mapping[str, Any], *, wall_s: float, what: str) -> dict[str, Any]:
     """The JSON that a program prints when given some JSON.
 
-    The program runs in Python's isolated mode with an empty environment: it sees neither the caller's settings
-    nor its secrets.
+    The program runs in Python's isolated mode with an empty environment: it sees neither the caller's
+    settings nor its secrets.
     """
     command = [sys.executable, "-I", "-S", "-B", str(program)]
     try:

@@ -1,7 +1,7 @@
 """The tool protocol: typed Python functions that a model may call, and what a call gives back.
 
-A call is untrusted: its name, its JSON, the types and the size of its arguments are checked before the function
-sees them; its time and its output are limited; whatever goes wrong is a result that the model can read.
+A call is untrusted: its name, its JSON, the types and the size of its arguments are checked before the
+function sees them; its time and its output are limited; whatever goes wrong is a result that it can read.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ def tool(function: Callable[..., object], *, name: str | None = None, isolated: 
     """A tool from a typed function; its docstring's first paragraph tells the model what it does.
 
     Args:
-        isolated: run each call in a process of its own, which can be ended whatever it does; the function must
-            then be found by importing its module.
+        isolated: run each call in a process of its own, which can be ended whatever it does; the function
+            must then be found by importing its module.
     """
     name = name or function.__name__
     if not NAME.fullmatch(name) or name in RESERVED:
         raise ToolDefinitionError(
-            f"{one_line(name)!r} cannot be a tool's name; letters, digits and _ can, but no role"
+            f"{one_line(name)!r} cannot be a tool's name; it is letters, digits and _, but no role"
         )
     description = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
     if not description:
@@ -126,8 +126,8 @@ def _arguments(function: Callable[..., object], name: str) -> type:
             raise ToolDefinitionError(f"{name}: parameter {parameter.name!r} must be an ordinary one")
         if not _expressible(hint):
             raise ToolDefinitionError(
-                f"{name}: parameter {parameter.name!r} is {hint}; it must be str, int, float, bool, a Literal, "
-                "a tuple[X, ...] of these, or X | None"
+                f"{name}: parameter {parameter.name!r} is {hint}; it must be str, int, float, bool, a "
+                "Literal, a tuple[X, ...] of these, or X | None"
             )
         default = () if parameter.default is parameter.empty else (parameter.default,)
         made.append((parameter.name, hint, *default))

@@ -1,11 +1,11 @@
-"""Text of unknown origin made fit to be shown: no character of it moves a cursor, hides or reorders others."""
+"""Text of unknown origin made fit to be shown: nothing in it moves a cursor, hides or reorders text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Controls, format characters (bidirectional overrides, zero width), surrogates, private use, separators of lines.
+# Controls, format characters (bidirectional overrides, zero width), surrogates, private use, line separators.
 UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 

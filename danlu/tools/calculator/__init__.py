@@ -1,1 +1,1 @@
-"""Exact arithmetic, units, dates, equations and derivatives, computed from a tree and never by running text."""
+"""Exact arithmetic, units, dates, equations, derivatives: computed from a tree, never by running text."""

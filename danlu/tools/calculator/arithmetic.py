@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Quantity:
         above = [_power_of(symbol, exponent) for symbol, exponent in self.units if exponent > 0]
         below = [_power_of(symbol, -exponent) for symbol, exponent in self.units if exponent < 0]
         over = f"({'*'.join(below)})" if len(below) > 1 else "".join(below)
-        return "*".join(above) + (f"/{over}" if above else f"1/{over}") * bool(below)
+        return "*".join(above) + (f"{'/' if above else '1/'}{over}" if below else "")
 
 
 def _power_of(symbol: str, exponent: int) -> str:
@@ -131,7 +131,7 @@ def convert(quantity: Quantity, units: Units) -> Quantity:
     target = Quantity(Fraction(1), units)
     if quantity.dimension != target.dimension:
         raise CalculatorError(
-            f"{quantity.label or 'a plain number'} cannot be had in {units and target.label or 'plain numbers'}"
+            f"{quantity.label or 'a plain number'} cannot be had in {target.label or 'plain numbers'}"
         )
     shift = _offset(quantity.units) - _offset(units)
     base = _exactly(quantity.value, quantity.factor, _times)
@@ -185,7 +185,7 @@ def _integer_root(value: int, degree: int) -> int | None:
 
 
 @contextmanager
-def time_limit() -> Iterator[None]:
+def time_limit() -> Generator[None]:
     """Whatever is computed inside is given up when the time is over."""
     token = _DEADLINE.set(time.thread_time() + TIME_LIMIT_S)
     try:

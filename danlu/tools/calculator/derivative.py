@@ -124,9 +124,10 @@ def _product_of_positives(left: Tree, right: Tree) -> Tree:
         return _number(left.value * right.value) if isinstance(left, Number) else product(right, left)
     if isinstance(right, Binary) and right.operator == "/" and right.left == ONE:
         return divided(left, right.right)
-    if isinstance(left, Number) and isinstance(right, Binary) and isinstance(right.left, Number):
-        if right.operator == "*":
-            return product(_number(left.value * right.left.value), right.right)
+    if isinstance(left, Number) and isinstance(right, Binary) and right.operator == "*":
+        front = right.left
+        if isinstance(front, Number):
+            return product(_number(left.value * front.value), right.right)
     return Binary("*", left, right)
 
 

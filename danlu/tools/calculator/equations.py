@@ -1,10 +1,11 @@
-"""Equations: linear systems exactly, one polynomial equation in one unknown, its roots exact where they can be."""
+"""Equations: linear systems exactly; one polynomial equation, its roots exact where they can be."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from danlu.tools.calculator.arithmetic import check_time, checked, exact_root
 from danlu.tools.calculator.polynomial import Polynomial, Ratio, ratio, variables
@@ -191,7 +192,7 @@ def _real_roots(coefficients: Coefficients) -> list[Fraction]:
     extremes = _real_roots(_square_free(_derived(coefficients)))
     places = [-bound, *extremes, bound]
     roots: list[Fraction] = []
-    for low, high in zip(places, places[1:], strict=False):
+    for low, high in pairwise(places):
         root = _bisected(coefficients, low, high)
         if root is not None:
             roots.append(root)

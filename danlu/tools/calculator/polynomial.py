@@ -80,7 +80,8 @@ def _constant(tree: Tree) -> Ratio:
     value = evaluate(tree)
     if not isinstance(value, Quantity) or isinstance(value.value, float) or value.units:
         raise CalculatorError("equations and polynomials need exact numbers without units")
-    return Ratio(trimmed({(): value.value}), ONE)
+    constant: Polynomial = {(): value.value}
+    return Ratio(trimmed(constant), ONE)
 
 
 def _operation(tree: Binary) -> Ratio:

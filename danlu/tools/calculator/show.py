@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from fractions import Fraction
 
-from danlu.tools.calculator.arithmetic import Quantity, Value, to_float
+from danlu.tools.calculator.arithmetic import Value, to_float
 from danlu.tools.calculator.evaluate import Result
 from danlu.tools.calculator.polynomial import Monomial, Polynomial
 from danlu.tools.calculator.syntax import Binary, Call, Day, Equation, Name, Negative, Number, Percent, Tree
@@ -105,7 +105,8 @@ def _binary(tree: Binary) -> str:
     left_needs = strength + (tree.operator == "^")
     right_needs = strength + (tree.operator in ("-", "/", "//", "mod"))
     space = " " if strength < 2 or tree.operator.isalpha() else ""
-    return f"{_bracketed(tree.left, left_needs)}{space}{tree.operator}{space}{_bracketed(tree.right, right_needs)}"
+    left, right = _bracketed(tree.left, left_needs), _bracketed(tree.right, right_needs)
+    return f"{left}{space}{tree.operator}{space}{right}"
 
 
 def _bracketed(tree: Tree, needed: int) -> str:

@@ -146,7 +146,7 @@ class _Parser:
             right = self._product()
             if isinstance(right, Percent) and not isinstance(tree, Percent):
                 raise CalculatorError(
-                    f"'… {operator} …%' can be meant in two ways; write, for example, 200 * 110% or 200 + 10% of 200"
+                    f"'… {operator} …%' can be meant in two ways; write 200 * 110% or 200 + 10% of 200"
                 )
             tree = Binary("+" if operator == "+" else "-", tree, right)
         return tree
@@ -164,8 +164,8 @@ class _Parser:
         while self._begins_factor(self._token):
             if divided and self._token.text not in UNITS:
                 raise CalculatorError(
-                    f"character {self._token.place}: after a division, a product without its sign can be meant in "
-                    "two ways; write a/(b*c) or (a/b)*c"
+                    f"character {self._token.place}: after a division, a product without its sign can be "
+                    "meant in two ways; write a/(b*c) or (a/b)*c"
                 )
             tree = Binary("*", tree, self._power())
         return tree

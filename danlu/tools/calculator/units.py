@@ -39,7 +39,7 @@ PRESSURE: Dimension = (-1, 1, -2, 0, 0, 0)
 FREQUENCY: Dimension = (0, 0, -1, 0, 0, 0)
 VOLTAGE: Dimension = (2, 1, -3, 0, 0, -1)
 
-# Factors are exact by definition: the foot since 1959, the Chinese market units (斤, 亩, …) since the same year.
+# Factors are exact by definition, those of the foot and of the Chinese market units (斤, 亩, …) since 1959.
 DEFINITIONS = (
     (_unit("mm", "0.001", LENGTH), "millimetre millimeter millimetres millimeters 毫米"),
     (_unit("cm", "0.01", LENGTH), "centimetre centimeter centimetres centimeters 厘米"),

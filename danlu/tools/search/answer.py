@@ -1,4 +1,4 @@
-"""Answers from documents: sentences cited word for word with their place, or the plain word that nothing was found."""
+"""Answers from documents: sentences cited word for word with their place, or that nothing was found."""
 
 from __future__ import annotations
 

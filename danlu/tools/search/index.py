@@ -12,7 +12,7 @@ import hashlib
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +55,8 @@ class Changes:
 
     def __str__(self) -> str:
         return (
-            f"{self.added} added, {self.changed} changed, {self.removed} removed, {self.unchanged} unchanged, "
-            f"{len(self.left_out)} left out"
+            f"{self.added} added, {self.changed} changed, {self.removed} removed, "
+            f"{self.unchanged} unchanged, {len(self.left_out)} left out"
         )
 
 
@@ -158,7 +158,7 @@ class Index:
         return n_documents, n_passages
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Generator[sqlite3.Connection]:
         """A connection in one transaction; a file of another format is emptied first."""
         try:
             connection = sqlite3.connect(self.path, timeout=5, isolation_level=None)
@@ -241,10 +241,10 @@ def _idf(n: int, with_term: int) -> float:
 
 def _passage(connection: sqlite3.Connection, number: int, score: float) -> Passage:
     row = connection.execute(
-        "select name, start, stop from passage join document on document.id = passage.document where passage.id = ?",
+        "select name, start, stop from passage join document on document.id = document where passage.id = ?",
         (number,),
     ).fetchone()
-    return Passage(*row, score)
+    return Passage(row[0], row[1], row[2], score)
 
 
 SCHEMA = (

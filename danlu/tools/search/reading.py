@@ -1,4 +1,4 @@
-"""Files to text: plain text, Markdown, HTML, CSV, Word and PDF, each within caps and without running anything."""
+"""Files to text: plain text, Markdown, HTML, CSV, Word and PDF, within caps, running nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from danlu.tools.visible import one_line, whole_unicode
 
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 UNSEEN_TAGS = {"script", "style", "template", "noscript", "head", "svg"}
-BLOCK_TAGS = set("p div li tr br h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote".split())
+_BLOCK_TAGS = """
+p div li tr br h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote
+"""
+BLOCK_TAGS = frozenset(_BLOCK_TAGS.split())
 
 
 class DocumentError(ToolError):
@@ -38,7 +41,7 @@ class ReadingLimits:
 
 
 def documents(folder: Path) -> Iterator[Path]:
-    """Files of the known kinds below a folder, in order; hidden ones and links that lead out of it are left out."""
+    """Files of the known kinds below a folder, in order; neither hidden ones nor links that lead out."""
     root = folder.resolve()
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)

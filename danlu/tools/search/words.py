@@ -1,7 +1,7 @@
 """Text to terms and sentences, in English and Chinese.
 
-Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK analyser, and
-so is each single one: every word of two characters or more is found whatever a dictionary would say.
+Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK
+Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK analyser;
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _han_terms(run: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """Plural and verb endings off, as far as that is safe without a dictionary (Harman 1991, the S stemmer)."""
+    """Plural and verb endings off, as far as is safe without a dictionary (Harman 1991, the S stemmer)."""
     if len(word) > 4 and word.endswith("ies"):
         return f"{word[:-3]}y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
@@ -67,12 +67,15 @@ def _stem(word: str) -> str:
     return word
 
 
-STOPWORDS = frozenset(
-    "a about an and are as at be by can could did do does done for from had has have how i in into is it its many may me "
-    "much my of on or our please shall should tell that the their there these they this to us was we were what when "
-    "where which who whom whose why will with would you your "
-    "的 了 是 在 和 与 及 或 有 我 你 他 她 它 们 吗 呢 吧 啊 请 问 被 把 为 以 于 之 其 这 那 个 些 都 也 就 而 所 从 到 对 由 谁 几 何 哪 么".split()
-)
+_STOPWORDS = """
+a about an and are as at be by can could did do does done for from had has have how i in
+into is it its many may me much my of on or our please shall should tell that the their
+there these they this to us was we were what when where which who whom whose why will with
+would you your
+的 了 是 在 和 与 及 或 有 我 你 他 她 它 们 吗 呢 吧 啊 请 问 被 把 为 以
+于 之 其 这 那 个 些 都 也 就 而 所 从 到 对 由 谁 几 何 哪 么
+"""
+STOPWORDS = frozenset(_STOPWORDS.split())
 ASKING = re.compile(
     "什么时候|什么地方|为什么|是什么|什么样|什么|怎么样|怎样|怎么|如何|多少|几个|哪一个|哪一年|哪里|哪儿|哪个|哪些|哪一|哪年|哪|谁|是|"
     "是否|有没有|是不是|请问|请告诉我|告诉我|[的了吗呢吧啊]"

@@ -1,1 +1,1 @@
-"""Questions to a database that cannot change it: a grammar, a read-only connection, an authorizer, a process."""
+"""Questions to a database that cannot change it: grammar, read-only connection, authorizer, process."""

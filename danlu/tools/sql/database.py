@@ -134,7 +134,8 @@ def _check_column(column: Column, statement: Statement, known: Mapping[str, Tabl
     made_here = set() if origin in known else statement.aliases
     if name != "*" and name not in {each.lower() for each in columns} | made_here:
         raise SqlError(
-            f"character {column.place}: no column {one_line(column.name, 60)!r}; {_suggest(column.name, columns)}"
+            f"character {column.place}: no column {one_line(column.name, 60)!r}; "
+            + _suggest(column.name, columns)
         )
 
 

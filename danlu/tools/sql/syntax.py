@@ -247,11 +247,7 @@ class _Reader:
         if self._take("IN"):
             self._group()
         elif self._take("BETWEEN"):
-            self._operand()
-            while self._take(*ARITHMETIC):
-                self._operand()
-            self._expect("AND")
-            self._operand()
+            self._range()
         elif self._take("LIKE"):
             self._operand()
             if self._take("ESCAPE"):
@@ -263,6 +259,14 @@ class _Reader:
         else:
             return False
         return True
+
+    def _range(self) -> None:
+        """What follows BETWEEN; its AND is no operator."""
+        self._operand()
+        while self._take(*ARITHMETIC):
+            self._operand()
+        self._expect("AND")
+        self._operand()
 
     def _operand(self) -> None:
         while self._take("NOT", "-", "+"):
@@ -322,7 +326,8 @@ class _Reader:
         token = self._token
         if token.text.lower() not in FUNCTIONS:
             raise SqlError(
-                f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; {_known()}"
+                f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; "
+                + _known()
             )
         self._next += 2
         if not self._take("*"):
@@ -444,10 +449,12 @@ FUNCTIONS = frozenset(
     )
 )
 # Every word with a meaning of its own: it names nothing unless it is quoted.
-KEYWORDS = frozenset(
-    "ALL ALTER ANALYZE AND AS ASC ATTACH BEGIN BETWEEN BY CASE CAST COLLATE COMMIT CREATE CROSS DELETE DESC DETACH "
-    "DISTINCT DROP ELSE END ESCAPE EXCEPT EXISTS EXPLAIN FALSE FROM FULL GLOB GROUP HAVING IN INDEXED INNER INSERT "
-    "INTERSECT INTO IS JOIN LEFT LIKE LIMIT MATCH NATURAL NOT NULL NULLS OFFSET ON OR ORDER OUTER OVER PRAGMA "
-    "RECURSIVE REGEXP REINDEX RELEASE REPLACE RIGHT ROLLBACK SAVEPOINT SELECT SET THEN TRUE UNION UPDATE USING VACUUM "
-    "VALUES WHEN WHERE WINDOW WITH".split()
-)
+_KEYWORDS = """
+ALL ALTER ANALYZE AND AS ASC ATTACH BEGIN BETWEEN BY CASE CAST COLLATE COMMIT CREATE CROSS
+DELETE DESC DETACH DISTINCT DROP ELSE END ESCAPE EXCEPT EXISTS EXPLAIN FALSE FROM FULL
+GLOB GROUP HAVING IN INDEXED INNER INSERT INTERSECT INTO IS JOIN LEFT LIKE LIMIT MATCH
+NATURAL NOT NULL NULLS OFFSET ON OR ORDER OUTER OVER PRAGMA RECURSIVE REGEXP REINDEX
+RELEASE RIGHT ROLLBACK SAVEPOINT SELECT SET THEN TRUE UNION UPDATE USING VACUUM VALUES
+WHEN WHERE WINDOW WITH
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
