@@ -9,16 +9,12 @@ from dataclasses import asdict, is_dataclass
 from datetime import date
 from typing import Any, cast
 
-from danlu.tools.visible import whole_unicode
+from danlu.tools.visible import is_safe, whole_unicode
 
 # Our own encoder cannot make a control token of text. Programs that run an exported model through its
 # template can: they find <|…|>, <tool_call> and the like in the text. As \u003c the sign is the same to JSON
 # and a marker to nobody.
 MARKER = re.compile(r"<(?=[^\s\d=])")
-# Invisible format characters, line separators and controls, likewise.
-UNSEEN = re.compile(
-    "[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
 
 
 def as_text(value: Any, limit: int) -> str:
@@ -32,7 +28,7 @@ def as_text(value: Any, limit: int) -> str:
         text = json.dumps(
             {"cut": f"{limit} of {len(text)} characters", "begins": text[:limit]}, ensure_ascii=False
         )
-    return UNSEEN.sub(_escaped, MARKER.sub("\\\\u003c", text))
+    return "".join(each if is_safe(each) else _escaped(each) for each in MARKER.sub("\\\\u003c", text))
 
 
 def _plain(value: Any) -> Any:
@@ -47,5 +43,7 @@ def _plain(value: Any) -> Any:
     return whole_unicode(value) if isinstance(value, str) else value
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1]
+def _escaped(character: str) -> str:
+    """JSON's escape of it: one UTF-16 unit, or two."""
+    raw = character.encode("utf-16-be")
+    return "".join(f"\\u{raw[i : i + 2].hex()}" for i in range(0, len(raw), 2))

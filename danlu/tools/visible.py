@@ -17,7 +17,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def visible(text: str) -> str:
     """The text with unsafe characters spelled as escapes; line breaks and tabs stay."""
-    return "".join(each if _safe(each) else _escape(each) for each in text)
+    return "".join(each if is_safe(each) else _escape(each) for each in text)
 
 
 def whole_unicode(text: str) -> str:
@@ -25,7 +25,8 @@ def whole_unicode(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _safe(character: str) -> bool:
+def is_safe(character: str) -> bool:
+    """Whether a character shows as itself and does nothing else."""
     return character in "\n\t" or unicodedata.category(character) not in UNSAFE_CATEGORIES
 
 

@@ -1,8 +1,8 @@
 """The process that touches a database: reads one request, answers it, and can do nothing else.
 
-It is started as a file of its own, with the standard library alone, so it starts fast and shares no
-memory with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading
-of the tables named in the request and the functions named there, and memory, steps, rows and bytes are capped.
+It is started as a file of its own, with the standard library alone, so it starts fast and shares no memory
+with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading the
+tables and calling the functions named in the request, and memory, steps, rows and bytes are capped.
 """
 
 from __future__ import annotations
