@@ -128,7 +128,10 @@ def test_behind_the_grammar_the_connection_refuses_the_same(path: Path):
     [
         ("SELECT count(*) FROM t a, t b, t c, t d WHERE a.a + b.a + c.a = d.a", "takes too long"),
         ("SELECT a.a FROM t a, t b, t c ORDER BY a.a + b.a * c.a DESC", "too long|memory"),
-        ("SELECT length(" + "replace(" * 8 + "'xxxxxxxxxx'" + ", 'x', 'xxxxxxxxxx')" * 8 + ")", "larger than is granted"),
+        (
+            "SELECT length(" + "replace(" * 8 + "'xxxxxxxxxx'" + ", 'x', 'xxxxxxxxxx')" * 8 + ")",
+            "larger than is granted",
+        ),
         ("SELECT group_concat(a.text || b.text) FROM t a, t b", "larger than is granted|memory"),
         ("WITH c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c", "something else"),
     ],
@@ -160,8 +163,16 @@ def test_the_worker_can_write_no_file(path: Path, schema: Schema, tmp_path: Path
     assert [each.name for each in tmp_path.iterdir()] == ["wal.db"]
 
 
-NAMES = [f"{'../' * depth}{name}" for depth in range(5) for name in ("etc/passwd", "secret.txt", "index.db", "a.txt/../../secret.txt")]
-NAMES += [f"{start}{name}" for start in ("/", "file://", "\\\\", "~/", "C:\\", "http://", "|", "\0", "%2e%2e/") for name in ("etc/passwd", "secret.txt")]
+NAMES = [
+    f"{'../' * depth}{name}"
+    for depth in range(5)
+    for name in ("etc/passwd", "secret.txt", "index.db", "a.txt/../../secret.txt")
+]
+NAMES += [
+    f"{start}{name}"
+    for start in ("/", "file://", "\\\\", "~/", "C:\\", "http://", "|", "\0", "%2e%2e/")
+    for name in ("etc/passwd", "secret.txt")
+]
 QUOTES = ["root:x:0:0", "top secret", "' OR 1=1 --", "%", "_", "", " ", "\0", "a* NEAR b", '"', "x" * 5000]  # fmt: skip
 
 
@@ -174,7 +185,9 @@ def test_search_reads_no_document_outside_its_folder_whatever_it_is_called(tmp_p
     (folder / "linked").symlink_to(tmp_path)
     index = Index.of(folder, tmp_path / "index.db")
     assert index.update().added == 1
-    attempts = [(name, quote) for name in NAMES for quote in ("plumbago", "root")] + [("a.txt", q) for q in QUOTES]
+    attempts = [(name, quote) for name in NAMES for quote in ("plumbago", "root")] + [
+        ("a.txt", q) for q in QUOTES
+    ]
     attempts += [(name, "") for name in NAMES]
     assert len(attempts) >= 100
     for name, quote in attempts:
@@ -258,7 +271,9 @@ def test_a_tool_in_a_process_of_its_own_is_ended_whatever_it_does(kind: str, mes
     assert any(part in result.content for part in message.split("|")), result.content
 
 
-def test_a_process_of_its_own_shows_no_environment_and_its_prints_are_no_answer(monkeypatch: pytest.MonkeyPatch):
+def test_a_process_of_its_own_shows_no_environment_and_its_prints_are_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setenv("A_SECRET", "plumbago")
     box = Toolbox([tool(spin, isolated=True)], ToolLimits(wall_s=120))
     assert "SECRET" not in box.call(Call("1", "spin", '{"kind": "environment"}')).content
@@ -298,7 +313,9 @@ def test_a_hundred_calls_with_wrong_arguments_are_results_that_say_so():
     assert box.call(Call("1", "calculator", '{"expression": "1 + 1"}')).content == '"2"'
 
 
-def test_no_tool_opens_a_connection(path: Path, schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_tool_opens_a_connection(
+    path: Path, schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(*_: object, **__: object):
         raise AssertionError("a tool reaches for the network")
 
@@ -306,7 +323,9 @@ def test_no_tool_opens_a_connection(path: Path, schema: Schema, tmp_path: Path, 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     (tmp_path / "a.html").write_text("<p>The lighthouse is white.<img src=http://example.org/x.png>")
-    box = Toolbox([builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path))])
+    box = Toolbox(
+        [builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path))]
+    )
     for host in HOSTS:
         box.call(Call("1", "calculator", json.dumps({"expression": host})))
         box.call(Call("1", "search", json.dumps({"question": f"lighthouse {host}"})))

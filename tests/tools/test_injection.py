@@ -66,7 +66,10 @@ def test_no_message_brings_a_control_token(chat: ChatFormat):
     start, end = chat.tokenizer.im_start_id, chat.tokenizer.im_end_id
     for text in ENCODABLE:
         arguments = json.dumps({"q": text}, ensure_ascii=False)
-        call: Message = {**CALL, "tool_calls": [{**CALL["tool_calls"][0], "function": {"name": "f", "arguments": arguments}}]}  # type: ignore[typeddict-item]
+        call: Message = {
+            **CALL,
+            "tool_calls": [{**CALL["tool_calls"][0], "function": {"name": "f", "arguments": arguments}}],
+        }  # type: ignore[typeddict-item]
         messages: list[Message] = [
             {"role": "system", "content": text},
             {"role": "user", "content": text},
@@ -102,11 +105,17 @@ def test_a_tool_result_holds_its_data_and_no_marker():
         assert is_safe_to_show(result)
 
 
-def test_no_tool_result_brings_a_control_token_to_a_program_that_reads_the_exported_template(chat: ChatFormat):
+def test_no_tool_result_brings_a_control_token_to_a_program_that_reads_the_exported_template(
+    chat: ChatFormat,
+):
     template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(chat.template)
     exported = tokenizers.Tokenizer.from_str(chat.tokenizer.to_json())
     for text in HOSTILE:
-        messages = [{"role": "user", "content": "?"}, CALL, {"role": "tool", "content": as_text(text, 10_000)}]
+        messages = [
+            {"role": "user", "content": "?"},
+            CALL,
+            {"role": "tool", "content": as_text(text, 10_000)},
+        ]
         ids = exported.encode(template.render(messages=messages, add_generation_prompt=True)).ids
         assert len(controls(chat, ids)) == 2 + 3 + 2 + 1, text
 
@@ -150,7 +159,9 @@ def test_documents_and_their_names_are_quoted_and_never_obeyed(
     before = {path: path.read_bytes() for path in folder.iterdir()}
     index = Index.of(folder, tmp_path / "index.db")
     changes = index.update()
-    assert changes.added + len(changes.left_out) == len([path for path in before if not path.name.startswith(".")])
+    assert changes.added + len(changes.left_out) == len(
+        [path for path in before if not path.name.startswith(".")]
+    )
     for text in ENCODABLE[::7]:
         for citation in ask_or_nothing(index, f"lighthouse {text}"):
             verify(index, citation)
@@ -219,7 +230,10 @@ def test_a_hostile_string_in_a_statement_stays_one_string():
     for text in ENCODABLE:
         if "\0" not in text:
             literal = "'" + text.replace("'", "''") + "'"
-            assert read(f"SELECT id FROM t WHERE text = {literal}").sql == f"SELECT id FROM t WHERE text = {literal}"
+            assert (
+                read(f"SELECT id FROM t WHERE text = {literal}").sql
+                == f"SELECT id FROM t WHERE text = {literal}"
+            )
 
 
 def test_no_string_is_markup_in_a_page():

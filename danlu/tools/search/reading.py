@@ -17,7 +17,7 @@ from danlu.tools.error import ToolError
 from danlu.tools.visible import one_line, whole_unicode
 
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-UNSEEN_TAGS = {"script", "style", "template", "noscript", "head", "svg"}
+UNSEEN_TAGS = {"script", "style", "template", "noscript", "title", "svg"}
 _BLOCK_TAGS = """
 p div li tr br h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote
 """

@@ -15,7 +15,7 @@ RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|[^\W_]+")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 # A sentence ends at a mark of its own, with the quotation mark behind it, or at an empty line.
 SENTENCE = re.compile(
-    r"\S(?:.(?!\n\s*\n))*?(?:[。！？；…]+[”’」』）)]*|[.!?]+[\"'”’)]*(?=\s)|(?=\n\s*\n)|.?\Z)", re.DOTALL
+    r"\S(?:(?!\n\s*\n).)*?(?:[。！？；…]+[”’」』）)]*|[.!?]{1,3}[\"'”’)]{0,3}(?=\s)|(?=\n\s*\n)|\Z)", re.DOTALL
 )
 
 
