@@ -1,10 +1,11 @@
-"""Hostile strings in every place that data comes from: none becomes a control token, a call, a write, a script."""
+"""Hostile strings wherever data comes from: none becomes a control token, a call, a write, a script."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def controls(chat: ChatFormat, ids: list[int]) -> list[int]:
     return [each for each in ids if each in chat.tokenizer.control_ids]
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    """What an attempt is refused with; nothing if it is not."""
+    try:
+        attempt()
+    except ToolError as error:
+        return str(error)
+    return ""
 
 
 def is_safe_to_show(text: str) -> bool:
@@ -139,10 +149,9 @@ def test_no_tool_name_or_argument_does_more_than_fail(here: Path, chat: ChatForm
 
 def test_no_expression_runs(here: Path):
     for text in HOSTILE:
-        try:
+        assert is_safe_to_show(refusal(lambda text=text: calculate(text)))
+        if not refusal(lambda text=text: calculate(text)):
             assert is_safe_to_show(calculate(text))
-        except ToolError as error:
-            assert is_safe_to_show(str(error))
     assert not list(here.iterdir())
 
 
@@ -163,8 +172,9 @@ def test_documents_and_their_names_are_quoted_and_never_obeyed(
         [path for path in before if not path.name.startswith(".")]
     )
     for text in ENCODABLE[::7]:
-        for citation in ask_or_nothing(index, f"lighthouse {text}"):
-            verify(index, citation)
+        said = refusal(lambda text=text: check_citations(index, f"lighthouse {text}"))
+        assert is_safe_to_show(said)
+        assert "does not stand there" not in said
     assert main(["ask", str(folder), "What does the lighthouse say?", f"index={tmp_path / 'index.db'}"]) == 0
     shown = capsys.readouterr().out
     assert "lighthouse" in shown
@@ -173,12 +183,9 @@ def test_documents_and_their_names_are_quoted_and_never_obeyed(
     assert not list(here.iterdir())
 
 
-def ask_or_nothing(index: Index, question: str):
-    try:
-        return ask(index, question).citations
-    except ToolError as error:
-        assert is_safe_to_show(str(error))
-        return []
+def check_citations(index: Index, question: str) -> None:
+    for citation in ask(index, question).citations:
+        verify(index, citation)
 
 
 @pytest.fixture(scope="module")
@@ -219,11 +226,9 @@ def test_cells_come_out_as_they_went_in_and_safe_to_show(
 def test_hostile_statements_name_nothing_that_is_there(here: Path, poisoned: Path):
     schema = Database(poisoned).schema()
     for text in HOSTILE:
-        try:
+        with pytest.raises(ToolError) as caught:
             check_names(read(text), schema)
-            raise AssertionError(text)
-        except ToolError as error:
-            assert is_safe_to_show(str(error))
+        assert is_safe_to_show(str(caught.value))
 
 
 def test_a_hostile_string_in_a_statement_stays_one_string():

@@ -18,11 +18,12 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Database:
         create table country (code text primary key, name text);
         create table city (name text, country text references country(code), people integer, "since when" text);
         insert into country values ('CN', '中国'), ('FR', 'France');
-        insert into city values ('北京', 'CN', 21893095, null), ('Paris', 'FR', 2102650, '259 BC'), ('Lyon', 'FR', 522250, '43 BC');
+        insert into city values ('北京', 'CN', 21893095, null);
+        insert into city values ('Paris', 'FR', 2102650, '259 BC'), ('Lyon', 'FR', 522250, '43 BC');
         create view large as select name from city where people > 1000000;
         create virtual table searched using fts5(x);
         """
-    )  # fmt: skip
+    )
     connection.close()
     return Database(path)
 
@@ -46,15 +47,21 @@ def test_the_schema_shows_tables_columns_and_where_they_point(city: Database):
         ),
         ("select name from large where name in (select name from city where country = 'CN')", [["北京"]]),
         ("SELECT max(people) - min(people) FROM city WHERE people BETWEEN 1 AND 5000 * 1000", [[1580400]]),
-        ('SELECT "since when" FROM city WHERE [since when] IS NOT NULL AND name LIKE \'P%\'', [["259 BC"]]),
-        ("SELECT CASE WHEN people > 1e6 THEN 'big' ELSE 'small' END FROM city WHERE NOT name = '北京'", [["big"], ["small"]]),
+        ("SELECT \"since when\" FROM city WHERE [since when] IS NOT NULL AND name LIKE 'P%'", [["259 BC"]]),
+        (
+            "SELECT CASE WHEN people > 1e6 THEN 'big' ELSE 'small' END FROM city WHERE NOT name = '北京'",
+            [["big"], ["small"]],
+        ),
         ("WITH f AS (SELECT people FROM city WHERE country = 'FR') SELECT avg(people) FROM f", [[1312450.0]]),
         ("SELECT code FROM country EXCEPT SELECT country FROM city WHERE people < 1000000", [["CN"]]),
-        ("SELECT city.* FROM city WHERE EXISTS (SELECT 1 FROM country WHERE code = country AND code = 'CN')", [["北京", "CN", 21893095, None]]),
+        (
+            "SELECT city.* FROM city WHERE EXISTS (SELECT 1 FROM country WHERE code = country AND code = 'CN')",
+            [["北京", "CN", 21893095, None]],
+        ),
         ("SELECT upper(name) || '!' FROM city WHERE CAST(people AS TEXT) = '522250'", [["LYON!"]]),
         ("SELECT 'it''s', -2 + +3, NULL", [["it's", 1, None]]),
     ],
-)  # fmt: skip
+)
 def test_a_select_gives_its_rows(city: Database, statement: str, rows: list[list[object]]):
     assert city.select(statement).rows == rows
 

@@ -1,7 +1,7 @@
 """Text to terms and sentences, in English and Chinese.
 
-Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK analyser,
-and so is each single one: every word of two characters or more is found, whatever a dictionary would say.
+Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK
+analyser, and so is each single one: every word of two characters or more is found, whatever a dictionary would say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|[^\W_]+")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 # A sentence ends at a mark of its own, with the quotation mark behind it, or at an empty line.
 SENTENCE = re.compile(
-    r"\S(?:(?!\n\s*\n).)*?(?:[。！？；…]+[”’」』）)]*|[.!?]{1,3}[\"'”’)]{0,3}(?=\s)|(?=\n\s*\n)|\Z)", re.DOTALL
+    r"\S(?:(?!\n\s*\n).)*?"
+    r"(?:[。！？；…]+[”’」』）)]*|[.!?]{1,3}[\"'”’)]{0,3}(?=\s)|(?=\n\s*\n)|\Z)",
+    re.DOTALL,
 )
 
 
