@@ -150,7 +150,7 @@ def test_parsing_stops_at_the_first_control_token_and_takes_an_unfinished_answer
     assert chat.stop_ids == {chat.tokenizer.im_end_id}
 
 
-# Another program takes text that spells a control token for one, and merges a line break that begins a content
+# Another program takes text that spells a control token for one, and merges a line break that begins a text
 # with the one that ends the header.
 exportable = contents.map(lambda text: text.replace("|", "").lstrip())
 

@@ -25,6 +25,7 @@ from danlu.tools.sql import worker
 from danlu.tools.sql.database import Database, Schema, SqlLimits
 from danlu.tools.sql.syntax import FUNCTIONS, SqlError
 
+PATIENT = SqlLimits(wall_s=600)  # a loaded machine may stand still for a while
 FILES = ("/etc/passwd", "/proc/self/environ", "../../secret.txt", "C:\\\\secret.txt")
 HOSTS = ("http://169.254.169.254/", "http://localhost:22/", "ftp://example.org/x", "gopher://example.org")
 PYTHON = ("open({0!r})", "open({0!r}).read()", "__import__('os').popen({0!r})", "exec({0!r})", "eval({0!r})")
@@ -253,7 +254,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def schema(path: Path) -> Schema:
-    return Database(path).schema()
+    return Database(path, PATIENT).schema()
 
 
 def test_the_sql_tool_refuses_a_hundred_attempts_in_words(path: Path, schema: Schema):
@@ -261,7 +262,7 @@ def test_the_sql_tool_refuses_a_hundred_attempts_in_words(path: Path, schema: Sc
     before = path.read_bytes()
     for statement in SELECTS:
         with pytest.raises(SqlError) as caught:
-            print(statement[:200], Database(path).select(statement, schema))
+            print(statement[:200], Database(path, PATIENT).select(statement, schema))
         assert len(str(caught.value)) > 15
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -305,15 +306,15 @@ def test_behind_the_grammar_the_connection_refuses_the_same(path: Path):
 def test_a_statement_that_would_not_end_or_fill_the_memory_is_stopped(
     path: Path, schema: Schema, statement: str, message: str
 ):
-    limits = SqlLimits(cpu_s=0.3, wall_s=120, memory_bytes=192 * 2**20)
+    limits = SqlLimits(cpu_s=0.3, wall_s=600, memory_bytes=192 * 2**20)
     with pytest.raises(SqlError, match=message):
         Database(path, limits).select(statement, schema)
 
 
 def test_an_answer_is_cut_at_its_rows_and_bytes(path: Path, schema: Schema):
-    few = Database(path, SqlLimits(rows=3)).select("SELECT a FROM t ORDER BY a", schema)
+    few = Database(path, SqlLimits(rows=3, wall_s=600)).select("SELECT a FROM t ORDER BY a", schema)
     assert ([row[0] for row in few.rows], few.cut) == ([0, 1, 2], True)
-    small = Database(path, SqlLimits(answer_bytes=500)).select("SELECT text FROM t", schema)
+    small = Database(path, SqlLimits(answer_bytes=500, wall_s=600)).select("SELECT text FROM t", schema)
     assert (len(small.rows), small.cut) == (9, True)  # a row is 54 bytes
 
 
@@ -325,7 +326,7 @@ def test_the_worker_can_write_no_file(path: Path, schema: Schema, tmp_path: Path
         connection.execute("create table t (a)")
         connection.execute("insert into t values (7)")
     connection.close()
-    assert Database(wal).select("SELECT a FROM t").rows == [[7]]
+    assert Database(wal, PATIENT).select("SELECT a FROM t").rows == [[7]]
     assert [each.name for each in tmp_path.iterdir()] == ["wal.db"]
 
 
@@ -436,7 +437,7 @@ def spin(kind: str) -> str:
     ],
 )
 def test_a_tool_in_a_process_of_its_own_is_ended_whatever_it_does(kind: str, message: str):
-    box = Toolbox([tool(spin, isolated=True)], ToolLimits(wall_s=1 if kind == "loop" else 120))
+    box = Toolbox([tool(spin, isolated=True)], ToolLimits(wall_s=1 if kind == "loop" else 600))
     result = box.call(Call("1", "spin", json.dumps({"kind": kind})))
     assert not result.ok
     assert any(part in result.content for part in message.split("|")), result.content
@@ -446,7 +447,7 @@ def test_a_process_of_its_own_shows_no_environment_and_its_prints_are_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setenv("A_SECRET", "plumbago")
-    box = Toolbox([tool(spin, isolated=True)], ToolLimits(wall_s=120))
+    box = Toolbox([tool(spin, isolated=True)], ToolLimits(wall_s=600))
     assert "SECRET" not in box.call(Call("1", "spin", '{"kind": "environment"}')).content
     assert box.call(Call("1", "spin", '{"kind": "print"}')).content == '"done"'
 
@@ -516,7 +517,7 @@ ARGUMENTS = [
 
 def test_a_hundred_calls_with_wrong_arguments_are_results_that_say_so():
     assert len(ARGUMENTS) >= 100
-    box = Toolbox([builtin.calculator()])
+    box = Toolbox([builtin.calculator()], ToolLimits(wall_s=600))
     for arguments in ARGUMENTS:
         result = box.call(Call("1", "calculator", arguments))
         assert not result.ok, arguments
@@ -535,7 +536,7 @@ def test_no_tool_opens_a_connection(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     (tmp_path / "a.html").write_text("<p>The lighthouse is white.<img src=http://example.org/x.png>")
     box = Toolbox(
-        [builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path))]
+        [builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path, PATIENT))], ToolLimits(wall_s=600)
     )
     for host in HOSTS:
         box.call(Call("1", "calculator", json.dumps({"expression": host})))

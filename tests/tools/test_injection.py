@@ -21,10 +21,10 @@ from danlu.tools import builtin
 from danlu.tools.calculator.calculate import calculate
 from danlu.tools.data_text import as_text
 from danlu.tools.error import ToolError
-from danlu.tools.protocol import Call, Toolbox
+from danlu.tools.protocol import Call, Toolbox, ToolLimits
 from danlu.tools.search.answer import ask, verify
 from danlu.tools.search.index import Index
-from danlu.tools.sql.database import Database, check_names
+from danlu.tools.sql.database import Database, SqlLimits, check_names
 from danlu.tools.sql.syntax import quoted, read
 from danlu.tools.visible import UNSAFE_CATEGORIES, one_line, visible, whole_unicode
 
@@ -33,6 +33,7 @@ CALL: Message = {
     "content": "",
     "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "search", "arguments": "{}"}}],
 }
+PATIENT = SqlLimits(wall_s=600)  # a loaded machine may stand still for a while
 ENCODABLE = [each for each in HOSTILE if each == whole_unicode(each)]
 
 
@@ -131,7 +132,7 @@ def test_no_tool_result_brings_a_control_token_to_a_program_that_reads_the_expor
 
 
 def test_no_tool_name_or_argument_does_more_than_fail(here: Path, chat: ChatFormat):
-    box = Toolbox([builtin.calculator()])
+    box = Toolbox([builtin.calculator()], ToolLimits(wall_s=600))
     for text in HOSTILE:
         for call in (
             Call("1", text, "{}"),
@@ -207,24 +208,24 @@ def test_cells_come_out_as_they_went_in_and_safe_to_show(
     here: Path, poisoned: Path, chat: ChatFormat, capsys: pytest.CaptureFixture[str]
 ):
     before = poisoned.read_bytes()
-    box = Toolbox([builtin.database(Database(poisoned))])
+    box = Toolbox([builtin.database(Database(poisoned, PATIENT))], ToolLimits(wall_s=600))
     for first in range(0, len(ENCODABLE), 150):
         limited = f"SELECT id, text FROM t WHERE id >= {first} ORDER BY id LIMIT 150"
         result = box.call(Call("1", "sql", json.dumps({"select": limited})))
         assert result.ok
         assert not controls(chat, chat.tokenizer.encode(result.content))
         assert not any(marker in result.content for marker in MARKERS if marker.startswith("<"))
-    rows = Database(poisoned).select("SELECT text FROM t ORDER BY id LIMIT 200").rows
+    rows = Database(poisoned, PATIENT).select("SELECT text FROM t ORDER BY id LIMIT 200").rows
     assert [row[0] for row in rows] == ENCODABLE[:200]
-    assert main(["sql", str(poisoned), "SELECT text FROM t ORDER BY id DESC"]) == 0
-    assert main(["sql", str(poisoned)]) == 0
+    assert main(["sql", str(poisoned), "SELECT text FROM t ORDER BY id DESC", "limits.wall_s=600"]) == 0
+    assert main(["sql", str(poisoned), "limits.wall_s=600"]) == 0
     assert is_safe_to_show(capsys.readouterr().out)
     assert poisoned.read_bytes() == before
     assert not list(here.iterdir())
 
 
 def test_hostile_statements_name_nothing_that_is_there(here: Path, poisoned: Path):
-    schema = Database(poisoned).schema()
+    schema = Database(poisoned, PATIENT).schema()
     for text in HOSTILE:
         with pytest.raises(ToolError) as caught:
             check_names(read(text), schema)

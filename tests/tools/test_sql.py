@@ -16,7 +16,8 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Database:
     connection.executescript(
         """
         create table country (code text primary key, name text);
-        create table city (name text, country text references country(code), people integer, "since when" text);
+        create table city
+            (name text, country text references country(code), people integer, "since when" text);
         insert into country values ('CN', '中国'), ('FR', 'France');
         insert into city values ('北京', 'CN', 21893095, null);
         insert into city values ('Paris', 'FR', 2102650, '259 BC'), ('Lyon', 'FR', 522250, '43 BC');
@@ -25,7 +26,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Database:
         """
     )
     connection.close()
-    return Database(path)
+    return Database(path, SqlLimits(wall_s=600))
 
 
 def test_the_schema_shows_tables_columns_and_where_they_point(city: Database):
@@ -41,7 +42,7 @@ def test_the_schema_shows_tables_columns_and_where_they_point(city: Database):
     [
         ("SELECT name FROM city ORDER BY people DESC LIMIT 2", [["北京"], ["Paris"]]),
         (
-            "SELECT k.name, count(*), sum(c.people) AS total FROM city c JOIN country AS k ON c.country = k.code "
+            "SELECT k.name, count(*), sum(c.people) AS total FROM city c JOIN country k ON c.country = k.code "
             "GROUP BY k.code HAVING count(*) > 1 ORDER BY total",
             [["France", 2, 2624900]],
         ),
@@ -113,7 +114,7 @@ def test_files_that_are_no_database_are_refused_with_the_reason(tmp_path: Path):
         "none.db": "no such file",
     }.items():
         with pytest.raises(SqlError, match=message):
-            Database(tmp_path / name).schema()
+            Database(tmp_path / name, SqlLimits(wall_s=600)).schema()
 
 
 def test_a_damaged_database_and_a_locked_one_are_said_to_be_so(tmp_path: Path):
@@ -121,7 +122,7 @@ def test_a_damaged_database_and_a_locked_one_are_said_to_be_so(tmp_path: Path):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("create table t (a)")
     connection.executemany("insert into t values (?)", [("x" * 100,)] * 500)
-    database = Database(path, SqlLimits(busy_s=0.1))
+    database = Database(path, SqlLimits(busy_s=0.1, wall_s=600))
     schema = database.schema()
     connection.execute("begin exclusive")
     with pytest.raises(SqlError, match="locked by another program"):
