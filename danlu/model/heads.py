@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
 from danlu.model.kv_cache import KvCache
+from danlu.model.raters import RaterModel
 from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
 
 
@@ -53,9 +54,15 @@ class LanguageModel(nn.Module):
 
 
 class ScoreModel(nn.Module):
-    """Backbone and one number a position: a reward model, read where a completion ends, or a value model."""
+    """Backbone and one number a position: a reward model, read where a completion ends, or a value model.
+
+    A score is `gain` times the head's output less `shift`. Both are 1 and 0 during training; differences of
+    scores divided by `gain` are what raters' answers were fitted by.
+    """
 
     shift: Tensor
+    gain: Tensor
+    raters: RaterModel | None
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -67,6 +74,8 @@ class ScoreModel(nn.Module):
         generator = torch.Generator().manual_seed(seed + 1)
         nn.init.normal_(self.score.weight, std=(config.d_model + 1) ** -0.5, generator=generator)
         self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("gain", torch.ones(()))
+        self.raters = None  # how rankings arise from scores, where that was learnt
 
     @classmethod
     def from_language_model(cls, model: LanguageModel, *, seed: int = 0) -> ScoreModel:
@@ -86,6 +95,6 @@ class ScoreModel(nn.Module):
         *,
         kv_cache: KvCache | None = None,
     ) -> Tensor:
-        """Scores less the shift, (batch, seq), float32."""
+        """Scores, (batch, seq), float32."""
         hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
-        return self.score(hidden.float()).squeeze(-1) - self.shift
+        return (self.score(hidden.float()).squeeze(-1) - self.shift) * self.gain

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
 
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.raters import RaterModel
 from danlu.model.transformer import ModelConfig
 from danlu.model.weights import (
     ModelFileError,
@@ -28,7 +29,9 @@ from danlu.model.weights import (
 )
 
 Head = TypeVar("Head", LanguageModel, ScoreModel)
-SHIFT_KEY = "reward_shift"  # ours, in config.json: what a score model subtracts from its head's output
+# Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
+# and how raters' answers arise from the scores.
+SHIFT_KEY, GAIN_KEY, RATERS_KEY = "reward_shift", "reward_gain", "reward_raters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +74,16 @@ def save_model(
     write_json(path / "config.json", tree)
 
 
-def load_model(path: Path) -> LanguageModel | ScoreModel:
-    """Read a model directory, whichever head it has; the weights come as float32."""
+def load_model(path: Path, *, vocab_size: int | None = None) -> LanguageModel | ScoreModel:
+    """Read a model directory, whichever head it has, for a tokenizer of `vocab_size` if given; in float32."""
     tree = read_json(path / "config.json")
     family, head = _architecture(path, tree)
     config = _model_config(path / "config.json", tree, family)
+    if vocab_size is not None and config.vocab_size != vocab_size:
+        raise ModelFileError(
+            f"{path}: the model knows {config.vocab_size} tokens and the tokenizer {vocab_size}; "
+            "use the tokenizer that the model was trained with"
+        )
     with torch.device("meta"):  # no memory: every weight is about to be replaced
         model = head(config)
     tensors = read_tensors(path)
@@ -85,10 +93,13 @@ def load_model(path: Path) -> LanguageModel | ScoreModel:
     check_tensors(path, tensors, {theirs: meta[ours].shape for ours, theirs in names.items()})
     state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
     if isinstance(model, ScoreModel):
-        state["shift"] = torch.tensor(_shift(path, tree))
+        state["shift"] = torch.tensor(_number(path, tree, SHIFT_KEY, 0.0))
+        state["gain"] = torch.tensor(_number(path, tree, GAIN_KEY, 1.0))
     model.load_state_dict(state, strict=False, assign=True)
     if isinstance(model, LanguageModel) and config.tie_embeddings:
         model.lm_head.weight = model.backbone.embedding.weight
+    if isinstance(model, ScoreModel) and tree.get(RATERS_KEY) is not None:
+        model.raters = RaterModel.from_tree(_table(path, tree, RATERS_KEY))
     return model
 
 
@@ -103,14 +114,9 @@ def load_score_model(path: Path, *, vocab_size: int | None = None) -> ScoreModel
 
 
 def _expect(head: type[Head], path: Path, vocab_size: int | None) -> Head:
-    model = load_model(path)
+    model = load_model(path, vocab_size=vocab_size)
     if not isinstance(model, head):
         raise ModelFileError(f"{path} holds a {type(model).__name__}; a {head.__name__} is needed here")
-    if vocab_size is not None and model.config.vocab_size != vocab_size:
-        raise ModelFileError(
-            f"{path}: the model knows {model.config.vocab_size} tokens and the tokenizer {vocab_size}; "
-            "use the tokenizer that the model was trained with"
-        )
     return model
 
 
@@ -168,11 +174,18 @@ def _integer(where: Path, tree: Mapping[str, Any], key: str, default: int | None
     return value
 
 
-def _shift(path: Path, tree: Mapping[str, Any]) -> float:
-    shift = tree.get(SHIFT_KEY, 0.0)
-    if not isinstance(shift, int | float):
-        raise ModelFileError(f"{path / 'config.json'}: {SHIFT_KEY} is {shift!r}; it must be a number")
-    return float(shift)
+def _number(path: Path, tree: Mapping[str, Any], key: str, default: float) -> float:
+    value = tree.get(key, default)
+    if not isinstance(value, int | float):
+        raise ModelFileError(f"{path / 'config.json'}: {key} is {value!r}; it must be a number")
+    return float(value)
+
+
+def _table(path: Path, tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = tree[key]
+    if not isinstance(value, Mapping):
+        raise ModelFileError(f"{path / 'config.json'}: {key} is {value!r}; it must be a table")
+    return cast(Mapping[str, Any], value)
 
 
 def _config_tree(model: LanguageModel | ScoreModel, dtype: str) -> dict[str, Any]:
@@ -199,7 +212,9 @@ def _config_tree(model: LanguageModel | ScoreModel, dtype: str) -> dict[str, Any
         "torch_dtype": dtype,
     }
     if isinstance(model, ScoreModel):
-        tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, SHIFT_KEY: float(model.shift)}
+        tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
+        tree |= {SHIFT_KEY: float(model.shift), GAIN_KEY: float(model.gain)}
+        tree |= {} if model.raters is None else {RATERS_KEY: model.raters.to_tree()}
     return tree
 
 
@@ -211,6 +226,8 @@ def _names(model: nn.Module) -> dict[str, str]:
     """Our name of each weight to theirs; a tied output projection is the embedding and has none."""
     names: dict[str, str] = {}
     for ours, _ in model.named_parameters():
+        if ours.startswith("raters."):  # a handful of numbers, kept in config.json
+            continue
         theirs = ours
         for pattern, replacement in RENAMES:
             theirs = re.sub(pattern, replacement, theirs)
