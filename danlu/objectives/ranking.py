@@ -152,9 +152,11 @@ def outcome(logprobs: Tensor, preferred: Tensor) -> Tensor:
     return logprobs.gather(0, (2 - 2 * preferred).long().unsqueeze(0)).squeeze(0)
 
 
-def tie_probability(kind: str, difference: Tensor, log_tie: Tensor) -> Tensor:
-    """How often people call a pair level, by its difference of scores, (pairs,)."""
-    return TIES[kind](difference, log_tie)[1].exp()
+def outcome_probabilities(kind: str, difference: float, log_tie: Tensor) -> tuple[float, float, float]:
+    """How often the first wins, people see no difference, and the second wins, at a difference of scores."""
+    logprobs = TIES[kind](torch.tensor([difference], dtype=torch.float64), log_tie.detach().double())
+    wins, ties, loses = logprobs.exp().squeeze(1).tolist()
+    return wins, ties, loses
 
 
 def choice_losses(scores: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor, Tensor]:

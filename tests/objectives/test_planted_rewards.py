@@ -115,9 +115,9 @@ def test_each_raters_noise_is_found_within_a_tenth_from_a_thousand_rankings():
 
 
 def test_raters_noise_is_found_within_a_tenth_from_a_thousand_pairs_each():
-    # The information in a pair on a rater's log scale is the mean of d^2 p (1 - p), about a quarter at best, so
-    # that a thousand leave a standard error of 6 %: the root mean square over raters can be held to a tenth,
-    # the worst of them cannot.
+    # The information in a pair on a rater's log scale is the mean of d^2 p (1 - p), a quarter at best, so that
+    # a thousand leave a standard error of 6 %: the root mean square over raters can be held to a tenth, the
+    # worst of them cannot.
     scales = planted_scales(8)
     found = recovered(scales, 2, 1000, "bradley_terry", torch.Generator().manual_seed(0))
     error = (found / scales).log().square().mean().sqrt().item()

@@ -145,10 +145,11 @@ def test_before_the_first_update_the_ratio_is_one(trained, tmp_path):
 def test_the_reward_model_scores_demonstrations_at_zero_on_average(trained):
     from danlu.data.chats import read_chats
     from danlu.model.hf import load_score_model
+    from danlu.recipes.score_scale import centre
     from danlu.recipes.stage import chat_format_of
 
     model = load_score_model(trained.reward_model)
     chats = read_chats(trained.chats)
     before = float(model.shift)
     assert abs(before) > 1e-6
-    assert abs(reward.centre(model, chats, chat_format_of(trained.reward_model)) - before) < 0.02  # bfloat16
+    assert abs(centre(model, chats, chat_format_of(trained.reward_model)) - before) < 0.02  # bfloat16
