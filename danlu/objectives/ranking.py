@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid, pad, softplus
+from torch.nn.utils.rnn import pad_sequence
 
 from danlu.config import ConfigError
 from danlu.data.records import RankingBatch
@@ -166,30 +167,28 @@ def choice_losses(scores: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor, 
     for every order of the tied alike: the loss is the mean over these orders, as a pair's tie counts half for
     either. A ranking of K completions has K - 1 choices and its weight is shared among them.
     """
-    losses: list[Tensor] = []
-    weights: list[Tensor] = []
-    index: list[Tensor] = []
-    for group in batch.group_ids.unique():
-        here = torch.nonzero(batch.group_ids == group).squeeze(1)
-        own = scores[here]
-        left, chosen, shares = (each.to(own.device) for each in choices(tuple(batch.ranks[here].tolist())))
-        of_left = own.expand(left.shape).masked_fill(~left, float("-inf")).logsumexp(1)
-        losses.append(of_left - (chosen.to(own.dtype) * own).sum(1))
-        weights.append(shares.to(own.dtype) / (len(here) - 1))
-        index.append(here[:1].expand(len(shares)))
-    return torch.cat(losses), torch.cat(weights), torch.cat(index)
+    order = batch.group_ids.argsort(stable=True)
+    _, sizes = batch.group_ids.unique(return_counts=True)
+    members = pad_sequence(order.split(sizes.tolist()), batch_first=True)  # (rankings, most completions)
+    series = [choices(tuple(r.tolist()), members.shape[1]) for r in batch.ranks[order].split(sizes.tolist())]
+    left, chosen, shares = (torch.cat(each).to(scores.device) for each in zip(*series, strict=True))
+    ranking = torch.repeat_interleave(torch.tensor([len(each) for _, _, each in series]).to(scores.device))
+    own = scores[members[ranking]]  # (choices, most completions)
+    of_left = own.masked_fill(~left, float("-inf")).logsumexp(1)
+    losses = of_left - (chosen.to(own.dtype) * own).sum(1)
+    return losses, shares.to(own.dtype) / (sizes[ranking] - 1), members[ranking, 0]
 
 
 @lru_cache(maxsize=1024)
-def choices(ranks: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+def choices(ranks: tuple[int, ...], width: int) -> tuple[Tensor, Tensor, Tensor]:
     """The choices that make up a ranking, averaged over the orders of what is tied.
 
     Among the orders of c tied completions, every subset of s of them is equally often what is left, once in
     C(c, s), and each of its members is then chosen equally often.
 
     Returns:
-        Which completions are left, (choices, K) bool; how often each of them is chosen, (choices, K), rows
-        summing to one; and the choice's share in the mean, (choices,).
+        Which completions are left, (choices, width) bool; how often each of them is chosen, (choices, width),
+        rows summing to one; and the choice's share in the mean, (choices,). Columns beyond K are zero.
     """
     left: list[list[bool]] = []
     chosen: list[list[float]] = []
@@ -204,9 +203,10 @@ def choices(ranks: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
                 left.append([after or i in subset for i, after in enumerate(worse)])
                 chosen.append([(i in subset) / size for i in range(len(ranks))])
                 shares.append(1 / comb(len(tied), size))
+    rest = (0, width - len(ranks))
     return (
-        torch.tensor(left),
-        torch.tensor(chosen, dtype=torch.float64),
+        pad(torch.tensor(left), rest, value=False),
+        pad(torch.tensor(chosen, dtype=torch.float64), rest),
         torch.tensor(shares, dtype=torch.float64),
     )
 

@@ -24,7 +24,7 @@ def load_reward_models(paths: Sequence[Path]) -> list[ScoreModel]:
     for path in paths:
         tokenizer = chat_format_of(path).tokenizer
         if tokenizer.fingerprint != first.fingerprint:
-            raise ConfigError(f"{path} has another tokenizer than {paths[0]}; members of an ensemble share one")
+            raise ConfigError(f"{path} has another tokenizer than {paths[0]}; an ensemble shares one")
         model = load_score_model(path, vocab_size=tokenizer.vocab_size).eval().requires_grad_(False)
         if len(paths) > 1 and float(model.shift) == 0 and float(model.gain) == 1:
             raise ConfigError(

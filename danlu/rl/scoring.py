@@ -45,7 +45,7 @@ class EnsembleScores:
     """What several reward models say of each sequence, and how far they differ."""
 
     mean: list[float]
-    std: list[float]  # over the models, as of a sample: the sum of squares is divided by one less than there are
+    std: list[float]  # over the models, as of a sample: squares are divided by one less than their number
 
 
 def ensemble_scores(

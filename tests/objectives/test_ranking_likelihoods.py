@@ -63,10 +63,18 @@ def test_of_two_completions_plackett_luce_is_bradley_terry_ties_included():
         assert_close(totals[0], totals[1])
 
 
+def test_rankings_whose_completions_lie_mixed_are_kept_apart():
+    mixed = ranked([2, 1, 1, 3, 2], [7, 3, 7, 7, 3])
+    losses, weights, index = choice_losses(tensor(SCORES, dtype=torch.float64), mixed)
+    of = [float((losses * weights)[mixed.group_ids[index] == group].sum()) for group in (3, 7)]
+    assert of[0] == pytest.approx(ranking_nll([SCORES[1], SCORES[4]], [1, 2]))
+    assert of[1] == pytest.approx(ranking_nll([SCORES[0], SCORES[2], SCORES[3]], [2, 1, 3]) / 2)
+
+
 def test_a_choice_keeps_all_that_is_worse_and_its_shares_make_every_order_count_once():
-    left, chosen, shares = choices((1, 2, 2))
-    assert left.tolist() == [[True, True, True], [False, True, True]]
-    assert chosen.tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
+    left, chosen, shares = choices((1, 2, 2), width=4)
+    assert left.tolist() == [[True, True, True, False], [False, True, True, False]]
+    assert chosen.tolist() == [[1, 0, 0, 0], [0, 0.5, 0.5, 0]]
     assert shares.tolist() == [1, 1]
 
 

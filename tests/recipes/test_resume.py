@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from danlu.config import ConfigError
 from danlu.objectives.ppo import Ppo
+from danlu.objectives.ranking import Ranking
 from danlu.recipes import ppo, pretrain, reward, sft
 from danlu.recipes.stage import Stage
 from danlu.rl.collect import RolloutConfig
@@ -89,11 +90,18 @@ def stages(kit):
         "pretrain": (pretrain.run, kit.pretrain_config(Path(), 11)),
         "sft": (sft.run, sft_config(kit, Path())),
         "reward": (reward.run, reward_config(kit, Path())),
+        "reward with ties": (
+            reward.run,
+            replace(reward_config(kit, Path()), objective=Ranking(kind="davidson")),
+        ),
         "ppo": (ppo.run, ppo_config(kit, Path())),
     }
 
 
-@pytest.mark.parametrize(("stage", "n_updates"), [("pretrain", 7), ("sft", 5), ("reward", 5), ("ppo", 13)])
+@pytest.mark.parametrize(
+    ("stage", "n_updates"),
+    [("pretrain", 7), ("sft", 5), ("reward", 5), ("reward with ties", 5), ("ppo", 13)],
+)
 def test_a_stage_resumes_bit_for_bit(trained, tmp_path, stage, n_updates):
     run, config = stages(trained)[stage]
     whole = run(replace(config, out=tmp_path / "whole"))
