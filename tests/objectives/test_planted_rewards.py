@@ -117,7 +117,7 @@ def with_and_without_pretraining(seed):
         return float(((unseen @ weight > 0) == (unseen @ truth > 0)).double().mean())
 
     unseen = torch.randn(4000, 30, dtype=torch.float64, generator=generator)
-    *_, pretrained = descent(*preferences(1500, theirs / 3), torch.zeros(30, dtype=torch.float64))
+    *_, pretrained = descent(*preferences(1200, theirs / 3), torch.zeros(30, dtype=torch.float64))
     features, ranks = preferences(160, truth)
     alone = max(map(accuracy, descent(features, ranks, torch.zeros(30, dtype=torch.float64))))
     half = max(map(accuracy, descent(features[:160], ranks[:80], pretrained)))
