@@ -169,7 +169,9 @@ def choice_losses(scores: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor, 
     """
     order = batch.group_ids.argsort(stable=True)
     _, sizes = batch.group_ids.unique(return_counts=True)
-    members = pad_sequence(order.split(sizes.tolist()), batch_first=True)  # (rankings, most completions)
+    members = pad_sequence(
+        list(order.split(sizes.tolist())), batch_first=True
+    )  # (rankings, most completions)
     series = [choices(tuple(r.tolist()), members.shape[1]) for r in batch.ranks[order].split(sizes.tolist())]
     left, chosen, shares = (torch.cat(each).to(scores.device) for each in zip(*series, strict=True))
     ranking = torch.repeat_interleave(torch.tensor([len(each) for _, _, each in series]).to(scores.device))
