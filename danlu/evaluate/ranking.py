@@ -109,8 +109,8 @@ def ties(pairs: Sequence[Pair]) -> dict[str, Any]:
     """What the model makes of pairs that people call level, beside those that they do not.
 
     `smaller_gap` is how often a level pair's scores lie closer together than another pair's (the area under
-    the curve of telling them apart by it). With a model of ties there are also how often each of the two
-    kinds was foretold, and observed against predicted shares of ties.
+    the curve of telling them apart by it). With a model of ties there are also how often what people said was
+    foretold, of either kind and of all pairs, and observed against predicted shares of ties.
     """
     level, apart = [p for p in pairs if p.tie], [p for p in pairs if not p.tie]
     found: dict[str, Any] = {
@@ -121,7 +121,7 @@ def ties(pairs: Sequence[Pair]) -> dict[str, Any]:
     if all(pair.outcomes is not None for pair in pairs):
         found["accuracy"] = {
             name: cluster_bootstrap(clustered(group, lambda pair: pair.foretold)).to_tree()
-            for name, group in (("level", level), ("apart", apart))
+            for name, group in (("all", pairs), ("level", level), ("apart", apart))
             if group
         }
         found["calibration"] = reliability(
@@ -160,7 +160,11 @@ def by(pairs: Iterable[Pair], key: Callable[[Pair], str]) -> dict[str, dict[str,
 
 
 def counted_accuracy(strict: Sequence[Pair]) -> dict[str, Any]:
-    return {"n_pairs": len(strict), "accuracy": accuracy(strict).to_tree() if strict else None}
+    return {
+        "n_pairs": len(strict),
+        "n_prompts": len({pair.prompt for pair in strict}),
+        "accuracy": accuracy(strict).to_tree() if strict else None,
+    }
 
 
 def calibration(pairs: Iterable[Pair], n_bins: int = N_BINS) -> dict[str, Any]:

@@ -6,6 +6,7 @@ a closed list, `auto_map` is ignored, and no tensor may be missing, unknown or o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
-from torch import nn
 
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.low_rank import dense_weights
 from danlu.model.raters import RaterModel
 from danlu.model.transformer import ModelConfig
 from danlu.model.weights import (
@@ -31,7 +32,7 @@ from danlu.model.weights import (
 Head = TypeVar("Head", LanguageModel, ScoreModel)
 # Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
 # and how raters' answers arise from the scores.
-SHIFT_KEY, GAIN_KEY, RATERS_KEY = "reward_shift", "reward_gain", "reward_raters"
+SCORE_KEYS = SHIFT_KEY, GAIN_KEY, RATERS_KEY = "reward_shift", "reward_gain", "reward_raters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +60,17 @@ def save_model(
     dtype: Literal["float32", "bfloat16"] = "float32",
     token_ids: TokenIds | None = None,
 ) -> None:
-    """Write model.safetensors, generation_config.json and config.json; tokenizer files are not touched."""
+    """Write model.safetensors, generation_config.json and config.json; tokenizer files are not touched.
+
+    What an adapter adds becomes part of the weights that are written.
+    """
     tokens = _token_tree(token_ids or TokenIds())
     tree = _config_tree(model, dtype) | tokens
     path.mkdir(parents=True, exist_ok=True)
-    weights = dict(model.named_parameters())
     kept = {
-        theirs: weights[ours].detach().to(getattr(torch, dtype)).contiguous()
-        for ours, theirs in _names(model).items()
+        hf_name(ours): weight.detach().to(getattr(torch, dtype)).contiguous()
+        for ours, weight in dense_weights(model).items()
+        if not ours.startswith("raters.")  # a handful of numbers, kept in config.json
     }
     write_tensors(path / "model.safetensors", kept)
     if isinstance(model, LanguageModel):
@@ -89,18 +93,34 @@ def load_model(path: Path, *, vocab_size: int | None = None) -> LanguageModel | 
     tensors = read_tensors(path)
     if config.tie_embeddings or isinstance(model, ScoreModel):
         tensors.pop("lm_head.weight", None)  # some writers keep the tied copy
-    names, meta = _names(model), dict(model.named_parameters())
-    check_tensors(path, tensors, {theirs: meta[ours].shape for ours, theirs in names.items()})
-    state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    check_tensors(path, tensors, {hf_name(name): shape for name, shape in shapes.items()})
+    state = {name: tensors[hf_name(name)].float() for name in shapes}
     if isinstance(model, ScoreModel):
-        state["shift"] = torch.tensor(_number(path, tree, SHIFT_KEY, 0.0))
-        state["gain"] = torch.tensor(_number(path, tree, GAIN_KEY, 1.0))
+        state |= {"shift": torch.zeros(()), "gain": torch.ones(())}
     model.load_state_dict(state, strict=False, assign=True)
     if isinstance(model, LanguageModel) and config.tie_embeddings:
         model.lm_head.weight = model.backbone.embedding.weight
-    if isinstance(model, ScoreModel) and tree.get(RATERS_KEY) is not None:
-        model.raters = RaterModel.from_tree(_table(path, tree, RATERS_KEY))
+    if isinstance(model, ScoreModel):
+        apply_score_tree(path / "config.json", model, tree)
     return model
+
+
+def score_tree(model: ScoreModel) -> dict[str, Any]:
+    """What a score model has beside its weights, as plain values."""
+    raters = {} if model.raters is None else {RATERS_KEY: model.raters.to_tree()}
+    return {SHIFT_KEY: float(model.shift), GAIN_KEY: float(model.gain), **raters}
+
+
+def apply_score_tree(where: Path, model: ScoreModel, tree: Mapping[str, Any]) -> None:
+    """Give a model what `score_tree` told of another; `where` that stands is for messages."""
+    model.shift.fill_(_number(where, tree, SHIFT_KEY, 0.0))
+    model.gain.fill_(_number(where, tree, GAIN_KEY, 1.0))
+    if model.gain <= 0:
+        raise ModelFileError(f"{where}: {GAIN_KEY} is {float(model.gain)}; it must be above 0")
+    model.raters = None
+    if tree.get(RATERS_KEY) is not None:
+        model.raters = RaterModel.from_tree(_table(where, tree, RATERS_KEY))
 
 
 def load_language_model(path: Path, *, vocab_size: int | None = None) -> LanguageModel:
@@ -174,17 +194,17 @@ def _integer(where: Path, tree: Mapping[str, Any], key: str, default: int | None
     return value
 
 
-def _number(path: Path, tree: Mapping[str, Any], key: str, default: float) -> float:
+def _number(where: Path, tree: Mapping[str, Any], key: str, default: float) -> float:
     value = tree.get(key, default)
-    if not isinstance(value, int | float):
-        raise ModelFileError(f"{path / 'config.json'}: {key} is {value!r}; it must be a number")
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ModelFileError(f"{where}: {key} is {value!r}; it must be a number")
     return float(value)
 
 
-def _table(path: Path, tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _table(where: Path, tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = tree[key]
     if not isinstance(value, Mapping):
-        raise ModelFileError(f"{path / 'config.json'}: {key} is {value!r}; it must be a table")
+        raise ModelFileError(f"{where}: {key} is {value!r}; it must be a table")
     return cast(Mapping[str, Any], value)
 
 
@@ -213,8 +233,7 @@ def _config_tree(model: LanguageModel | ScoreModel, dtype: str) -> dict[str, Any
     }
     if isinstance(model, ScoreModel):
         tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
-        tree |= {SHIFT_KEY: float(model.shift), GAIN_KEY: float(model.gain)}
-        tree |= {} if model.raters is None else {RATERS_KEY: model.raters.to_tree()}
+        tree |= score_tree(model)
     return tree
 
 
@@ -222,17 +241,11 @@ def _token_tree(ids: TokenIds) -> dict[str, Any]:
     return {"bos_token_id": ids.bos, "eos_token_id": list(ids.stop) or None, "pad_token_id": ids.pad}
 
 
-def _names(model: nn.Module) -> dict[str, str]:
-    """Our name of each weight to theirs; a tied output projection is the embedding and has none."""
-    names: dict[str, str] = {}
-    for ours, _ in model.named_parameters():
-        if ours.startswith("raters."):  # a handful of numbers, kept in config.json
-            continue
-        theirs = ours
-        for pattern, replacement in RENAMES:
-            theirs = re.sub(pattern, replacement, theirs)
-        names[ours] = theirs
-    return names
+def hf_name(ours: str) -> str:
+    """Their name of a parameter or a layer of ours."""
+    for pattern, replacement in RENAMES:
+        ours = re.sub(pattern, replacement, ours)
+    return ours
 
 
 FAMILIES = {
@@ -265,9 +278,9 @@ RENAMES = (
     (r"^backbone\.blocks\.", "model.layers."),
     (r"\.self_attn\.norm\.", ".input_layernorm."),
     (r"\.mlp\.norm\.", ".post_attention_layernorm."),
-    (r"\.self_attn\.sublayer\.([qkv])\.", r".self_attn.\1_proj."),
-    (r"\.self_attn\.sublayer\.out\.", ".self_attn.o_proj."),
+    (r"\.self_attn\.sublayer\.([qkv])(?=\.|$)", r".self_attn.\1_proj"),
+    (r"\.self_attn\.sublayer\.out(?=\.|$)", ".self_attn.o_proj"),
     (r"\.self_attn\.sublayer\.([qk])_norm\.", r".self_attn.\1_norm."),
-    (r"\.mlp\.sublayer\.(gate|up)\.", r".mlp.\1_proj."),
-    (r"\.mlp\.sublayer\.out\.", ".mlp.down_proj."),
+    (r"\.mlp\.sublayer\.(gate|up)(?=\.|$)", r".mlp.\1_proj"),
+    (r"\.mlp\.sublayer\.out(?=\.|$)", ".mlp.down_proj"),
 )

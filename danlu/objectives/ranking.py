@@ -46,10 +46,7 @@ class Ranking:
     def __call__(self, model: Any, batch: RankingBatch) -> Loss:
         scores = end_scores(model, batch)
         first, second = ranking_pairs(batch.group_ids)
-        losses, weights, index = self.losses(model, batch, scores)
-        if batch.weights is not None:
-            weights = weights * batch.weights[index]
-        terms = {"ranking": Term((losses * weights).sum())}
+        terms = {"ranking": Term(self.total(model, batch, scores))}
         if self.rater_noise:
             terms["rater_prior"] = Term(rater_prior(model, batch))
         strict = batch.ranks[first] != batch.ranks[second]
@@ -63,6 +60,18 @@ class Ranking:
         weights = batch.weights
         total = n_rankings if weights is None else weights[first_of_each(batch.group_ids)].sum()
         return {"ranking": total, **({"rater_prior": n_rankings} if self.rater_noise else {})}
+
+    def indifferent(self, model: Any, batch: RankingBatch) -> float:
+        """What a ranking costs where all scores are equal."""
+        equal = torch.zeros(len(batch.ranks), device=batch.ranks.device)
+        return float(self.total(model, batch, equal) / self.weights(batch)["ranking"])
+
+    def total(self, model: Any, batch: RankingBatch, scores: Tensor) -> Tensor:
+        """Negative log-likelihoods of all rankings, each as often as it counts, as a sum."""
+        losses, weights, index = self.losses(model, batch, scores)
+        if batch.weights is not None:
+            weights = weights * batch.weights[index]
+        return (losses * weights).sum()
 
     def losses(self, model: Any, batch: RankingBatch, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each pair or choice: its loss, its share of its ranking, and one completion of that ranking."""

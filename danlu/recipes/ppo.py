@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from danlu.adapters.files import is_adapter, load_score_adapter
+from danlu.adapters.lora import LoraConfig, twin
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats
 from danlu.data.packing import PackedBatches
@@ -15,11 +17,11 @@ from danlu.data.records import DataError
 from danlu.data.sft import SftBatches
 from danlu.data.shards import open_shards
 from danlu.generate.sampler import Sampler
-from danlu.model.heads import LanguageModel
+from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, load_score_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
-from danlu.recipes.stage import Stage, chat_format_of, publish, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
 from danlu.rl.batches import PpoBatches
 from danlu.rl.collect import Collected, PolicyAndValue, Prompt, RolloutConfig, Team
 from danlu.rl.controller import AdaptiveKl, KlConfig
@@ -39,7 +41,7 @@ TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a ca
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PpoConfig:
     policy: Path  # model directory to start from: the SFT model, which is also the reference
-    reward_model: Path  # model directory; the value model starts from it too
+    reward_model: Path  # model or adapter directory; the value model starts from it too
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_episodes: int = 4096  # completions sampled in all
@@ -48,14 +50,14 @@ class PpoConfig:
     objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1, sft_coef=0.5))
     kl: KlConfig = field(default_factory=KlConfig)
     pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
-    pretrain_rows: int = 8  # rows of text beside each minibatch
+    pretrain_rows: int = 4  # rows of text beside each minibatch
     pretrain_seq_len: int = 128
     demonstrations: Path | None = None  # chats to mix in, such as the policy was fine-tuned on
     demonstration_rows: int = 4  # rows of packed chats beside each minibatch
     demonstration_seq_len: int = 256
     seed: int = 0
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=2e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
+        default_factory=lambda: OptimConfig(lr=2.5e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
     )
     value_lr_scale: float = 2.0  # the value model's learning rate relative to the policy's
     schedule: ScheduleConfig = field(
@@ -63,6 +65,7 @@ class PpoConfig:
     )
     max_grad_norm: float = 1.0
     save_every: int = 64  # updates; checkpoints lie between rollouts
+    adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of the value model likewise
 
     def __post_init__(self) -> None:
         if self.n_episodes % self.rollout.n_episodes:
@@ -74,6 +77,11 @@ class PpoConfig:
             raise ConfigError(
                 f"objective.temperature is {self.objective.temperature}; "
                 f"it must equal rollout.temperature, {self.rollout.temperature}"
+            )
+        if self.adapter.dropout:
+            raise ConfigError(
+                f"adapter.dropout is {self.adapter.dropout}; it must be 0 in PPO, which compares "
+                "probabilities before and after an update"
             )
 
 
@@ -106,7 +114,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         objective=config.objective,
         optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
         batches=batches,
-        resumables={"batches": batches, **beside},
+        resumables={"batches": batches, **beside, **frozen_state(team.trained)},
         lr=config.optim.lr,
         schedule=config.schedule,
         pace=Pace(
@@ -128,7 +136,8 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
             progress.say(
                 f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
             )
-    publish(cast(LanguageModel, team.trained.policy), chat_format.tokenizer, stage_run.model)
+    policy = cast(LanguageModel, team.trained.policy)
+    deliver(stage_run, policy, chat_format.tokenizer, config.adapter, config.policy)
     stage_run.finish(
         n_episodes=batches.n_rollouts * config.rollout.n_episodes,
         n_prompts=len(prompts),
@@ -140,10 +149,8 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
 def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Team:
     """Policy and frozen reference from the SFT model, value model from the reward model, in one precision."""
     tokenizer = chat_format.tokenizer
-    policy = load_language_model(config.policy, vocab_size=tokenizer.vocab_size)
-    reference = load_language_model(config.policy).requires_grad_(False)
-    reward_model = load_score_model(config.reward_model, vocab_size=tokenizer.vocab_size)
-    value = load_score_model(config.reward_model)
+    policy, reference = policy_and_reference(config, tokenizer.vocab_size)
+    reward_model, value = reward_and_value(config, reference)
     precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
     for model in (policy, reference, reward_model, value):
         apply_precision(model.eval(), precision)
@@ -152,9 +159,33 @@ def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Te
         PolicyAndValue(policy, value),
         reference,
         sampler,
-        reward_of(reward_model.requires_grad_(False), tokenizer.pad_id),
+        reward_of(reward_model, tokenizer.pad_id),
         tokenizer.pad_id,
     )
+
+
+def policy_and_reference(config: PpoConfig, vocab_size: int) -> tuple[LanguageModel, LanguageModel]:
+    """The trained policy and where it began, frozen; with an adapter both stand on the same weights."""
+    reference = load_language_model(config.policy, vocab_size=vocab_size).requires_grad_(False)
+    if not config.adapter.on:
+        return load_language_model(config.policy), reference
+    policy = twin(reference)
+    adapt(policy, config.adapter, config.seed)
+    return policy, reference
+
+
+def reward_and_value(config: PpoConfig, reference: LanguageModel) -> tuple[ScoreModel, ScoreModel]:
+    """The frozen reward model, and the value model that starts from it; adapters share what is frozen."""
+    if is_adapter(config.reward_model):
+        reward_model = load_score_adapter(config.reward_model, base=reference, base_dir=config.policy)
+        value = twin(reward_model)
+        return reward_model.requires_grad_(False), value
+    reward_model = load_score_model(config.reward_model, vocab_size=reference.config.vocab_size)
+    if not config.adapter.on:
+        return reward_model.requires_grad_(False), load_score_model(config.reward_model)
+    value = twin(reward_model.requires_grad_(False))
+    adapt(value, config.adapter, config.seed + 1)
+    return reward_model, value
 
 
 def text_of(config: PpoConfig, chat_format: ChatFormat) -> PackedBatches | None:

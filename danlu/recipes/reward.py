@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
+from danlu.adapters.lora import LoraConfig
 from danlu.config import ConfigError
 from danlu.data.chats import Comparison, read_comparisons
-from danlu.data.rankings import RankingBatches
+from danlu.data.rankings import RankingBatches, check_preferences
+from danlu.evaluate.judging import Judged, most_wrong
 from danlu.evaluate.ranking import counted_accuracy
 from danlu.evaluate.raters import fold_of
 from danlu.model.heads import LanguageModel, ScoreModel
@@ -21,10 +23,10 @@ from danlu.model.hf import load_model
 from danlu.objectives.ranking import Ranking
 from danlu.recipes.embedded import write_jsonl
 from danlu.recipes.rater_settings import RatersConfig, rater_model, weighted
-from danlu.recipes.reward_report import all_pairs, judge, measure, most_wrong, rater_report, warnings
+from danlu.recipes.reward_ensemble import ensemble_report
+from danlu.recipes.reward_report import judge, measure, pairs_by, rater_report, warnings
 from danlu.recipes.score_scale import normalise
-from danlu.recipes.stage import Stage, chat_format_of, publish, settle
-from danlu.tokenizer.chat import ChatFormat
+from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
@@ -46,55 +48,62 @@ class RewardConfig:
     reference: Path | None = None  # or chats by the policy to be trained: mean score 0, deviation 1
     objective: Ranking = field(default_factory=Ranking)
     raters: RatersConfig = field(default_factory=RatersConfig)
+    members: int = 1  # models in all, of seeds that count on from `seed`; two or more are an ensemble
     prompts_per_batch: int = 8  # rankings a micro-batch
     max_len: int = 256  # tokens of prompt and completion together, or the base's context if that is less
     too_long: Literal["error", "drop", "shorten"] = "error"
     n_epochs: float = 1.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
     seed: int = 0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-4, weight_decay=0.01))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=8e-4, weight_decay=0.01))
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
+    adapter: LoraConfig = field(default_factory=LoraConfig)
     eval_every: int = 200  # updates
     save_every: int = 200  # updates
 
     def __post_init__(self) -> None:
         if self.demonstrations is not None and self.reference is not None:
             raise ConfigError("demonstrations and reference are both set; one fixes the zero of scores")
+        if self.members < 1:
+            raise ConfigError(f"members is {self.members}; it must be at least 1")
+        if self.members > 1 and self.demonstrations is None and self.reference is None:
+            raise ConfigError(
+                f"members is {self.members}, and their scores have no zero in common; "
+                "set demonstrations or reference"
+            )
 
 
 def run(config: RewardConfig) -> Path:
     chat_format = chat_format_of(config.base)
-    model = start_from(config.base, chat_format, config.seed)
+    base = load_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    model = scorer_from(base, config.seed)
     train, measured_on = read_rankings(config)
-    model.raters = rater_model(config.objective, train)
+    raters = rater_model(config.objective, train)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    settle(stage_run, model, config.prompts_per_batch, config.max_len)
+    adapt(model, config.adapter, config.seed)
+    model.raters = raters  # after the adapter, which freezes all that it finds
     longest = min(config.max_len, model.config.max_seq_len)
+    settle(stage_run, model, config.prompts_per_batch, longest)
     batches = RankingBatches(
         train, chat_format, config.prompts_per_batch, longest, config.seed, too_long=config.too_long
     )
+    check_preferences(batches.groups)
     stage = build_stage(config, stage_run, model, batches)
     for report, _ in stage.updates():
         if "held_out" in measured_on and report.step % config.eval_every == 0:
             judged = judge(model, measured_on["held_out"], chat_format, longest)
-            strict = [pair for pair in all_pairs(model, judged) if not pair.tie]
+            strict = [pair for pair in pairs_by(model, judged) if not pair.tie]
             stage_run.log(report.step, held_out_accuracy=counted_accuracy(strict)["accuracy"])
     normalise(model, chat_format, demonstrations=config.demonstrations, reference=config.reference)
-    publish(model, chat_format.tokenizer, stage_run.model)
+    deliver(stage_run, model, chat_format.tokenizer, config.adapter, config.base)
     judged_of = {name: judge(model, some, chat_format, longest) for name, some in measured_on.items()}
-    measured = {name: measure(model, judged) for name, judged in judged_of.items()}
     if judged_of:
         write_jsonl(config.out / "most_wrong.jsonl", most_wrong([*chain(*judged_of.values())]))
-    raters = rater_report(model, train, measured.get("held_out"))
-    if config.raters.folds and config.raters.left_out is None:
-        raters["cross_validation"] = cross_validate(config)
-    for told in warnings(raters):
-        print(f"warning: {told}")
     stage_run.finish(
         n_comparisons=len(train),
         n_dropped=batches.n_dropped,
@@ -102,24 +111,23 @@ def run(config: RewardConfig) -> Path:
         shift=float(model.shift),
         gain=float(model.gain),
         log_tie=None if model.raters is None else model.raters.to_tree()["log_tie"],
-        raters=raters,
-        **{"held_out": None, **measured},
+        **report_of(config, model, train, judged_of),
     )
     return config.out
 
 
-def start_from(base: Path, chat_format: ChatFormat, seed: int) -> ScoreModel:
-    """A language model's backbone under a fresh head; or a reward model as it is, less its zero and unit.
+def scorer_from(base: LanguageModel | ScoreModel, seed: int) -> ScoreModel:
+    """A language model's backbone under a fresh head; or a reward model without its zero, unit and raters.
 
     The second is preference-model pretraining (Askell et al. 2021): learn from plentiful preferences first,
     from those that matter afterwards.
     """
-    model = load_model(base, vocab_size=chat_format.tokenizer.vocab_size)
-    if isinstance(model, LanguageModel):
-        return ScoreModel.from_language_model(model, seed=seed)
-    model.shift.zero_()
-    model.gain.fill_(1.0)
-    return model
+    if isinstance(base, LanguageModel):
+        return ScoreModel.on(base.backbone, seed=seed)
+    base.shift.zero_()
+    base.gain.fill_(1.0)
+    base.raters = None
+    return base
 
 
 def read_rankings(config: RewardConfig) -> tuple[list[Comparison], dict[str, list[Comparison]]]:
@@ -129,7 +137,7 @@ def read_rankings(config: RewardConfig) -> tuple[list[Comparison], dict[str, lis
         fold = fold_of(comparisons, config.raters.folds, config.raters.left_out)
         return fold.train, {"known_raters": fold.known_raters, "new_raters": fold.new_raters}
     for k in range(config.raters.folds):  # what cannot be divided is told before hours of training
-        fold_of(comparisons, config.raters.folds, k)
+        rater_model(config.objective, fold_of(comparisons, config.raters.folds, k).train)
     return comparisons, {"held_out": read_comparisons(config.held_out)} if config.held_out else {}
 
 
@@ -143,7 +151,7 @@ def build_stage(config: RewardConfig, stage_run: Run, model: ScoreModel, batches
         objective=config.objective,
         optimizer=build_optimizer(model, config.optim, lr_scales=lr_scales),
         batches=batches,
-        resumables={"batches": batches},
+        resumables={"batches": batches, **frozen_state(model)},
         lr=config.optim.lr,
         schedule=config.schedule,
         # The rate falls from the start, by little at first: only then is the length planned again.
@@ -159,6 +167,35 @@ def build_stage(config: RewardConfig, stage_run: Run, model: ScoreModel, batches
     )
 
 
+def report_of(
+    config: RewardConfig,
+    model: ScoreModel,
+    train: Sequence[Comparison],
+    judged_of: Mapping[str, Sequence[Judged]],
+) -> dict[str, Any]:
+    """How the model fares, who disagrees, and what further models say, of other raters or other seeds."""
+    measured = {name: measure(model, judged) for name, judged in judged_of.items()}
+    raters = rater_report(model, train, measured.get("held_out"))
+    if config.raters.folds and config.raters.left_out is None:
+        raters["cross_validation"] = cross_validate(config)
+    for told in warnings(raters):
+        print(f"warning: {told}")
+    found = {"raters": raters, "held_out": None, **measured}
+    if config.members > 1:
+        outs = [config.out, *train_members(config)]
+        found["ensemble"] = ensemble_report(outs, judged_of.get("held_out", ()), config.max_len)
+    return found
+
+
+def train_members(config: RewardConfig) -> list[Path]:
+    """The run directories of the ensemble's further models, each of another seed."""
+    alone = replace(config, members=1, raters=replace(config.raters, folds=0))
+    return [
+        run(replace(alone, seed=config.seed + k, out=config.out / "members" / str(k)))
+        for k in range(1, config.members)
+    ]
+
+
 def cross_validate(config: RewardConfig) -> dict[str, Any]:
     """Accuracy on raters that a model has not learnt from, beside raters it has (Ouyang et al. 2022, 4.1).
 
@@ -172,6 +209,7 @@ def cross_validate(config: RewardConfig) -> dict[str, Any]:
                 config,
                 out=config.out / "folds" / str(k),
                 raters=replace(config.raters, left_out=k),
+                members=1,
                 held_out=None,
                 demonstrations=None,
                 reference=None,

@@ -10,6 +10,7 @@ from danlu.data.chats import Chat, read_chats
 from danlu.data.records import DataError
 from danlu.data.sft import render_chat
 from danlu.model.heads import ScoreModel
+from danlu.rl.collect import evaluating
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
 
@@ -48,4 +49,5 @@ def scores_of(model: ScoreModel, chats: Sequence[Chat], chat_format: ChatFormat)
     every = max(1, len(chats) // MEASURED_ON)
     rendered = [render_chat(chat, chat_format) for chat in chats[::every]]
     ids = [ids[: max(i for i, learnt in enumerate(mask) if learnt) + 1] for ids, mask in rendered]
-    return score_sequences(model, ids, chat_format.tokenizer.pad_id)
+    with evaluating(model):  # an adapter may drop out
+        return score_sequences(model, ids, chat_format.tokenizer.pad_id)

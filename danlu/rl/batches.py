@@ -11,6 +11,7 @@ from danlu.data.records import Batch
 from danlu.objectives.ppo import PpoBatch
 from danlu.rl.collect import Collected, Prompt, RolloutConfig, Team, collect
 from danlu.rl.controller import AdaptiveKl
+from danlu.rl.packing import packed
 
 
 class PpoBatches:
@@ -52,7 +53,7 @@ class PpoBatches:
             self.n_rollouts += 1
             for epoch in range(self.config.n_epochs):
                 for minibatch in self.latest.batch.shuffled(self.config.minibatch_size, seed * 101 + epoch):
-                    yield PpoBatch(minibatch, drawn(self.pretrain), drawn(self.demonstrations))
+                    yield PpoBatch(packed(minibatch), drawn(self.pretrain), drawn(self.demonstrations))
 
     def next_prompts(self, n: int) -> list[Prompt]:
         """Prompts of rollout `n`: all of them once an epoch, each epoch in an order of its own."""

@@ -14,6 +14,7 @@ from danlu.data.records import Batch, RolloutBatch, pad_rows
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.objectives.token_loss import token_logprobs
 from danlu.rl.advantages import explained_variance, gae, whiten
+from danlu.rl.packing import Packing
 from danlu.rl.rewards import penalise_missing_end, sequence_kl, token_rewards
 
 
@@ -161,8 +162,13 @@ def lay_out(rollouts: Sequence[Rollout], pad_id: int) -> Batch:
 
 
 def minibatched(forward: Callable[[Batch], Tensor], batch: Batch, size: int) -> Tensor:
-    """Run `forward` in the shapes that training will use, so that both give the same numbers."""
-    return torch.cat([forward(batch.rows(index)) for index in torch.arange(len(batch)).split(size)])
+    """Run `forward` on rows packed as in training; (batch, seq) again, zero at padding."""
+    parts: list[Tensor] = []
+    for index in torch.arange(len(batch)).split(size):
+        rows = batch.rows(index)
+        packing = Packing.of(rows)
+        parts.append(packing.unpack(forward(packing.pack(rows))))
+    return torch.cat(parts)
 
 
 def sampler_gap(rollouts: Sequence[Rollout], logprobs: Tensor, mask: Tensor, tolerance: float) -> float:

@@ -40,7 +40,8 @@ def test_accuracy_is_reported_by_kind_and_language():
     ]
     summary = summarise_pairs(pairs)
     assert summary["kinds"]["fact"]["accuracy"]["mean"] == 0.5
-    assert summary["kinds"]["honesty"] == {"n_pairs": 1, "accuracy": {"mean": 1.0, "low": 1.0, "high": 1.0}}
+    sure = {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert summary["kinds"]["honesty"] == {"n_pairs": 1, "n_prompts": 1, "accuracy": sure}
     assert summary["languages"]["en"]["n_pairs"] == 2
     assert summary["n_prompts"] == 2
 

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats, read_comparisons
 from danlu.data.records import DataError
+from danlu.evaluate.judging import most_wrong
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_score_model
 from danlu.objectives.ranking import Ranking
@@ -23,7 +24,7 @@ from danlu.recipes.embedded import write_jsonl
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.rater_settings import RatersConfig
 from danlu.recipes.reward_ensemble import load_reward_models
-from danlu.recipes.reward_report import judge, measure, most_wrong
+from danlu.recipes.reward_report import judge, measure
 from danlu.recipes.score_scale import scores_of
 from danlu.recipes.stage import chat_format_of, publish
 from danlu.rl.scoring import ensemble_scores
