@@ -64,7 +64,8 @@ class Ranking:
     def indifferent(self, model: Any, batch: RankingBatch) -> float:
         """What a ranking costs where all scores are equal."""
         equal = torch.zeros(len(batch.ranks), device=batch.ranks.device)
-        return float(self.total(model, batch, equal) / self.weights(batch)["ranking"])
+        with torch.no_grad():
+            return float(self.total(model, batch, equal) / self.weights(batch)["ranking"])
 
     def total(self, model: Any, batch: RankingBatch, scores: Tensor) -> Tensor:
         """Negative log-likelihoods of all rankings, each as often as it counts, as a sum."""

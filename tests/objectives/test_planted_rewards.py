@@ -76,9 +76,20 @@ def test_a_planted_reward_is_recovered_from_rankings_with_ties(planted, fitted):
         margin = (held_out @ weight) @ tensor([1.0, -1.0], dtype=torch.float64)
         return float(((margin > 0) == (ranks[n:, 0] < ranks[n:, 1]))[strict].double().mean())
 
+    def foretold(weight, kind, log_tie):  # of all pairs: what is most likely to be said of them, ties included
+        margin = (held_out @ weight) @ tensor([1.0, -1.0], dtype=torch.float64)
+        said = 1 + torch.sign(ranks[n:, 0] - ranks[n:, 1])  # 0: the first wins, 1: level, 2: the second wins
+        return float((TIES[kind](margin, log_tie).argmax(0) == said).double().mean())
+
     bayes = accuracy(truth)  # nobody can know better than the reward that people went by
     assert 0.7 < bayes < 0.97
     assert accuracy(model.weight.detach()) >= 0.95 * bayes
+    if fitted in TIES:
+        with torch.no_grad():
+            found = foretold(model.weight, fitted, model.raters.log_tie)
+        bayes_of_three = foretold(truth, planted, log_tie)
+        assert 1 / 3 < bayes_of_three < bayes
+        assert found >= 0.95 * bayes_of_three
     if fitted == planted:
         # 900 pairs leave a standard error of about 0.08 in the tie parameter and in each of the six weights,
         # that is 0.11 of their length together: three and two of these are allowed.

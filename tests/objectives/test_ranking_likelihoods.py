@@ -163,6 +163,8 @@ def test_a_ranking_weighs_one_whatever_its_length_and_kind(kind):
     }
     assert both == pytest.approx(expected[kind])
     assert Ranking(kind=kind).weights(batch)["ranking"] == 2
+    sure = scored([3.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0], model.raters)
+    assert Ranking(kind=kind).indifferent(sure, batch) == pytest.approx(expected[kind] / 2)
 
 
 def test_a_strength_asks_for_a_difference_of_scores():

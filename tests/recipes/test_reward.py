@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import statistics
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
 
+from danlu.adapters.lora import LoraConfig
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats, read_comparisons
+from danlu.data.rankings import RankingBatches
 from danlu.data.records import DataError
 from danlu.evaluate.judging import most_wrong
-from danlu.model.heads import LanguageModel
-from danlu.model.hf import load_score_model
+from danlu.evaluate.ranking import Pair
+from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_language_model, load_score_model
+from danlu.objectives.loss import Loss, Term
 from danlu.objectives.ranking import Ranking
 from danlu.recipes import reward
 from danlu.recipes.embedded import write_jsonl
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.rater_settings import RatersConfig
-from danlu.recipes.reward_ensemble import load_reward_models
-from danlu.recipes.reward_report import judge, measure
+from danlu.recipes.reward_ensemble import joined, load_member, load_reward_models
+from danlu.recipes.reward_report import judge, measure, rater_report
 from danlu.recipes.score_scale import scores_of
 from danlu.recipes.stage import chat_format_of, publish
 from danlu.rl.scoring import ensemble_scores
 from danlu.tokenizer.bpe import Tokenizer
-from danlu.train.optim import OptimConfig
+from danlu.train.loop import LoopConfig, train
+from danlu.train.optim import OptimConfig, build_optimizer
+from danlu.train.pace import Pace
+from danlu.train.schedule import ScheduleConfig, build_schedule
 
 SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=64, max_seq_len=128)
 COLOURS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}
@@ -85,6 +95,10 @@ def trained(config):
     machine = {"dtype": "float32", "kernels": "plain", "threads": torch.get_num_threads()}
     (config.out / "machine.json").write_text(json.dumps(machine))
     return reward.run(config)
+
+
+def metrics_of(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def summary_of(out):
@@ -178,6 +192,48 @@ def test_cross_validation_leaves_out_raters_and_prompts(settings, tmp_path):
     assert all(part["n_comparisons"] < 24 for part in parts)
 
 
+class Published:
+    """Ouyang et al. 2022, eq. 1, as a loop: the mean over a ranking's pairs, a tie half of either order."""
+
+    def __call__(self, model, batch):
+        scores = model(*batch.inputs).flatten()[batch.end_index]
+        total = torch.zeros(())
+        for group in batch.group_ids.unique():
+            here = torch.nonzero(batch.group_ids == group).flatten().tolist()
+            losses = []
+            for i, j in combinations(here, 2):
+                share = 0.5 if batch.ranks[i] == batch.ranks[j] else float(batch.ranks[i] < batch.ranks[j])
+                margin = scores[i] - scores[j]
+                losses.append(-share * logsigmoid(margin) - (1 - share) * logsigmoid(-margin))
+            total = total + sum(losses) / len(losses)
+        return Loss({"ranking": Term(total)})
+
+    def weights(self, batch):
+        return {"ranking": torch.tensor(len(batch.group_ids.unique()))}
+
+
+def test_the_defaults_are_the_published_loss_at_the_rate_that_the_demo_was_measured_with(
+    settings, base, tmp_path
+):
+    # No likelihood, weight or rater that may be asked for must touch who asks for none of them.
+    config = reward.RewardConfig(
+        base=base, comparisons=settings.comparisons, out=tmp_path / "out", max_len=96
+    )
+    out = trained(config)
+    model = ScoreModel.on(load_language_model(base).backbone, seed=0)
+    rankings = read_comparisons(settings.comparisons)
+    batches = RankingBatches(rankings, chat_format_of(base), 8, 96, seed=0)
+    optimizer = build_optimizer(model, OptimConfig(kind="muon", lr=8e-4, weight_decay=0.01))
+    schedule = ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
+    lr_at = build_schedule(schedule, 8e-4, Pace(6, decay_fraction=0.8, most=6))
+    losses = [
+        report.loss for report in train(model, batches, Published(), optimizer, lr_at, LoopConfig(n_steps=6))
+    ]
+    assert [line["loss"] for line in metrics_of(out)] == pytest.approx(losses, rel=1e-5)
+    for ours, after in zip(load_score_model(out / "model").parameters(), model.parameters(), strict=True):
+        assert_close(ours, after, atol=2e-5, rtol=1e-4)
+
+
 def test_two_zeros_are_refused(settings, kit):
     with pytest.raises(ConfigError, match="demonstrations and reference are both set"):
         replace(settings, demonstrations=kit.chats, reference=kit.chats)
@@ -208,6 +264,35 @@ def test_what_the_rankings_cannot_teach_is_refused_before_training(settings, tmp
         with pytest.raises(ConfigError, match=told):
             reward.run(replace(settings, comparisons=strict, held_out=None, out=out, **changed))
     assert not out.exists()
+
+
+def test_rankings_that_are_all_ties_are_refused(settings, tmp_path):
+    ties = tmp_path / "ties.jsonl"
+    write_jsonl(ties, [{"prompt": question("sky"), "completions": ["a", "b"], "ranks": [1, 1]}] * 3)
+    with pytest.raises(DataError, match="each of the 3 comparisons is a tie"):
+        trained(replace(settings, comparisons=ties, held_out=None, out=tmp_path / "out"))
+
+
+def test_folds_that_could_not_learn_what_is_asked_for_are_refused_before_training(settings, tmp_path):
+    two = tmp_path / "two.jsonl"
+    write_jsonl(two, [each for each in by_raters() if each["annotator"] in ("ann", "bob")])
+    noisy = replace(settings, comparisons=two, objective=Ranking(rater_noise=True), out=tmp_path / "out")
+    reward.read_rankings(noisy)
+    with pytest.raises(ConfigError, match="the rankings name 1 raters"):
+        reward.run(replace(noisy, raters=RatersConfig(folds=2)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_mistake_of_the_model_makes_nobody_contrary(with_ties):
+    model = load_score_model(with_ties / "model")
+    wrong = {"low": 0.0, "mean": 0.0, "high": 0.0}
+
+    def contrary(n_prompts):
+        by_rater = {"dan": {"n_pairs": n_prompts, "n_prompts": n_prompts, "accuracy": wrong}}
+        return rater_report(model, [], {"raters": by_rater})["contrary"]
+
+    assert contrary(9) == []
+    assert contrary(10) == ["dan"]
 
 
 def test_a_raters_weight_is_given_to_that_raters_rankings(settings):
@@ -252,6 +337,60 @@ def test_an_ensemble_is_read_from_directories_that_share_tokenizer_and_zero(sett
     publish(LanguageModel(config, seed=0), tokenizer, other)
     with pytest.raises(ConfigError, match="another tokenizer"):
         load_reward_models([outs[0] / "model", other])
+
+
+def test_members_are_models_of_other_seeds_that_are_measured_together(settings, kit, tmp_path):
+    out = trained(replace(settings, members=3, demonstrations=kit.chats, out=tmp_path / "out"))
+    found = summary_of(out)["ensemble"]
+    outs = [out, out / "members" / "1", out / "members" / "2"]
+    weights = [load_score_model(path / "model").score.weight for path in outs]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    each = [summary_of(path)["held_out"]["accuracy"]["mean"] for path in outs]
+    assert [one["mean"] for one in found["accuracy_of_each"]] == pytest.approx(each)
+    assert found["n_pairs"] == 48 * 5  # ties have no order to be right about
+    parts = found["by_disagreement"]
+    assert [part["n_pairs"] for part in parts] == [80, 80, 80]
+    assert parts[0]["disagreement"] < parts[1]["disagreement"] < parts[2]["disagreement"]
+    assert "ensemble" not in summary_of(outs[1])
+    assert load_reward_models([path / "model" for path in outs])
+
+
+def test_a_mean_margin_and_how_far_members_disagree_worked_by_hand():
+    of_one, of_other = ([Pair(prompt="p", margin=margin)] for margin in (math.log(3), -math.log(3)))
+    (pair,), (disagreement,) = joined([of_one, of_other])
+    assert pair.margin == pytest.approx(0)
+    assert disagreement == pytest.approx(math.sqrt(2 * 0.25**2))  # probabilities 3/4 and 1/4
+
+
+def test_an_ensemble_without_a_common_zero_is_refused(settings):
+    with pytest.raises(ConfigError, match="members is 2, and their scores have no zero in common"):
+        replace(settings, members=2)
+
+
+def test_a_reward_model_of_other_preferences_may_be_adapted(with_ties, settings, kit, tmp_path):
+    adapter = LoraConfig(kind="lora", rank=2, dropout=0.5)
+    config = replace(
+        settings,
+        base=with_ties / "model",
+        adapter=adapter,
+        reference=kit.chats,
+        objective=Ranking(kind="davidson", rater_noise=True),
+        out=tmp_path / "out",
+    )
+    out = trained(config)
+    merged = load_score_model(out / "model")
+    adapted = load_member(out / "adapter", merged.config.vocab_size)
+    chat_format, chats = chat_format_of(out / "model"), read_chats(kit.chats)
+    scores = [scores_of(model.eval(), chats, chat_format) for model in (merged, adapted)]
+    assert_close(torch.tensor(scores[0]), torch.tensor(scores[1]), atol=1e-4, rtol=1e-4)
+    # The zero and the unit were measured without dropout.
+    assert statistics.fmean(scores[0]) == pytest.approx(0, abs=1e-4)
+    assert statistics.pstdev(scores[0]) == pytest.approx(1, abs=1e-4)
+    assert adapted.raters.scales() == pytest.approx(merged.raters.scales())
+    assert adapted.raters.log_tie.item() == pytest.approx(merged.raters.log_tie.item())
+    before = load_score_model(with_ties / "model").raters.log_tie.item()
+    assert adapted.raters.log_tie.item() != before  # trained, though the base is frozen
 
 
 def test_judging_goes_by_what_the_model_was_fitted_on_whatever_its_unit(with_ties, settings):
