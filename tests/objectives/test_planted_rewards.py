@@ -76,7 +76,9 @@ def test_a_planted_reward_is_recovered_from_rankings_with_ties(planted, fitted):
         margin = (held_out @ weight) @ tensor([1.0, -1.0], dtype=torch.float64)
         return float(((margin > 0) == (ranks[n:, 0] < ranks[n:, 1]))[strict].double().mean())
 
-    def foretold(weight, kind, log_tie):  # of all pairs: what is most likely to be said of them, ties included
+    def foretold(
+        weight, kind, log_tie
+    ):  # of all pairs: what is most likely to be said of them, ties included
         margin = (held_out @ weight) @ tensor([1.0, -1.0], dtype=torch.float64)
         said = 1 + torch.sign(ranks[n:, 0] - ranks[n:, 1])  # 0: the first wins, 1: level, 2: the second wins
         return float((TIES[kind](margin, log_tie).argmax(0) == said).double().mean())
@@ -170,9 +172,9 @@ def test_each_raters_noise_is_found_within_a_tenth_from_a_thousand_rankings():
 
 
 def test_raters_noise_is_found_within_a_tenth_from_a_thousand_pairs_each():
-    # The information in a pair on a rater's log scale is the mean of d^2 p (1 - p), a quarter at best, so
-    # that a thousand leave a standard error of 6 %: the root mean square over raters can be held to a tenth,
-    # the worst of them cannot.
+    # The information in a pair on a rater's log scale is the mean of d^2 p (1 - p), for normal d a quarter at
+    # best, so that a thousand leave a standard error of 6 %: the root mean square over raters can be held to
+    # a tenth, the worst of them cannot.
     scales = planted_scales(8)
     found = recovered(scales, 2, 1000, "bradley_terry", torch.Generator().manual_seed(0))
     error = (found / scales).log().square().mean().sqrt().item()
