@@ -107,7 +107,7 @@ def _integer_power(base: Quantity, exponent: int) -> Quantity:
     if base.value == 0 and exponent < 0:
         raise CalculatorError("division by zero")
     if isinstance(base.value, float):
-        return Quantity(approximate(lambda: base.value**exponent), _raised(base, exponent))
+        return Quantity(approximate(lambda: to_float(base.value) ** exponent), _raised(base, exponent))
     bits = max(base.value.numerator.bit_length(), base.value.denominator.bit_length())
     if abs(base.value) not in (0, 1) and bits * abs(exponent) > 2 * MAX_BITS:
         raise _too_large()

@@ -80,7 +80,7 @@ def _constant(tree: Tree) -> Ratio:
     value = evaluate(tree)
     if not isinstance(value, Quantity) or isinstance(value.value, float) or value.units:
         raise CalculatorError("equations and polynomials need exact numbers without units")
-    constant: Polynomial = {(): value.value}
+    constant: Polynomial = {(): Fraction(value.value)}
     return Ratio(trimmed(constant), ONE)
 
 
