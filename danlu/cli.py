@@ -217,5 +217,8 @@ def _string(node: ast.stmt | None) -> str:
     return ""
 
 
-COMMANDS = ("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "evaluate", "chat", "generate")
+COMMANDS = (
+    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
+    *("evaluate", "chat", "generate"),
+)
 ONE_OFF = {"data", "tokenizer", "evaluate", "chat", "generate"}  # commands without checkpoints

@@ -89,3 +89,16 @@ class ScoreModel(nn.Module):
         """Scores less the shift, (batch, seq), float32."""
         hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
         return self.score(hidden.float()).squeeze(-1) - self.shift
+
+
+class ValueHead(nn.Module):
+    """One number a position from a language model's hidden vectors; zero at first (Ziegler et al. 2019)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.score = Linear(d_model, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Values, (batch, seq), float32, of hidden vectors, (batch, seq, d_model)."""
+        return self.score(hidden.float()).squeeze(-1)

@@ -36,8 +36,8 @@ class Networks(nn.Module):
         self.logits = nn.Parameter(tensor([[[math.log(x), math.log(1 - x)] for x in p]]))
         self.values = nn.Parameter(tensor([values]))
 
-    def policy(self, *inputs):
-        return self.logits
+    def forward(self, *inputs):
+        return self.logits, self.values
 
     def value(self, *inputs):
         return self.values
