@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.objectives.ppo import Surrogate
-from danlu.recipes.policy import Alignment, PolicyConfig, TrueScore, average_of, load_networks
+from danlu.recipes.policy import Alignment, PolicyConfig, TrueScore, average_of, check_judge, load_networks
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Baseline
 from danlu.rl.collect import PolicyAndValue, RolloutConfig
@@ -41,6 +41,7 @@ def run(config: GrpoConfig, true_score: TrueScore | None = None, *, grade: Grade
 
 def align(name: str, config: GrpoConfig, true_score: TrueScore | None, grade: Grade | None) -> Path:
     """Train the policy under the name of a command."""
+    check_judge(config.reward_model, grade)
     chat_format = chat_format_of(config.policy)
     stage_run = open_run(config.out, config)
     if stage_run.finished:

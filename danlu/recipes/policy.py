@@ -230,31 +230,32 @@ def load_networks(
     tokenizer = chat_format.tokenizer
     policy = load_language_model(config.policy, vocab_size=tokenizer.vocab_size)
     reference = load_language_model(config.policy).requires_grad_(False)
-    judge = load_reward_model(config, chat_format, grade)
+    judge = load_judge(config.reward_model, grade, tokenizer.vocab_size)
     precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
     for model in (policy, reference, judge):
         if isinstance(model, LanguageModel | ScoreModel):
             apply_precision(model.eval(), precision)
-    if isinstance(judge, ScoreModel):
-        reward = reward_of(judge.requires_grad_(False), tokenizer.pad_id)
-    else:
-        reward = reward_of_grade(judge, chat_format)
-    return Networks(policy, reference, CheckedReward(reward), precision)
+    return Networks(policy, reference, reward_by(judge, chat_format), precision)
 
 
-def load_reward_model(
-    config: PolicyConfig, chat_format: ChatFormat, grade: Grade | None
-) -> ScoreModel | Grade:
+def check_judge(reward_model: Path | None, grade: Grade | None) -> None:
+    """Exactly one thing rewards."""
+    if reward_model is None and grade is None:
+        raise ConfigError("reward_model is not set; name a model directory, or hand `run` a function")
+    if reward_model is not None and grade is not None:
+        raise ConfigError(f"reward_model is {reward_model} and `run` got a function too; only one can reward")
+
+
+def load_judge(reward_model: Path | None, grade: Grade | None, vocab_size: int) -> ScoreModel | Grade:
     """The reward model that the settings name, or else the function that was handed over."""
-    if (config.reward_model is None) == (grade is None):
-        both = "is set and `run` got a function too" if grade else "is not set"
-        raise ConfigError(
-            f"reward_model {both}; name a model directory, or hand `run` a function, and not both"
-        )
-    if grade is not None:
-        return grade
-    path = cast(Path, config.reward_model)
-    return load_score_model(path, vocab_size=chat_format.tokenizer.vocab_size)
+    return grade or load_score_model(cast(Path, reward_model), vocab_size=vocab_size)
+
+
+def reward_by(judge: ScoreModel | Grade, chat_format: ChatFormat) -> CheckedReward:
+    """What a judge makes of rollouts."""
+    if isinstance(judge, ScoreModel):
+        return CheckedReward(reward_of(judge.requires_grad_(False), chat_format.tokenizer.pad_id))
+    return CheckedReward(reward_of_grade(judge, chat_format))
 
 
 def average_of(config: PolicyConfig, precision: Precision) -> LanguageModel | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from torch import nn
 
@@ -13,7 +13,15 @@ from danlu.model.heads import ScoreModel, ValueHead
 from danlu.model.hf import load_score_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
-from danlu.recipes.policy import Alignment, Networks, PolicyConfig, TrueScore, average_of, load_networks
+from danlu.recipes.policy import (
+    Alignment,
+    Networks,
+    PolicyConfig,
+    TrueScore,
+    average_of,
+    check_judge,
+    load_networks,
+)
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Gae
 from danlu.rl.collect import PolicyAndValue, SharedTrunk
@@ -35,6 +43,11 @@ class PpoConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         PolicyConfig.__post_init__(self)
+        if self.value_model == "reward_model" and self.reward_model is None:
+            raise ConfigError(
+                "value_model is 'reward_model' and reward_model is not set; name a model directory, or where "
+                "a function rewards, use value_model='policy' or 'shared'"
+            )
         if self.critic_warmup and self.value_model == "shared":
             raise ConfigError(
                 f"critic_warmup is {self.critic_warmup} and value_model is 'shared'; a critic on the "
@@ -51,6 +64,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None, *, grade: Grade 
             from it.
         grade: a function of prompt and answer that rewards in the reward model's place.
     """
+    check_judge(config.reward_model, grade)
     chat_format = chat_format_of(config.policy)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
@@ -78,11 +92,7 @@ def with_critic(config: PpoConfig, networks: Networks) -> PolicyAndValue:
     if config.value_model == "policy":
         value = ScoreModel.from_language_model(policy)
         nn.init.zeros_(value.score.weight)
-    elif config.reward_model is not None:
-        value = load_score_model(config.reward_model)
     else:
-        raise ConfigError(
-            "value_model is 'reward_model' and reward_model is not set; use value_model='policy' or 'shared'"
-        )
+        value = load_score_model(cast(Path, config.reward_model))
     apply_precision(value.eval(), networks.precision)
     return PolicyAndValue(policy, value, average=average)

@@ -194,13 +194,16 @@ def collect(
         advantages=advantages,
         returns=returns,
     )
+    has_critic = team.trained.value is not None
+    explained = {"explained_variance": explained_variance(said.values, returns, mask)} if has_critic else {}
     kl = sequence_kl(said.logprobs, said.ref_logprobs, mask)
     stats = {
         "score": float(scores.mean()),
         "score_total": float(rewarded.totals.mean()),
         "kl": float(kl.mean()),
         "kl_coef": kl_coef,
-        **statistics_of(rollouts, rewarded, returns, has_value=team.trained.value is not None),
+        **statistics_of(rollouts, scores, mask, config.n_completions),
+        **explained,
         "sampler_gap": gap,
     }
     odd = negative_kl(kl, lambda: excess_surprise(team, batch, config))
@@ -245,20 +248,17 @@ def final_scores(
 
 
 def statistics_of(
-    rollouts: Sequence[Rollout], rewarded: Rewarded, returns: Tensor, *, has_value: bool
+    rollouts: Sequence[Rollout], scores: Tensor, mask: Tensor, n_completions: int
 ) -> dict[str, float]:
-    """What shows how a rollout went."""
-    mask, n = rewarded.mask, rewarded.n_completions
+    """What shows how the completions came out."""
     stats = {
         "length": float(mask.sum(dim=1).float().mean()),
         "ended": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         "distinct": distinct_share(rollouts),
     }
-    if has_value:
-        stats["explained_variance"] = explained_variance(rewarded.values, returns, mask)
-    if n > 1:  # prompts from which nothing is learnt
-        groups = rewarded.totals.view(-1, n)
-        stats["alike"] = float((groups.amax(1) - groups.amin(1) < 1e-6).float().mean())
+    if n_completions > 1:  # share of prompts whose completions score the same: nothing is learnt from them
+        groups = scores.view(-1, n_completions)
+        stats["alike"] = float((groups.amax(dim=1) == groups.amin(dim=1)).float().mean())
     return stats
 
 
