@@ -30,7 +30,7 @@ PROMPTS_AT_ONCE = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfNConfig:
     policy: Path  # model directory to start from
-    reward_model: Path | None = None  # model directory; only where `run` is handed a function instead, none
+    reward_model: Path | None = None  # model directory; none where `run` is handed a function instead
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_completions: int = 8  # of each prompt; the best that ended is learnt

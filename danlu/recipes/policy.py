@@ -42,7 +42,7 @@ TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a ca
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     policy: Path  # model directory to start from: the SFT model, which is also the reference
-    reward_model: Path | None = None  # model directory; only where `run` is handed a function instead, none
+    reward_model: Path | None = None  # model directory; none where `run` is handed a function instead
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_episodes: int = 4096  # completions sampled in all

@@ -80,10 +80,39 @@ class World:
         ]
 
     @torch.no_grad()
+    def token_logprobs(self, model: LanguageModel) -> list[Tensor]:
+        """Log-probability of every token of every completion."""
+        batch = lay_out(self.rollouts(), PAD)
+        each = token_logprobs(model(*batch.inputs), batch.target_ids)
+        return [row[mask] for row, mask in zip(each, batch.loss_mask, strict=True)]
+
     def logprobs(self, model: LanguageModel) -> Tensor:
         """Exact log-probability of every completion."""
-        batch = lay_out(self.rollouts(), PAD)
-        return (token_logprobs(model(*batch.inputs), batch.target_ids) * batch.loss_mask).sum(dim=1)
+        return torch.stack([tokens.sum() for tokens in self.token_logprobs(model)])
+
+
+@dataclass(frozen=True)
+class Stratified:
+    """A sampler that draws each completion as often as its probability says, to within one: little noise."""
+
+    world: World
+    policy: LanguageModel
+
+    def generate(self, prompts, sampling, n=1):
+        tokens = self.world.token_logprobs(self.policy)
+        probabilities = torch.stack([each.sum() for each in tokens]).exp().double()
+        generator, total = torch.Generator().manual_seed(sampling.seed), n * len(prompts)
+        points = (torch.arange(total) + torch.rand(1, generator=generator, dtype=torch.float64)) / total
+        drawn = torch.searchsorted(probabilities.cumsum(0), points * probabilities.sum())
+        every = [
+            Completion(
+                ids=ids,
+                logprobs=tuple(each.tolist()),
+                finish_reason="stop" if ids[-1] == self.world.stop_id else "length",
+            )
+            for ids, each in zip(self.world.completions, tokens, strict=True)
+        ]
+        return [every[i] for i in drawn[torch.randperm(total, generator=generator)]]
 
 
 def total_variation(p: Tensor, q: Tensor) -> float:
