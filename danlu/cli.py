@@ -1,8 +1,9 @@
 """The command line: `danlu <stage> [config.toml] [key=value …]`.
 
 Every command is a module of `recipes` with `run(config)`, whose annotation says which dataclass holds its
-settings, a one-line `SUMMARY` and, where words may stand without their key, `POSITIONAL`. It is imported only
-when its command is given, for torch takes seconds.
+settings, a one-line `SUMMARY` and, where words may stand without their key, `POSITIONAL`. Where the first
+word decides which settings there are, `FORMS` has a dataclass for each such word and `choose(words)` picks
+one. It is imported only when its command is given, for torch takes seconds.
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ def _command(command: str, words: Sequence[str]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     recipe = importlib.import_module(f"danlu.recipes.{command}")
     if any(word in ("--help", "-h") for word in words):
-        print(_stage_help(command, recipe))
+        print(_help(command, recipe, words))
         return 0
-    config = config_class(recipe)
+    choose = getattr(recipe, "choose", None)
+    config, words = choose(words) if choose else (config_class(recipe), words)
     path, overrides = read_words(words, config, getattr(recipe, "POSITIONAL", ()))
     recipe.run(load(config, path, overrides))
     return 0
@@ -156,9 +158,21 @@ def _summary(command: str) -> str:
     return ""
 
 
-def _stage_help(command: str, recipe: Any) -> str:
+def _help(command: str, recipe: Any, words: Sequence[str]) -> str:
+    """The settings of a command; of one with several forms, those of the form that is named."""
+    forms: dict[str, type] = getattr(recipe, "FORMS", {})
+    form = next((word for word in words if word in forms), None)
+    if form is not None:
+        return _stage_help(f"{command} {form}", recipe, forms[form])
+    if not forms:
+        return _stage_help(command, recipe, config_class(recipe))
+    lines = [f"danlu {command} {'|'.join(forms)} [config.toml] [key=value …]", "", recipe.SUMMARY, ""]
+    return "\n".join([*lines, f"danlu {command} {next(iter(forms))} --help shows the settings of that form."])
+
+
+def _stage_help(command: str, recipe: Any, config: type) -> str:
     words = "".join(f" {name.upper()}" for name in getattr(recipe, "POSITIONAL", ()))
-    rows = list(settings(config_class(recipe)))
+    rows = list(settings(config))
     width = max(len(row.key) for row in rows)
     middle = min(32, max(len(row.default) for row in rows))
     lines = [f"danlu {command}{words} [config.toml] [key=value …]", "", recipe.SUMMARY, ""]
@@ -218,7 +232,7 @@ def _string(node: ast.stmt | None) -> str:
 
 
 COMMANDS = (
-    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
-    *("evaluate", "chat", "generate"),
+    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
+    *("evaluate", "doctor", "chat", "generate"),
 )
-ONE_OFF = {"data", "tokenizer", "evaluate", "chat", "generate"}  # commands without checkpoints
+ONE_OFF = {"data", "tokenizer", "evaluate", "doctor", "chat", "generate"}  # commands without checkpoints

@@ -73,7 +73,7 @@ def test_the_overview_names_every_command_without_loading_torch():
     recipes = Path(__file__).parent.parent / "danlu" / "recipes"
     for command in re.findall(r"^  (\w+)  +(?=\w)", shown, re.MULTILINE):
         assert (recipes / f"{command}.py").exists()
-    for command in ("tokenizer", "pretrain", "sft", "reward", "ppo", "chat", "generate"):
+    for command in ("tokenizer", "pretrain", "sft", "reward", "ppo", "dpo", "chat", "generate"):
         assert re.search(rf"^  {command} +\w", shown, re.MULTILINE)
 
 

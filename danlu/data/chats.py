@@ -1,4 +1,4 @@
-"""Chats and comparisons from files: our own shapes and those the field already uses."""
+"""Chats, comparisons and ratings from files: our own shapes and those the field already uses."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ class Comparison:
         return place(self.source, self.line, self.id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """One completion of a prompt, and whether somebody liked it."""
+
+    prompt: Sequence[Message]
+    completion: str
+    liked: bool
+    unfinished: bool = False  # the completion was cut before its end
+    annotator: str = ""
+    id: str = ""
+    source: str = ""
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        """File, line and id, for messages."""
+        return place(self.source, self.line, self.id)
+
+
 def read_chats(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Chat]:
     """Every chat of some files or folders; one that is none, or whose roles do not alternate, is an error."""
     return [_chat(record) for record in records(paths, config)]
@@ -58,6 +77,11 @@ def read_chats(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> l
 def read_comparisons(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Comparison]:
     """Every comparison of some files or folders; a record that is none is an error."""
     return [_comparison(record) for record in records(paths, config)]
+
+
+def read_ratings(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Rating]:
+    """Every rated completion of some files or folders; a record that is none is an error."""
+    return [_rating(record) for record in records(paths, config)]
 
 
 def place(source: str, line: int, record_id: str) -> str:
@@ -87,6 +111,30 @@ def _comparison(record: Record) -> Comparison:
         completions=ranked.completions,
         ranks=ranked.ranks,
         unfinished=_unfinished(record, len(ranked.completions)),
+        annotator=str(record.fields.get("annotator") or ""),
+        id=_id(record),
+        source=record.source,
+        line=record.line,
+    )
+
+
+def _rating(record: Record) -> Rating:
+    try:
+        rated = shapes.rating(record.fields)
+        check_messages([*rated.prompt, {"role": "assistant", "content": ""}])
+    except (shapes.ShapeError, ChatError) as error:
+        raise _refused(record, error) from None
+    unfinished: Any = record.fields.get("unfinished", False)
+    if not isinstance(unfinished, bool):
+        raise DataError(
+            f"{record.source}:{record.line}: field 'unfinished' is {str(unfinished)[:60]}; "
+            "it must be true or false"
+        )
+    return Rating(
+        prompt=rated.prompt,
+        completion=rated.completion,
+        liked=rated.liked,
+        unfinished=unfinished,
         annotator=str(record.fields.get("annotator") or ""),
         id=_id(record),
         source=record.source,

@@ -129,6 +129,13 @@ class PackedBatches:
         """How many times the corpus has been read."""
         return self.step * self.world * self.batch_size / self.rows_per_epoch
 
+    def row_with(self, document: int) -> tuple[Batch, int]:
+        """The row of the first epoch in which a document begins, by its number, and its segment there."""
+        layout = self._layout(0)
+        first = int(layout.ends[np.flatnonzero(layout.order == document)[0]])
+        batch = layout.rows(np.array([first // self.seq_len]), self.seq_len)
+        return batch, int(batch.segment_ids[0, first % self.seq_len])
+
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, **self._identity()}
 

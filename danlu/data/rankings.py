@@ -71,18 +71,22 @@ class RankingBatches:
         self.rank, self.world = share
         self.step = 0
         self.pad_id = padding_id(chat_format)
-        self._groups = tokenize_comparisons(comparisons, chat_format, max_len, too_long)
-        self.n_dropped = len(comparisons) - len(self._groups)
-        self.batches_per_epoch = -(-len(self._groups) // prompts_per_batch)
+        self.groups = tokenize_comparisons(comparisons, chat_format, max_len, too_long)
+        self.n_dropped = len(comparisons) - len(self.groups)
+        self.batches_per_epoch = -(-len(self.groups) // prompts_per_batch)
         self._plan = lru_cache(maxsize=2)(self._arrange)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> RankingBatch:
+        return lay_out([self.groups[i] for i in self.next_numbers()], self.pad_id)
+
+    def next_numbers(self) -> list[int]:
+        """Which of `groups` the next batch holds; the position moves on."""
         epoch, index = divmod(self.step * self.world + self.rank, self.batches_per_epoch)
         self.step += 1
-        return lay_out([self._groups[i] for i in self._plan(epoch)[index]], self.pad_id)
+        return self._plan(epoch)[index]
 
     @property
     def epoch(self) -> float:
@@ -97,7 +101,7 @@ class RankingBatches:
         self.step = int(state["step"])
 
     def _arrange(self, epoch: int) -> list[list[int]]:
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._groups)).tolist()
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups)).tolist()
         return cut(order, self.prompts_per_batch)
 
     def _identity(self) -> dict[str, Any]:
@@ -105,8 +109,8 @@ class RankingBatches:
             "seed": self.seed,
             "prompts_per_batch": self.prompts_per_batch,
             "world": self.world,
-            "n_comparisons": len(self._groups),
-            "n_tokens": sum(group.n_tokens for group in self._groups),
+            "n_comparisons": len(self.groups),
+            "n_tokens": sum(group.n_tokens for group in self.groups),
         }
 
 
@@ -165,6 +169,11 @@ def tokenize_comparison(
         rendered = chat_format.render([*prompt, {"role": "assistant", "content": completion}])
         # What a format writes after the end of the turn (ChatML: a line break) is not the completion's.
         n_ids = max(i for i, learnt in enumerate(rendered.loss_mask) if learnt) + (0 if cut_short else 1)
+        if n_ids == len(stem):
+            raise DataError(
+                f"{comparison.where}: a completion has no token, being empty and marked as unfinished; "
+                "leave it out"
+            )
         completions.append(rendered.ids[len(stem) : n_ids])
     return Group(stem, completions, comparison.ranks)
 

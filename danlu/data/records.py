@@ -69,6 +69,38 @@ class RankingBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceBatch:
+    """Completions that people judged, each prompt read once, and whose target every position is.
+
+    Laid out as in RankingBatch, but for a prompt's last token: it stands at the head of every branch instead
+    of at the stem's end, because there each completion has a first token of its own to answer. Inputs stop
+    one token before a completion's last.
+    """
+
+    input_ids: Tensor  # (batch, seq) int64
+    target_ids: Tensor  # (batch, seq) int64: the next token of the same completion
+    loss_mask: Tensor  # (batch, seq) bool: True = this target belongs to a completion
+    completion_ids: Tensor  # (batch, seq) int64: to which; -1 elsewhere
+    position_ids: Tensor  # (batch, seq) int64: a completion counts on from its prompt
+    segment_ids: Tensor  # (batch, seq) int64
+    branch_ids: Tensor  # (batch, seq) int64: 0 in a prompt, 1, 2, … in its completions
+    group_ids: Tensor  # (completions,) int64: equal for completions of one prompt
+    ranks: Tensor  # (completions,) int64: 1 is best, equal = tie; of a thumb, 1 is up and 2 is down
+    ref_logprobs: Tensor | None = None  # (completions,): of each whole completion under the frozen reference
+    reference_point: Tensor | None = None  # scalar: KTO's z_0, one for all batches of an update
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Positional arguments of a backbone's forward."""
+        return self.input_ids, self.position_ids, self.segment_ids, self.branch_ids
+
+    @property
+    def lengths(self) -> Tensor:
+        """Targets of each completion, its end included, (completions,)."""
+        return self.completion_ids[self.loss_mask].bincount(minlength=len(self.group_ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutBatch(Batch):
     """Sampled completions, what the networks said of them, and what PPO should make of it.
 
@@ -80,6 +112,18 @@ class RolloutBatch(Batch):
     old_values: Tensor  # (batch, seq): V(s_t) under the critic that saw the rollout
     advantages: Tensor  # (batch, seq): whitened over the whole rollout
     returns: Tensor  # (batch, seq)
+
+    @property
+    def sequence_ids(self) -> Tensor:
+        """Of which sequence each position is, numbered over all rows, padding included, (batch, seq)."""
+        numbers = torch.arange(len(self), device=self.segment_ids.device)
+        return self.segment_ids + (self.segment_ids.max() + 1) * numbers.unsqueeze(1)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Targets that the policy chose in each sequence of `sequence_ids`, 0 for padding, (sequences,)."""
+        ids = self.sequence_ids
+        return ids[self.loss_mask].bincount(minlength=int(ids.max()) + 1)
 
     def shuffled(self, minibatch_size: int, seed: int) -> Iterator[Self]:
         """Minibatches of rows in an order that `seed` decides."""

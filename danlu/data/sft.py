@@ -43,7 +43,8 @@ class SftBatches:
         if too_long == "error" and not all(fits):
             raise _too_long(chats[fits.index(False)], len(rendered[fits.index(False)][0]), seq_len)
         self.n_dropped = fits.count(False)
-        self._chats = [chat for chat, kept in zip(rendered, fits, strict=True) if kept]
+        self._numbers = [number for number, fit in enumerate(fits) if fit]
+        self._chats = [rendered[number] for number in self._numbers]
         if not self._chats:
             raise DataError(
                 f"no chat to learn from: {len(chats)} given, {self.n_dropped} longer than {seq_len} tokens"
@@ -69,6 +70,14 @@ class SftBatches:
     def rows_per_epoch(self) -> int:
         """Rows of the present epoch; the next may need one more or less."""
         return len(self._plan(self._epoch))
+
+    def row_with(self, number: int) -> tuple[Batch, int]:
+        """The row of the first epoch that holds the chat of that number, counted from 0, and its segment."""
+        if number not in self._numbers:
+            raise DataError(f"chat {number + 1} is longer than {self.seq_len} tokens and left out")
+        chat = self._numbers.index(number)
+        row = next(row for row in self._plan(0) if chat in row)
+        return lay_out([[self._chats[i] for i in row]], self.seq_len, self.pad_id), row.index(chat)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "row": self._row, **self._identity()}

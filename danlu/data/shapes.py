@@ -1,4 +1,4 @@
-"""The shapes in which the field writes dialogues and comparisons, each turned into messages.
+"""The shapes in which the field writes dialogues, comparisons and ratings, each turned into messages.
 
 A shape is recognised by its field names. Each converter either gives messages or raises ShapeError with what
 was found; where it was found is the caller's to say.
@@ -31,6 +31,15 @@ class Ranked:
     ranks: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A prompt, one completion of it, and whether somebody liked it."""
+
+    prompt: list[Message]
+    completion: str
+    liked: bool
+
+
 def dialogue(fields: Fields) -> list[Message]:
     """The messages of one chat record, whatever its shape."""
     for needed, convert in DIALOGUES:
@@ -47,6 +56,24 @@ def comparison(fields: Fields) -> Ranked:
             _check_ranked(ranked)
             return ranked
     raise ShapeError(f"has fields {sorted(fields)}, which is no comparison; {EXPECTED_COMPARISON}")
+
+
+def rating(fields: Fields) -> Rated:
+    """The prompt, the completion and the thumb of one rated chat, whatever its shape."""
+    turns = dialogue(fields)
+    if turns[-1]["role"] != "assistant":
+        raise ShapeError(
+            f"ends with a turn of {turns[-1]['role']!r}; it must end with the answer that was rated"
+        )
+    name = next((name for name in THUMBS if name in fields), None)
+    if name is None:
+        raise ShapeError(f"has fields {sorted(fields)}, which is no rating; {EXPECTED_RATING}")
+    value = fields[name]
+    known = [liked for thumb, liked in THUMBS[name] if type(thumb) is type(value) and thumb == value]
+    if not known:
+        wanted = " or ".join(repr(thumb) for thumb, _ in THUMBS[name])
+        raise ShapeError(f"field {name!r} is {_shown(value)}; it must be {wanted}")
+    return Rated(turns[:-1], turns[-1]["content"], known[0])
 
 
 def _check_ranked(ranked: Ranked) -> None:
@@ -271,6 +298,13 @@ ROLES: dict[Any, Role] = {
     "function_call": "assistant",
 }
 
+# What a thumb is called, and its values: up first.
+THUMBS: dict[str, tuple[tuple[Any, bool], ...]] = {
+    "thumb": (("up", True), ("down", False)),
+    "rating": ((1, True), (-1, False)),
+    "label": ((True, True), (False, False)),
+}
+
 # By what completions are ordered, and whether less is better (1) or more is (-1).
 ORDERS = {"rank": 1, "tier": 1, "mqm": 1, "score": -1}
 
@@ -306,4 +340,8 @@ EXPECTED_CHAT = (
 EXPECTED_COMPARISON = (
     "expected 'prompt', 'completions' and 'ranks', or one of the known shapes: 'prompt', 'chosen' and "
     "'rejected'; 'prompt' or 'context' and 'answers'"
+)
+EXPECTED_RATING = (
+    "expected a chat, for example 'messages' or 'prompt' and 'completion', and beside it 'thumb' ('up' or "
+    "'down'), 'rating' (1 or -1) or 'label' (true or false)"
 )

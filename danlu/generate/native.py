@@ -22,6 +22,7 @@ from torch import Tensor
 
 from danlu.generate.decoder import Drawn, make_cache
 from danlu.model.heads import LanguageModel
+from danlu.model.low_rank import LowRankLinear, dense_weight
 from danlu.model.native.build import build_library
 from danlu.model.transformer import Attention, Block, GatedMlp, Linear, PreNorm, RmsNorm, Rope
 
@@ -77,7 +78,7 @@ def library() -> ctypes.CDLL | None:
 
 def supports(model: LanguageModel) -> bool:
     """Whether the model is on the CPU and made of just the parts that decode.c knows."""
-    parts = {Block, PreNorm, Attention, GatedMlp, Linear, RmsNorm, torch.nn.Identity}
+    parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, torch.nn.Identity}
     known = all(type(module) in parts for block in model.backbone.blocks for module in block.modules())
     return (
         known
@@ -239,19 +240,19 @@ class NativeDecoder:
 
 
 def _weights(block: Any) -> dict[str, list[Tensor]]:
-    """What each field of the C struct `Layer` is made of."""
+    """What each field of the C struct `Layer` is made of; an adapter's update is part of its weight."""
     attention, mlp = block.self_attn.sublayer, block.mlp.sublayer
     projections = (attention.q, attention.k, attention.v)
     return {
         "input_norm": [block.self_attn.norm.weight],
-        "qkv": [projection.weight for projection in projections],
+        "qkv": [dense_weight(projection) for projection in projections],
         "qkv_bias": [projection.bias for projection in projections if projection.bias is not None],
         "q_norm": [*attention.q_norm.parameters()],
         "k_norm": [*attention.k_norm.parameters()],
-        "attention_out": [attention.out.weight],
+        "attention_out": [dense_weight(attention.out)],
         "mlp_norm": [block.mlp.norm.weight],
-        "gate_up": [mlp.gate.weight, mlp.up.weight],
-        "mlp_out": [mlp.out.weight],
+        "gate_up": [dense_weight(mlp.gate), dense_weight(mlp.up)],
+        "mlp_out": [dense_weight(mlp.out)],
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.model import transformer
+from danlu.model.low_rank import LowRankLinear, UpdatedProducts
 from danlu.model.native import kernels
 from danlu.model.native.bindings import available
 from danlu.model.native.kernels import Layout
@@ -30,7 +31,7 @@ from danlu.model.transformer import (
 
 def supports(decoder: Decoder) -> bool:
     """Whether the decoder consists of parts that the kernels know, on a machine that can compile them."""
-    parts = {Block, PreNorm, Attention, GatedMlp, Linear, RmsNorm, nn.Identity}
+    parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, nn.Identity}
     known = all(type(module) in parts for block in decoder.blocks for module in block.modules())
     on_cpu = all(parameter.device.type == "cpu" for parameter in decoder.parameters())
     fits = decoder.config.head_dim % 16 == 0 and decoder.config.head_dim <= 1024
@@ -57,14 +58,25 @@ def run_blocks(
         make: how the products with weights are computed.
     """
     spans = spans_of(x.shape[:2], segment_ids, branch_ids)
-    if spans is None:
+    if spans is None or any(isinstance(each, LowRankLinear) and each.drops for each in decoder.modules()):
         return transformer.run_blocks(decoder, x, angles, segment_ids, branch_ids)
     layout = layout_of(decoder, angles, spans)
     eps, rows = decoder.config.norm_eps, x.flatten(0, 1).contiguous()
     for block in decoder.blocks:
         weights = dict(block.named_parameters())
-        rows = _FusedBlock.apply(layout, eps, make, rows, *(weights.get(name) for name in WEIGHTS))
+        given = (weights.get(name) for name in WEIGHTS)
+        rows = _FusedBlock.apply(layout, eps, make, rows, *given, *factors_of(block))
     return _FusedNorm.apply(eps, rows, decoder.norm.weight).view_as(x)
+
+
+def factors_of(block: nn.Module) -> list[Tensor | None]:
+    """Down and up of every linear layer in the order of `LINEARS`; None where a layer has no update."""
+    found: list[Tensor | None] = []
+    for name in LINEARS:
+        linear = block.get_submodule(name)
+        factors = linear.factors() if isinstance(linear, LowRankLinear) else None
+        found += factors or (None, None)
+    return found
 
 
 def spans_of(shape: torch.Size, segment_ids: Tensor | None, branch_ids: Tensor | None) -> Tensor | None:
@@ -122,13 +134,16 @@ class _FusedNorm(torch.autograd.Function):
 
 
 class _FusedBlock(torch.autograd.Function):
-    """x, (tokens, d_model), through one block, whose weights come in the order of `WEIGHTS`."""
+    """x, (tokens, d_model), through one block: weights come as in `WEIGHTS`, then factors as in `LINEARS`."""
 
     @staticmethod
     def forward(ctx: Any, lay: Layout, eps: float, make: MakeProducts, x: Tensor, *weights: Any) -> Tensor:
+        weights, factors = weights[: len(WEIGHTS)], weights[len(WEIGHTS) :]
         attn_norm, w_q, w_k, w_v, *biases, q_norm, k_norm, w_out, mlp_norm, w_gate, w_up, w_down = weights
+        joined = ((w_q, w_k, w_v), (w_out,), (w_gate, w_up), (w_down,))
+        pairs = iter(zip(factors[::2], factors[1::2], strict=True))
         qkv_weights, out_weight, gate_up_weights, down_weight = products = [
-            make(joined, x.dtype) for joined in ((w_q, w_k, w_v), (w_out,), (w_gate, w_up), (w_down,))
+            UpdatedProducts(make(some, x.dtype), some, [next(pairs) for _ in some]) for some in joined
         ]
         h, h_scale = kernels.norm(x, attn_norm, eps)
         qkv = qkv_weights.apply(h, bias=None if biases[0] is None else torch.cat(biases))
@@ -154,12 +169,12 @@ class _FusedBlock(torch.autograd.Function):
         middle, m, m_scale, both = ctx.saved_tensors[14:]
 
         d_both, gated = kernels.gate_backward(down_weight.input_gradient(grad), both)
-        g_down = down_weight.weight_gradients(grad, gated)
-        g_gate_up = gate_up_weights.weight_gradients(d_both, m)
+        g_down, u_down = down_weight.gradients(grad, gated)
+        g_gate_up, u_gate_up = gate_up_weights.gradients(d_both, m)
         d_m = gate_up_weights.input_gradient(d_both)
         d_middle, g_mlp_norm = kernels.norm_backward(d_m, middle, mlp_norm, m_scale, grad)
 
-        g_out = out_weight.weight_gradients(d_middle, gathered)
+        g_out, u_out = out_weight.gradients(d_middle, gathered)
         d_gathered = out_weight.input_gradient(d_middle)
         q_raw, k_raw, v = lay.split(qkv)
         d_qkv = torch.empty_like(qkv)
@@ -167,14 +182,15 @@ class _FusedBlock(torch.autograd.Function):
         d_q, d_k = kernels.attend_backward(lay, d_gathered, (q, k, v), gathered, log_sums, d_v)
         g_q_norm = kernels.rotate_backward(lay, d_q, q_raw, q_norm, q_scale, d_q_raw)
         g_k_norm = kernels.rotate_backward(lay, d_k, k_raw, k_norm, k_scale, d_k_raw)
-        g_qkv = qkv_weights.weight_gradients(d_qkv, h)
-        widths = [len(gradient) for gradient in g_qkv]
+        g_qkv, u_qkv = qkv_weights.gradients(d_qkv, h)
+        widths = [len(weight) for weight in qkv_weights.weights]
         g_biases = d_qkv.float().sum(0).split(widths) if ctx.has_bias else (None, None, None)
         d_h = qkv_weights.input_gradient(d_qkv)
         d_x, g_attn_norm = kernels.norm_backward(d_h, x, attn_norm, h_scale, d_middle)
 
         attention = (g_attn_norm, *g_qkv, *g_biases, g_q_norm, g_k_norm, *g_out)
-        return (None, None, None, d_x, *attention, g_mlp_norm, *g_gate_up, *g_down)
+        updates = (*u_qkv, *u_out, *u_gate_up, *u_down)
+        return (None, None, None, d_x, *attention, g_mlp_norm, *g_gate_up, *g_down, *updates)
 
 
 _QKV = tuple(f"{name}.{kind}" for kind in ("weight", "bias") for name in ("q", "k", "v"))
@@ -183,4 +199,8 @@ WEIGHTS = (
     *(f"self_attn.sublayer.{name}" for name in (*_QKV, "q_norm.weight", "k_norm.weight", "out.weight")),
     "mlp.norm.weight",
     *(f"mlp.sublayer.{name}.weight" for name in ("gate", "up", "out")),
+)
+LINEARS = (
+    *(f"self_attn.sublayer.{name}" for name in ("q", "k", "v", "out")),
+    *(f"mlp.sublayer.{name}" for name in ("gate", "up", "out")),
 )

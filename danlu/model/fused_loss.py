@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,20 @@ def nll_sum(
     return _FusedLoss.apply(hidden, weight, target_ids.flatten()[counted], kernels)
 
 
+def target_logprobs(
+    hidden: Tensor, weight: Tensor, target_ids: Tensor, loss_mask: Tensor, kernels: LossKernels
+) -> Tensor:
+    """log p of each counted target in the order of the rows, (counted,), float32.
+
+    For losses that weigh sequences differently, as preference optimisation does: `nll_sum` must know the
+    weights before its backward pass. Here the logits of a chunk are made once more when the gradient comes.
+    The arguments are those of `nll_sum`.
+    """
+    counted = loss_mask.flatten().nonzero().squeeze(1)
+    rows = hidden.flatten(0, 1).index_select(0, counted)
+    return _FusedLogprobs.apply(rows, weight, target_ids.flatten()[counted], kernels)
+
+
 def plain_cross_entropy(logits: Tensor, target_ids: Tensor) -> Tensor:
     """A `CrossEntropy` in torch's own operations."""
     wide, targets = logits.float(), target_ids[:, None]
@@ -63,14 +77,14 @@ class _FusedLoss(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden) if any(ctx.needs_input_grad) else None
         weight_grad: Tensor | None = None  # made by the first chunk, for no one has to clear it
         total = torch.zeros((), device=hidden.device)
-        n_rows = max(CHUNK_ELEMENTS // len(weight), LEAST_ROWS)
-        for start in range(0, len(hidden), n_rows):
-            part = slice(start, start + n_rows)
+        for part in chunks(len(hidden), len(weight)):
             logits = head.apply(hidden[part])
             total += kernels.cross_entropy(logits, target_ids[part])
             if hidden_grad is None:
                 continue
             hidden_grad[part] = head.input_gradient(logits)
+            if not ctx.needs_input_grad[1]:  # a frozen base
+                continue
             if weight_grad is None:
                 (weight_grad,) = head.weight_gradients(logits, hidden[part])
             else:
@@ -85,9 +99,45 @@ class _FusedLoss(torch.autograd.Function):
             raise RuntimeError("the gradients of this loss were handed out already; compute it once more")
         ctx.gradients = None, None  # scaled in place: they can be large
         scale = grad_outputs[0]
-        if weight_grad is not None:  # None where nothing was counted
+        if weight_grad is not None:  # None where nothing was counted, or the weight is frozen
             weight_grad.mul_(scale)
         return hidden_grad.mul_(scale), weight_grad, None, None
+
+
+class _FusedLogprobs(torch.autograd.Function):
+    """Keeps neither logits nor probabilities: backward makes each chunk anew."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target_ids: Tensor, kernels: LossKernels) -> Tensor:
+        head = kernels.products([weight], hidden.dtype)
+        logprobs = torch.empty(len(hidden), device=hidden.device)
+        for part in chunks(len(hidden), len(weight)):
+            wide = head.apply(hidden[part]).float()
+            chosen = wide.gather(-1, target_ids[part, None]).squeeze(-1)
+            logprobs[part] = chosen - wide.logsumexp(-1)
+        ctx.save_for_backward(hidden, target_ids)
+        ctx.head, ctx.cross_entropy, ctx.weight_shape = head, kernels.cross_entropy, weight.shape
+        return logprobs
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, target_ids = ctx.saved_tensors
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.zeros(ctx.weight_shape, device=hidden.device) if ctx.needs_input_grad[1] else None
+        for part in chunks(len(hidden), ctx.weight_shape[0]):
+            logits = ctx.head.apply(hidden[part])
+            ctx.cross_entropy(logits, target_ids[part])  # they become the gradient of -log p
+            logits.mul_(-grad_outputs[0][part, None])
+            hidden_grad[part] = ctx.head.input_gradient(logits)
+            if weight_grad is not None:
+                ctx.head.add_weight_gradients(logits, hidden[part], [weight_grad])
+        return hidden_grad, weight_grad, None, None
+
+
+def chunks(n_rows: int, vocab_size: int) -> Iterator[slice]:
+    """Rows whose logits are held at once."""
+    size = max(CHUNK_ELEMENTS // vocab_size, LEAST_ROWS)
+    return (slice(start, start + size) for start in range(0, n_rows, size))
 
 
 PLAIN_LOSS = LossKernels(plain_cross_entropy, CastProducts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
-from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum, target_logprobs
 from danlu.model.kv_cache import KvCache
-from danlu.model.transformer import TOPOLOGIES, Linear, ModelConfig, initialise
+from danlu.model.transformer import TOPOLOGIES, Decoder, Linear, ModelConfig, initialise
 
 
 class LanguageModel(nn.Module):
@@ -51,6 +53,18 @@ class LanguageModel(nn.Module):
         hidden = self.backbone(input_ids, position_ids, segment_ids)
         return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
+    def target_logprobs(
+        self, inputs: tuple[Tensor | None, ...], target_ids: Tensor, loss_mask: Tensor
+    ) -> Tensor:
+        """log p of each target under `loss_mask`, row by row, (counted,), float32; all logits are never held.
+
+        Args:
+            inputs: positional arguments of the backbone, so that a prompt may be the stem of several answers.
+            target_ids: (batch, seq); `loss_mask` likewise, True where the target counts.
+        """
+        hidden = self.backbone(*inputs)
+        return target_logprobs(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
+
 
 class ScoreModel(nn.Module):
     """Backbone and one number a position: a reward model, read where a completion ends, or a value model."""
@@ -62,20 +76,22 @@ class ScoreModel(nn.Module):
         self.config = config
         self.backbone = TOPOLOGIES[config.topology](config)
         initialise(self.backbone, seed)
-        self.score = Linear(config.d_model, 1, bias=False)
-        # Stiennon et al. 2020, appendix B: N(0, 1 / (d_model + 1)).
-        generator = torch.Generator().manual_seed(seed + 1)
-        nn.init.normal_(self.score.weight, std=(config.d_model + 1) ** -0.5, generator=generator)
+        self.score = score_head(config, seed)
         self.register_buffer("shift", torch.zeros(()))
+
+    @classmethod
+    def on(cls, backbone: Decoder, *, seed: int = 0) -> ScoreModel:
+        """A fresh score head on this very backbone."""
+        with torch.device("meta"):  # no memory: everything is about to be replaced
+            scorer = cls(backbone.config)
+        scorer.backbone, scorer.score = backbone, score_head(backbone.config, seed)
+        scorer.shift = torch.zeros(())
+        return scorer
 
     @classmethod
     def from_language_model(cls, model: LanguageModel, *, seed: int = 0) -> ScoreModel:
         """A copy of the model's backbone under a fresh score head."""
-        scorer = cls(model.config, seed=seed)
-        scorer.backbone.load_state_dict(model.backbone.state_dict())
-        scorer.backbone.compute_dtype = model.backbone.compute_dtype
-        scorer.backbone.run_blocks = model.backbone.run_blocks
-        return scorer
+        return cls.on(copy.deepcopy(model.backbone), seed=seed)
 
     def forward(
         self,
@@ -102,3 +118,11 @@ class ValueHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Values, (batch, seq), float32, of hidden vectors, (batch, seq, d_model)."""
         return self.score(hidden.float()).squeeze(-1)
+
+
+def score_head(config: ModelConfig, seed: int) -> Linear:
+    """One number a position: N(0, 1 / (d_model + 1)) (Stiennon et al. 2020, appendix B)."""
+    head = Linear(config.d_model, 1, bias=False)
+    generator = torch.Generator().manual_seed(seed + 1)
+    nn.init.normal_(head.weight, std=(config.d_model + 1) ** -0.5, generator=generator)
+    return head

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import nn
 
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.low_rank import dense_weights
 from danlu.model.transformer import ModelConfig
 from danlu.model.weights import (
     ModelFileError,
@@ -56,14 +56,16 @@ def save_model(
     dtype: Literal["float32", "bfloat16"] = "float32",
     token_ids: TokenIds | None = None,
 ) -> None:
-    """Write model.safetensors, generation_config.json and config.json; tokenizer files are not touched."""
+    """Write model.safetensors, generation_config.json and config.json; tokenizer files are not touched.
+
+    What an adapter adds becomes part of the weights that are written.
+    """
     tokens = _token_tree(token_ids or TokenIds())
     tree = _config_tree(model, dtype) | tokens
     path.mkdir(parents=True, exist_ok=True)
-    weights = dict(model.named_parameters())
     kept = {
-        theirs: weights[ours].detach().to(getattr(torch, dtype)).contiguous()
-        for ours, theirs in _names(model).items()
+        hf_name(ours): weight.detach().to(getattr(torch, dtype)).contiguous()
+        for ours, weight in dense_weights(model).items()
     }
     write_tensors(path / "model.safetensors", kept)
     if isinstance(model, LanguageModel):
@@ -81,9 +83,9 @@ def load_model(path: Path) -> LanguageModel | ScoreModel:
     tensors = read_tensors(path)
     if config.tie_embeddings or isinstance(model, ScoreModel):
         tensors.pop("lm_head.weight", None)  # some writers keep the tied copy
-    names, meta = _names(model), dict(model.named_parameters())
-    check_tensors(path, tensors, {theirs: meta[ours].shape for ours, theirs in names.items()})
-    state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    check_tensors(path, tensors, {hf_name(name): shape for name, shape in shapes.items()})
+    state = {name: tensors[hf_name(name)].float() for name in shapes}
     if isinstance(model, ScoreModel):
         state["shift"] = torch.tensor(_shift(path, tree))
     model.load_state_dict(state, strict=False, assign=True)
@@ -207,15 +209,11 @@ def _token_tree(ids: TokenIds) -> dict[str, Any]:
     return {"bos_token_id": ids.bos, "eos_token_id": list(ids.stop) or None, "pad_token_id": ids.pad}
 
 
-def _names(model: nn.Module) -> dict[str, str]:
-    """Our name of each weight to theirs; a tied output projection is the embedding and has none."""
-    names: dict[str, str] = {}
-    for ours, _ in model.named_parameters():
-        theirs = ours
-        for pattern, replacement in RENAMES:
-            theirs = re.sub(pattern, replacement, theirs)
-        names[ours] = theirs
-    return names
+def hf_name(ours: str) -> str:
+    """Their name of a parameter or a layer of ours."""
+    for pattern, replacement in RENAMES:
+        ours = re.sub(pattern, replacement, ours)
+    return ours
 
 
 FAMILIES = {
@@ -248,9 +246,9 @@ RENAMES = (
     (r"^backbone\.blocks\.", "model.layers."),
     (r"\.self_attn\.norm\.", ".input_layernorm."),
     (r"\.mlp\.norm\.", ".post_attention_layernorm."),
-    (r"\.self_attn\.sublayer\.([qkv])\.", r".self_attn.\1_proj."),
-    (r"\.self_attn\.sublayer\.out\.", ".self_attn.o_proj."),
+    (r"\.self_attn\.sublayer\.([qkv])(?=\.|$)", r".self_attn.\1_proj"),
+    (r"\.self_attn\.sublayer\.out(?=\.|$)", ".self_attn.o_proj"),
     (r"\.self_attn\.sublayer\.([qk])_norm\.", r".self_attn.\1_norm."),
-    (r"\.mlp\.sublayer\.(gate|up)\.", r".mlp.\1_proj."),
-    (r"\.mlp\.sublayer\.out\.", ".mlp.down_proj."),
+    (r"\.mlp\.sublayer\.(gate|up)(?=\.|$)", r".mlp.\1_proj"),
+    (r"\.mlp\.sublayer\.out(?=\.|$)", ".mlp.down_proj"),
 )

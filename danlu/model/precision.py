@@ -69,6 +69,8 @@ def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision
     rows = min(batch_size, max(TRIAL_TOKENS // seq_len, 1))
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(model.config.vocab_size, (rows, seq_len), generator=generator)
+    was_training = model.training
+    model.eval()  # an adapter's dropout must not use up random numbers here
     seconds = dict.fromkeys(_options(model), float("inf"))
     for _ in range(ROUNDS):  # in turns, so that a busy moment is nobody's alone
         for option in seconds:
@@ -77,6 +79,7 @@ def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision
             _trial(model, input_ids)
             seconds[option] = min(seconds[option], perf_counter() - began)
     model.zero_grad(set_to_none=True)
+    model.train(was_training)
     cost = {option: time * (1.1 if option.dtype == "bfloat16" else 1.0) for option, time in seconds.items()}
     return apply_precision(model, min(cost, key=cost.__getitem__))
 

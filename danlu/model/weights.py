@@ -20,9 +20,9 @@ class ModelFileError(ConfigError):
     """A model directory cannot be used; the message says where, what was found, what would be right."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], **header: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    save_file(dict(tensors), temporary, metadata={"format": "pt"})
+    save_file(dict(tensors), temporary, metadata={"format": "pt", **header})
     _settle(temporary, path)
 
 
@@ -55,7 +55,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a model directory, of one file or of several named by an index."""
     index = path / "model.safetensors.index.json"
     if not index.is_file():
-        return _read_file(path / "model.safetensors")
+        return read_file(path / "model.safetensors")[0]
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict):
         raise ModelFileError(f"{index} has no weight_map; it must name the file of each tensor")
@@ -63,35 +63,42 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     for name in sorted({str(file) for file in names.values()}):
         if Path(name).name != name:
             raise ModelFileError(f"{index} names {name!r}; files must lie beside the index")
-        tensors |= _read_file(path / name)
+        tensors |= read_file(path / name)[0]
     return tensors
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of one file, and what its header says besides."""
     if not path.is_file():
         raise ModelFileError(f"{path} is missing; weights are read from safetensors files only")
     try:
         # Copies: a mapped file that is cut short later would take the process with it.
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return tensors, dict(file.metadata() or {})
     except SafetensorError as error:
         raise ModelFileError(
             f"{path} is cut short, corrupt or not a safetensors file ({error}); fetch or save it again"
         ) from error
 
 
-def check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, torch.Size]) -> None:
-    """Insist that a directory holds exactly the tensors that its config.json promises."""
+def check_tensors(
+    path: Path,
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, torch.Size],
+    config: str = "config.json",
+) -> None:
+    """Insist that a directory holds exactly the tensors that its config file promises."""
     missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unknown:
         raise ModelFileError(
-            f"{path} does not hold the weights that its config.json describes: "
+            f"{path} does not hold the weights that its {config} describes: "
             f"missing {_few(missing)}, unknown {_few(unknown)}"
         )
     for name, shape in wanted.items():
         if found[name].shape != shape:
             raise ModelFileError(
-                f"{path}: {name} has shape {tuple(found[name].shape)}; by config.json it is {tuple(shape)}"
+                f"{path}: {name} has shape {tuple(found[name].shape)}; by {config} it is {tuple(shape)}"
             )
         if not found[name].is_floating_point():
             raise ModelFileError(f"{path}: {name} is {found[name].dtype}; quantised weights cannot be read")

@@ -85,16 +85,16 @@ class Surrogate:
             each = batch.kl(
                 *(x.where(mask, 0.0) for x in (logprobs, rollout.old_logprobs, rollout.ref_logprobs))
             )
-            terms["kl"] = Term((each * self.shares(mask)).sum(), batch.kl.coef)
+            terms["kl"] = Term((each * self.shares(rollout)).sum(), batch.kl.coef)
         bonus = self.has_bonus(batch)
         entropy = token_entropy(logits if bonus else logits.detach(), self.temperature)
         if bonus:
-            terms["entropy_bonus"] = Term(-(entropy * self.shares(mask)).sum(), self.entropy_coef)
+            terms["entropy_bonus"] = Term(-(entropy * self.shares(rollout)).sum(), self.entropy_coef)
         return terms, {**metrics, "entropy": ((entropy.detach() * mask).sum(), mask.sum())}
 
     def policy_weights(self, batch: PpoBatch) -> dict[str, Tensor]:
-        mask = batch.rollout.loss_mask
-        count = mask.sum() if self.average == "tokens" else torch.tensor(len(mask))
+        rollout = batch.rollout
+        count = rollout.loss_mask.sum() if self.average == "tokens" else (rollout.lengths > 0).sum()
         there = {"policy": True, "kl": batch.kl is not None, "entropy_bonus": self.has_bonus(batch)}
         return {name: count for name, counts in there.items() if counts}
 
@@ -111,14 +111,20 @@ class Surrogate:
         with torch.no_grad():
             metrics = {
                 "ratio": ((ratio * mask).sum(), counted),
+                "ratio_variance": (((ratio - 1).square() * mask).sum(), counted),
                 "approx_kl": ((0.5 * log_ratio.square()).sum(), counted),
                 "clip_fraction": (((ratio != clipped) & mask).sum(), counted),
             }
-        return (loss * self.shares(mask)).sum(), metrics
+        return (loss * self.shares(rollout)).sum(), metrics
 
-    def shares(self, mask: Tensor) -> Tensor:
-        """What each token counts in a sum that the weight of its term divides, (batch, seq)."""
-        return mask / mask.sum(dim=1, keepdim=True) if self.average == "completions" else mask
+    def shares(self, rollout: RolloutBatch) -> Tensor:
+        """What each token counts in a sum that the weight of its term divides, (batch, seq).
+
+        Rows hold several completions each, so their number says nothing.
+        """
+        if self.average != "completions":
+            return rollout.loss_mask
+        return rollout.loss_mask / rollout.lengths[rollout.sequence_ids].clamp(min=1)
 
     def has_bonus(self, batch: PpoBatch) -> bool:
         """Whether entropy is rewarded in this rollout."""

@@ -14,10 +14,11 @@ from danlu.data.records import DataError
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.recipes import sft
-from danlu.recipes.policy import check_judge, load_judge, read_prompts, reward_by
+from danlu.recipes.judge import check_judge, load_reward_model, reward_by
+from danlu.recipes.policy import read_prompts
 from danlu.recipes.stage import chat_format_of, publish
+from danlu.rl.judges import CheckedReward, Endpoint, Grade
 from danlu.rl.rollout import Rollout
-from danlu.rl.scoring import CheckedReward, Grade
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.checkpoint import replace_file
 from danlu.train.optim import OptimConfig
@@ -30,7 +31,9 @@ PROMPTS_AT_ONCE = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfNConfig:
     policy: Path  # model directory to start from
-    reward_model: Path | None = None  # model directory; none where `run` is handed a function instead
+    reward_model: Path | None = None  # model or adapter directory; none where something else rewards
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    grade_timeout_s: float | None = None  # a function that `run` is handed may take so long for an answer
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_completions: int = 8  # of each prompt; the best that ended is learnt
@@ -56,12 +59,13 @@ def run(config: BestOfNConfig, *, grade: Grade | None = None) -> Path:
         config: the settings.
         grade: a function of prompt and answer that rewards in the reward model's place.
     """
-    check_judge(config.reward_model, grade)
+    check_judge(config, grade)
     chat_format = chat_format_of(config.policy)
     whole = open_run(config.out, config)
     if whole.finished:
         return config.out
-    reward = reward_by(load_judge(config.reward_model, grade, chat_format.tokenizer.vocab_size), chat_format)
+    reference = load_language_model(config.policy, vocab_size=chat_format.tokenizer.vocab_size)
+    reward = reward_by(config, load_reward_model(config, reference), grade, chat_format)
     whole.forget_after(0)  # rounds that were done before are told again
     model, rounds = config.policy, list[dict[str, Any]]()
     for number in range(1, config.n_rounds + 1):

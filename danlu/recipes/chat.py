@@ -19,7 +19,7 @@ POSITIONAL = ("model",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatConfig:
-    model: Path  # model directory, or the run directory of the stage that made it
+    model: Path  # model or adapter directory, or the run directory of the stage that made it
     system: str | None = None  # system message before the conversation
     sampling: SamplingConfig = field(
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)

@@ -25,6 +25,7 @@ from danlu.recipes.speaker import Speaker
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import Message
 from danlu.train.checkpoint import replace_file
+from danlu.train.optim import OptimConfig
 from danlu.world import annotators
 from danlu.world.corpus import write_corpus
 from danlu.world.demonstrations import demonstrations
@@ -33,7 +34,7 @@ from danlu.world.judging import true_score
 from danlu.world.names import LANGS
 from danlu.world.question import Question
 from danlu.world.splits import Split, generator
-from danlu.world.tasks import cell, questions
+from danlu.world.tasks import CATEGORIES, cell, questions
 from danlu.world.truth import World, WorldSize
 
 
@@ -45,8 +46,8 @@ class TeachingConfig:
     n_annotators: int = 8
     n_rankings: int = 0  # prompts whose completions are ranked; 0: as many as the plan has time for
     n_held_out: int = 220  # further prompts, ranked for measuring the reward model
-    n_completions: int = 4  # ranked for each prompt, 4 to 9
-    n_borrowed: int = 2  # of these, sampled for another prompt: what an answer is about then matters
+    n_completions: int = 6  # ranked for each prompt, 4 to 9
+    n_borrowed: int = 3  # of these, sampled for another prompt: what an answer is about then matters
     n_prompts: int = 8000  # prompts for PPO
     max_new_tokens: int = 48
 
@@ -83,8 +84,10 @@ class Teacher:
         data.run(data.DataConfig(path=(raw,), out=clean))
 
     def settings(self, stage: str, seconds: float) -> dict[str, Any]:
-        """What differs from the defaults of a stage: only its time, the rest is made for this world."""
-        return {"minutes": seconds / 60} if stage in ("sft", "reward") else {}
+        """What differs from the defaults of a stage."""
+        time = {"minutes": seconds / 60}
+        many_passes = {"n_epochs": SFT_EPOCHS, "optim": OptimConfig(kind="muon", lr=SFT_RATE)}
+        return {"sft": time | many_passes, "reward": time}.get(stage, {})
 
     def write_demonstrations(self, path: Path) -> None:
         """What people answered to train questions."""
@@ -99,7 +102,7 @@ class Teacher:
         """Sample completions from a model and have people rank them; the held-out ones also without noise."""
         config = self.config
         wanted = config.n_rankings + config.n_held_out
-        asked = list(self.draw("train", wanted, self.seed + 1).values())
+        asked = list(self.practise(wanted, self.seed + 1).values())
         completions = sample_completions(model, asked, config, self.seed)
         people = annotators.pool(self.seed, config.n_annotators)
         records = list(annotators.collect(asked, completions, people, self.seed))
@@ -139,18 +142,25 @@ class Teacher:
 
     @cached_property
     def prompts(self) -> dict[str, Question]:
-        """PPO's questions by id; those which should not be answered come twice as often as others."""
-        drawn = self.draw("train", self.config.n_prompts, self.seed + 2)
-        n_more = sum(question.category in REFUSED for question in drawn.values()) // (2 * len(REFUSED))
-        for category in REFUSED:
+        """PPO's questions by id."""
+        return self.practise(self.config.n_prompts, self.seed + 2)
+
+    def practise(self, n: int, seed: int) -> dict[str, Question]:
+        """About `n` train questions for rankings and PPO, some kinds `TIMES_ASKED` as often as others."""
+        n_equal = round(
+            n * len(CATEGORIES) / (len(CATEGORIES) + sum(TIMES_ASKED.values()) - len(TIMES_ASKED))
+        )
+        drawn = self.draw("train", n_equal, seed)
+        for category, times in TIMES_ASKED.items():
+            n_more = (times - 1) * n_equal // (len(CATEGORIES) * len(LANGS))
             for lang in LANGS:
-                more = cell(self.world, "train", category, lang, n_more, self.seed + 3)
+                more = cell(self.world, "train", category, lang, n_more, seed + 1_000_000)
                 drawn |= {question.id: question for question in more}
         return drawn
 
     def draw(self, split: Split, n: int, seed: int) -> dict[str, Question]:
         """About `n` questions, cells in equal parts and interleaved."""
-        cells = 22
+        cells = len(CATEGORIES) * len(LANGS)
         drawn = questions(self.world, split, -(-n // cells), seed)
         per_cell = len(drawn) // cells
         mixed = [drawn[cell * per_cell + i] for i in range(per_cell) for cell in range(cells)]
@@ -197,5 +207,8 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
-# Tokens of pretraining that take as long as learning from a demonstration (two epochs) or a ranking (one).
-SFT_TOKENS, RANKING_TOKENS = 105, 130
+# Demonstrations show little of this, so people rank and PPO practises more of it.
+TIMES_ASKED = {"unanswerable": 3, "harmful": 2}
+SFT_EPOCHS, SFT_RATE = 5.0, 5e-3  # fewer epochs where the time is short
+# Tokens of pretraining that take as long as learning from a demonstration (three epochs) or a ranking (one).
+SFT_TOKENS, RANKING_TOKENS = 160, 170

@@ -31,7 +31,7 @@ FULL_PER_CATEGORY = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    model: Path  # model directory, or the run directory of the stage that made it
+    model: Path  # model or adapter directory, or the run directory of the stage that made it
     against: Path | None = None  # another model: the difference of `model` from it, question by question
     out: Path | None = None  # where answers and summary go; by default exam/ in the stage's directory
     corpus_bytes: int | None = None  # which world; by default that of the run which the model lies in
@@ -59,7 +59,8 @@ def run(config: EvaluateConfig) -> Path:
             "against": examine(other, world, asked, few_shot=config.against_few_shot),
             **examined,
         }
-    stage = config.model if (config.model / "model").is_dir() else config.model.parent
+    is_stage = any((config.model / name).is_dir() for name in ("model", "adapter"))
+    stage = config.model if is_stage else config.model.parent
     out = config.out or stage / "exam"
     show(save_results(examined, out, labels=CATEGORY_NAMES))
     print(f"{out}: every answer in <system>.jsonl, the tables in summary.json")

@@ -15,7 +15,7 @@ POSITIONAL = ("model", "prompt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateConfig:
-    model: Path  # model directory, or the run directory of the stage that made it
+    model: Path  # model or adapter directory, or the run directory of the stage that made it
     prompt: str
     system: str | None = None  # system message before the prompt
     raw: bool = False  # continue the prompt as a text, as a base model does, rather than answer it

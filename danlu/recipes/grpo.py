@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.objectives.ppo import Surrogate
-from danlu.recipes.policy import Alignment, PolicyConfig, TrueScore, average_of, check_judge, load_networks
+from danlu.recipes.judge import check_judge
+from danlu.recipes.policy import Alignment, PolicyConfig, TrueScore, load_networks
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Baseline
-from danlu.rl.collect import PolicyAndValue, RolloutConfig
+from danlu.rl.collect import RolloutConfig
 from danlu.rl.controller import KlConfig
-from danlu.rl.scoring import Grade
+from danlu.rl.judges import Grade
+from danlu.rl.team import PolicyAndValue, Team
+from danlu.tokenizer.chat import ChatFormat
 from danlu.train.optim import build_optimizer
-from danlu.train.run import open_run
+from danlu.train.run import Run, open_run
 
 SUMMARY = "align by comparing several answers to each prompt (GRPO); no value model"
 
@@ -41,20 +44,28 @@ def run(config: GrpoConfig, true_score: TrueScore | None = None, *, grade: Grade
 
 def align(name: str, config: GrpoConfig, true_score: TrueScore | None, grade: Grade | None) -> Path:
     """Train the policy under the name of a command."""
-    check_judge(config.reward_model, grade)
+    check_judge(config, grade)
     chat_format = chat_format_of(config.policy)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    networks = load_networks(config, chat_format, stage_run, grade)
-    trained = PolicyAndValue(networks.policy, average=average_of(config, networks.precision))
+    team = build_team(config, chat_format, stage_run, grade)
     return Alignment(
         name=name,
         config=config,
         run=stage_run,
         chat_format=chat_format,
-        team=networks.team(trained, config, chat_format),
+        team=team,
         estimator=config.advantage,
-        optimizer=build_optimizer(trained, config.optim),
+        optimizer=build_optimizer(team.trained, config.optim),
         true_score=true_score,
     ).learn()
+
+
+def build_team(
+    config: GrpoConfig, chat_format: ChatFormat, stage_run: Run, grade: Grade | None = None
+) -> Team:
+    """Policy, reference, sampler and reward."""
+    networks = load_networks(config, chat_format, stage_run, grade)
+    trained = PolicyAndValue(networks.policy, average=networks.average)
+    return networks.team(trained, config, chat_format)

@@ -101,15 +101,16 @@ class Plan:
         )
 
 
-def make_plan(minutes: float, *, text_bytes: int | None = None) -> Plan:
+def make_plan(minutes: float, *, text_bytes: int | None = None, shares: Mapping[str, float]) -> Plan:
     """Measure each size in turn and take the one whose loss will be lowest after the time for pretraining.
 
     Args:
         minutes: for everything.
         text_bytes: how much text there is; None is the embedded world, which writes as much as is wanted.
             For other text no loss is predicted: the law then only compares sizes.
+        shares: of the time, by stage.
     """
-    seconds = {name: share * minutes * 60 for name, share in SHARES.items()}
+    seconds = {name: share * minutes * 60 for name, share in shares.items()}
     law = LAW if text_bytes is None else OTHER_TEXT
     best: Plan | None = None
     least = math.inf
@@ -197,10 +198,11 @@ def show(plan: Plan) -> None:
     )
 
 
-NARROW = Shape(d_model=192, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512)
+NARROW = Shape(d_model=192, n_layers=3, n_heads=6, n_kv_heads=2, head_dim=32, d_ff=512)
 WIDE = Shape(d_model=384, n_layers=6, n_heads=6, n_kv_heads=2, head_dim=64, d_ff=1024)
 SIZES = (
     Size(shape=NARROW, vocab_size=2048),
+    Size(shape=replace(NARROW, n_layers=4), vocab_size=2048),
     Size(shape=replace(NARROW, d_model=256, n_layers=5, n_heads=8, d_ff=704), vocab_size=4096),
     Size(shape=WIDE, vocab_size=8192),
     Size(shape=replace(WIDE, d_model=512, n_layers=8, n_heads=8, n_kv_heads=4, d_ff=1408), vocab_size=8192),
@@ -211,12 +213,23 @@ SIZES = (
 SHARES = {
     "data": 0.015,
     "tokenizer": 0.01,
-    "pretrain": 0.365,
-    "sft": 0.195,
-    "comparisons": 0.05,
-    "reward": 0.145,
-    "ppo": 0.19,
-    "evaluate": 0.03,
+    "pretrain": 0.27,
+    "sft": 0.275,
+    "comparisons": 0.055,
+    "reward": 0.15,
+    "ppo": 0.205,
+    "evaluate": 0.02,
+}
+# Text that exists is not soon learnt by heart, and people's chats and rankings are few.
+SHARES_OF_FILES = {
+    "data": 0.01,
+    "tokenizer": 0.01,
+    "pretrain": 0.5,
+    "sft": 0.13,
+    "comparisons": 0.005,
+    "reward": 0.105,
+    "ppo": 0.16,
+    "evaluate": 0.08,
 }
 # Bits per byte of the embedded world's text, through a few runs of 1 to 2 M parameters on 1 to 3.6 M tokens:
 # near those a prediction, elsewhere a guess.

@@ -7,27 +7,30 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
+from danlu.adapters.lora import LoraConfig, adapted_layers, twin
+from danlu.adapters.top_layers import train_top
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats
 from danlu.data.packing import PackedBatches
 from danlu.data.records import DataError
 from danlu.data.sft import SftBatches
 from danlu.data.shards import open_shards
-from danlu.evaluate.task import Q, Task
 from danlu.generate.sampler import Sampler
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import load_language_model, load_score_model
+from danlu.model.hf import load_language_model
 from danlu.model.precision import Precision, apply_precision
 from danlu.objectives.ppo import Surrogate
-from danlu.recipes.stage import Stage, publish, settle
+from danlu.recipes.judge import load_reward_model, reward_by
+from danlu.recipes.stage import Stage, adapt, deliver, frozen_state, settle
 from danlu.rl.advantages import Estimator
 from danlu.rl.batches import Beside, PpoBatches
-from danlu.rl.collect import Collected, PolicyAndValue, RolloutConfig, Team
+from danlu.rl.collect import Collected, RolloutConfig
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.judges import CheckedReward, Endpoint, Grade
 from danlu.rl.rollout import Prompt
-from danlu.rl.scoring import CheckedReward, Grade, reward_of, reward_of_grade
+from danlu.rl.team import Average, PolicyAndValue, Team
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig, StepReport
 from danlu.train.optim import OptimConfig, Optimizers
@@ -35,6 +38,7 @@ from danlu.train.pace import Pace
 from danlu.train.run import Run
 from danlu.train.schedule import ScheduleConfig
 
+M = TypeVar("M", LanguageModel, ScoreModel)
 Text = PackedBatches | SftBatches
 TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
 
@@ -42,7 +46,9 @@ TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a ca
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     policy: Path  # model directory to start from: the SFT model, which is also the reference
-    reward_model: Path | None = None  # model directory; none where `run` is handed a function instead
+    reward_model: Path | None = None  # model or adapter directory; none where something else rewards
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    grade_timeout_s: float | None = None  # a function that `run` is handed may take so long for an answer
     prompts: Path  # {"id", "messages"} a line
     out: Path
     n_episodes: int = 4096  # completions sampled in all
@@ -53,14 +59,14 @@ class PolicyConfig:
     max_approx_kl: float | None = None  # nats a token from the rollout's policy; beyond, the rest is skipped
     ema_decay: float | None = None  # publish the moving average of the weights, which keeps this an update
     pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
-    pretrain_rows: int = 8  # rows of text beside each minibatch
+    pretrain_rows: int = 4  # rows of text beside each minibatch
     pretrain_seq_len: int = 128
     demonstrations: Path | None = None  # chats to mix in, such as the policy was fine-tuned on
     demonstration_rows: int = 4  # rows of packed chats beside each minibatch
     demonstration_seq_len: int = 256
     seed: int = 0
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=2e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
+        default_factory=lambda: OptimConfig(lr=2.5e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
     )
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(warmup_steps=10, decay_fraction=0.5, final_lr_ratio=0.1)
@@ -68,6 +74,8 @@ class PolicyConfig:
     max_grad_norm: float = 1.0
     grad_accum_steps: int = 1  # minibatches an update
     save_every: int = 64  # updates; checkpoints lie between rollouts
+    adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of a value model likewise
+    top_layers: int | None = None  # train only the last so many, of the policy and of a value model likewise
 
     def __post_init__(self) -> None:
         rollout = self.rollout
@@ -85,6 +93,16 @@ class PolicyConfig:
             raise ConfigError(
                 f"objective.temperature is {self.objective.temperature}; "
                 f"it must equal rollout.temperature, {rollout.temperature}"
+            )
+        if self.adapter.dropout:
+            raise ConfigError(
+                f"adapter.dropout is {self.adapter.dropout}; it must be 0 in PPO and its siblings, which "
+                "compare probabilities before and after an update"
+            )
+        if self.adapter.on and self.top_layers is not None:
+            raise ConfigError(
+                f"top_layers is {self.top_layers} and adapter.kind is {self.adapter.kind!r}; an adapter is "
+                "trained and no layer beside it. Use one of the two"
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(
@@ -125,8 +143,9 @@ class Alignment:
             seed=config.seed,
         )
         self._follow(self._stage(batches, beside), batches)
-        final = policy if trained.average is None else cast(LanguageModel, trained.average)
-        publish(final, self.chat_format.tokenizer, self.run.model)
+        if trained.average is not None:
+            trained.average.copy_to(policy)
+        deliver(self.run, policy, self.chat_format.tokenizer, config.adapter, config.policy)
         self.run.finish(
             n_episodes=batches.n_rollouts * config.rollout.n_episodes,
             n_prompts=len(prompts),
@@ -144,7 +163,7 @@ class Alignment:
             objective=config.objective,
             optimizer=self.optimizer,
             batches=batches,
-            resumables={"batches": batches, **beside},
+            resumables={"batches": batches, **beside, **frozen_state(self.team.trained)},
             lr=config.optim.lr,
             schedule=config.schedule,
             pace=Pace(
@@ -181,8 +200,9 @@ class Alignment:
     def _steer(self, stage: Stage, batches: PpoBatches, report: StepReport) -> None:
         """Average the weights, leave a rollout that the policy has left too far behind, plan the rest."""
         config, pace, accumulated = self.config, stage.pace, self.config.grad_accum_steps
-        if config.ema_decay is not None:
-            self.team.trained.follow(config.ema_decay)
+        trained = self.team.trained
+        if trained.average is not None and config.ema_decay is not None:
+            trained.average.follow(trained.policy, config.ema_decay)
         limit = float("inf") if config.max_approx_kl is None else config.max_approx_kl
         if report.metrics.get("approx_kl", 0.0) > limit:
             pace.n_steps -= batches.skip_rest() // accumulated
@@ -214,11 +234,15 @@ class Networks:
 
     policy: LanguageModel
     reference: LanguageModel
+    reward_model: ScoreModel | None
     reward: CheckedReward
     precision: Precision
+    average: Average | None
 
     def team(self, trained: PolicyAndValue, config: PolicyConfig, chat_format: ChatFormat) -> Team:
         """With the policy in the form in which it is trained."""
+        if self.reward_model is not None:
+            self.reward_model.requires_grad_(False)
         sampler = Sampler(self.policy, stop_ids=chat_format.stop_ids, max_batch=config.rollout.n_episodes)
         return Team(trained, self.reference, sampler, self.reward, chat_format.tokenizer.pad_id)
 
@@ -227,58 +251,36 @@ def load_networks(
     config: PolicyConfig, chat_format: ChatFormat, stage_run: Run, grade: Grade | None
 ) -> Networks:
     """Policy and frozen reference from one model directory, and the reward, all in one precision."""
-    tokenizer = chat_format.tokenizer
-    policy = load_language_model(config.policy, vocab_size=tokenizer.vocab_size)
-    reference = load_language_model(config.policy).requires_grad_(False)
-    judge = load_judge(config.reward_model, grade, tokenizer.vocab_size)
+    reference = load_language_model(config.policy, vocab_size=chat_format.tokenizer.vocab_size)
+    policy = learner(reference, config, config.seed)
+    reward_model = load_reward_model(config, reference)
     precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
-    for model in (policy, reference, judge):
-        if isinstance(model, LanguageModel | ScoreModel):
+    for model in (policy, reference, reward_model):
+        if model is not None:
             apply_precision(model.eval(), precision)
-    return Networks(policy, reference, reward_by(judge, chat_format), precision)
+    return Networks(
+        policy,
+        reference,
+        reward_model,
+        reward_by(config, reward_model, grade, chat_format),
+        precision,
+        Average(policy) if config.ema_decay is not None else None,
+    )
 
 
-def check_judge(reward_model: Path | None, grade: Grade | None) -> None:
-    """Exactly one thing rewards."""
-    if reward_model is None and grade is None:
-        raise ConfigError("reward_model is not set; name a model directory, or hand `run` a function")
-    if reward_model is not None and grade is not None:
-        raise ConfigError(f"reward_model is {reward_model} and `run` got a function too; only one can reward")
-
-
-def load_judge(reward_model: Path | None, grade: Grade | None, vocab_size: int) -> ScoreModel | Grade:
-    """The reward model that the settings name, or else the function that was handed over."""
-    return grade or load_score_model(cast(Path, reward_model), vocab_size=vocab_size)
-
-
-def reward_by(judge: ScoreModel | Grade, chat_format: ChatFormat) -> CheckedReward:
-    """What a judge makes of rollouts."""
-    if isinstance(judge, ScoreModel):
-        return CheckedReward(reward_of(judge.requires_grad_(False), chat_format.tokenizer.pad_id))
-    return CheckedReward(reward_of_grade(judge, chat_format))
-
-
-def average_of(config: PolicyConfig, precision: Precision) -> LanguageModel | None:
-    """The moving average of the policy's weights, as it begins, where one is wanted."""
-    if config.ema_decay is None:
-        return None
-    average = load_language_model(config.policy).requires_grad_(False).eval()
-    apply_precision(average, precision)
-    return average
-
-
-def grade_of(task: Task[Q]) -> Grade:
-    """A task as a reward: its grade of the answer, for prompts whose ids are those of its questions."""
-    questions = {question.id: question for question in task.questions()}
-
-    def grade(prompt: Prompt, answer: str) -> float:
-        if prompt.id not in questions:
-            raise DataError(
-                f"prompt {prompt.id!r} is no question of the task; write prompts from its questions"
-            )
-        return task.grade(questions[prompt.id], answer)
-
-    return grade
+def learner(start: M, config: PolicyConfig, seed: int) -> M:
+    """A model to be trained from `start`, which is frozen; what both have alike is in memory once."""
+    if adapted_layers(start):  # an adapter that a stage left is trained on
+        model = twin(start)
+    elif config.adapter.on:
+        model = twin(start.requires_grad_(False))
+        adapt(model, config.adapter, seed)
+    else:
+        if config.top_layers is not None:
+            train_top(start, config.top_layers)
+        model = twin(start)
+    start.requires_grad_(False)
+    return model
 
 
 def beside_of(config: PolicyConfig, chat_format: ChatFormat) -> dict[Beside, Text]:

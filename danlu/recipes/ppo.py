@@ -1,33 +1,27 @@
-"""`danlu ppo`: the assistant learns to write what the reward model prefers, near to where it began."""
+"""`danlu ppo`: the assistant learns to write what is rewarded, near to where it began."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from torch import nn
 
+from danlu.adapters.lora import twin
 from danlu.config import ConfigError
 from danlu.model.heads import ScoreModel, ValueHead
-from danlu.model.hf import load_score_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
-from danlu.recipes.policy import (
-    Alignment,
-    Networks,
-    PolicyConfig,
-    TrueScore,
-    average_of,
-    check_judge,
-    load_networks,
-)
+from danlu.recipes.judge import check_judge
+from danlu.recipes.policy import Alignment, Networks, PolicyConfig, TrueScore, learner, load_networks
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Gae
-from danlu.rl.collect import PolicyAndValue, SharedTrunk
-from danlu.rl.scoring import Grade
+from danlu.rl.judges import Grade
+from danlu.rl.team import PolicyAndValue, SharedTrunk, Team
+from danlu.tokenizer.chat import ChatFormat
 from danlu.train.optim import build_optimizer
-from danlu.train.run import open_run
+from danlu.train.run import Run, open_run
 
 SUMMARY = "align an assistant with a reward model by PPO"
 
@@ -46,7 +40,7 @@ class PpoConfig(PolicyConfig):
         if self.value_model == "reward_model" and self.reward_model is None:
             raise ConfigError(
                 "value_model is 'reward_model' and reward_model is not set; name a model directory, or where "
-                "a function rewards, use value_model='policy' or 'shared'"
+                "something else rewards, use value_model='policy' or 'shared'"
             )
         if self.critic_warmup and self.value_model == "shared":
             raise ConfigError(
@@ -64,35 +58,43 @@ def run(config: PpoConfig, true_score: TrueScore | None = None, *, grade: Grade 
             from it.
         grade: a function of prompt and answer that rewards in the reward model's place.
     """
-    check_judge(config.reward_model, grade)
+    check_judge(config, grade)
     chat_format = chat_format_of(config.policy)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    networks = load_networks(config, chat_format, stage_run, grade)
-    trained = with_critic(config, networks)
+    team = build_team(config, chat_format, stage_run, grade)
     return Alignment(
         name="ppo",
         config=config,
         run=stage_run,
         chat_format=chat_format,
-        team=networks.team(trained, config, chat_format),
+        team=team,
         estimator=config.advantage,
-        optimizer=build_optimizer(trained, config.optim, lr_scales={"value": config.value_lr_scale}),
+        optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
         critic_warmup=config.critic_warmup,
         true_score=true_score,
     ).learn()
 
 
+def build_team(
+    config: PpoConfig, chat_format: ChatFormat, stage_run: Run, grade: Grade | None = None
+) -> Team:
+    """Policy with its critic, reference, sampler and reward."""
+    networks = load_networks(config, chat_format, stage_run, grade)
+    return networks.team(with_critic(config, networks), config, chat_format)
+
+
 def with_critic(config: PpoConfig, networks: Networks) -> PolicyAndValue:
     """The policy and its value model or head."""
-    policy, average = networks.policy, average_of(config, networks.precision)
+    policy, average = networks.policy, networks.average
     if config.value_model == "shared":
         return SharedTrunk(policy, ValueHead(policy.config.d_model), average=average)
     if config.value_model == "policy":
-        value = ScoreModel.from_language_model(policy)
+        value = ScoreModel.on(twin(policy.backbone))
         nn.init.zeros_(value.score.weight)
     else:
-        value = load_score_model(cast(Path, config.reward_model))
+        assert networks.reward_model is not None
+        value = learner(networks.reward_model, config, config.seed + 1)
     apply_precision(value.eval(), networks.precision)
     return PolicyAndValue(policy, value, average=average)

@@ -19,6 +19,7 @@ from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
+from danlu.train.parallel import data_parallel, rank, rows_each, world
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
@@ -50,7 +51,7 @@ class PretrainConfig:
     shards: Path  # directory that holds train/ and held_out/
     out: Path
     model: Shape = field(default_factory=Shape)
-    batch_size: int = 32  # rows a micro-batch
+    batch_size: int = 32  # rows a micro-batch, those of all processes together
     seq_len: int = 256
     minutes: float | None = None  # end in this time instead of after loop.n_steps
     seed: int = 0
@@ -63,6 +64,7 @@ class PretrainConfig:
     sample_prompts: tuple[str, ...] = ("Once upon a time", "从前")
 
 
+@data_parallel
 def run(config: PretrainConfig) -> Path:
     tokenizer = Tokenizer.load(config.tokenizer)
     shards = open_shards(config.shards / "train", fingerprint=tokenizer.fingerprint)
@@ -72,7 +74,15 @@ def run(config: PretrainConfig) -> Path:
         return config.out
     model = LanguageModel(config.model.model_config(tokenizer.vocab_size), seed=config.seed)
     settle(stage_run, model, config.batch_size, config.seq_len)
-    batches = PackedBatches(shards, config.batch_size, config.seq_len, config.seed, lead_with_eos=True)
+    batches = PackedBatches(
+        shards,
+        rows_each(config.batch_size),
+        config.seq_len,
+        config.seed,
+        rank=rank(),
+        world=world(),
+        lead_with_eos=True,
+    )
     seconds = None if config.minutes is None else 60 * config.minutes
     stage = Stage(
         name="pretrain",

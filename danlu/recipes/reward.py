@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from danlu.adapters.lora import LoraConfig
 from danlu.data.chats import Chat, Comparison, read_chats, read_comparisons
 from danlu.data.rankings import RankingBatches, every_comparison
 from danlu.data.sft import render_chat
@@ -16,7 +17,8 @@ from danlu.evaluate.ranking import Pair, pairs_of, summarise_pairs
 from danlu.model.heads import ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.ranking import Ranking, end_scores
-from danlu.recipes.stage import Stage, chat_format_of, publish, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.rl.collect import evaluating
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
@@ -44,11 +46,12 @@ class RewardConfig:
     n_epochs: float = 1.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
     seed: int = 0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-4, weight_decay=0.01))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=8e-4, weight_decay=0.01))
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
+    adapter: LoraConfig = field(default_factory=LoraConfig)
     eval_every: int = 200  # updates
     save_every: int = 200  # updates
 
@@ -61,7 +64,8 @@ def run(config: RewardConfig) -> Path:
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    model = ScoreModel.from_language_model(base, seed=config.seed)
+    model = ScoreModel.on(base.backbone, seed=config.seed)
+    adapt(model, config.adapter, config.seed)
     settle(stage_run, model, config.prompts_per_batch, config.max_len)
     batches = RankingBatches(
         comparisons,
@@ -79,7 +83,7 @@ def run(config: RewardConfig) -> Path:
         objective=Ranking(),
         optimizer=build_optimizer(model, config.optim),
         batches=batches,
-        resumables={"batches": batches},
+        resumables={"batches": batches, **frozen_state(model)},
         lr=config.optim.lr,
         schedule=config.schedule,
         # The rate falls from the start, by little at first: only then is the length planned again.
@@ -99,7 +103,7 @@ def run(config: RewardConfig) -> Path:
             stage_run.log(report.step, held_out_accuracy=accuracy)
     demonstrations = read_chats(config.demonstrations) if config.demonstrations else []
     shift = centre(model, demonstrations, chat_format)
-    publish(model, chat_format.tokenizer, stage_run.model)
+    deliver(stage_run, model, chat_format.tokenizer, config.adapter, config.base)
     measured = summarise_pairs(judge(model, held_out, chat_format, config)) if held_out else None
     stage_run.finish(
         n_comparisons=len(comparisons),
@@ -118,7 +122,8 @@ def centre(model: ScoreModel, demonstrations: Sequence[Chat], chat_format: ChatF
     every = max(1, len(demonstrations) // CENTRED_ON)
     rendered = [render_chat(chat, chat_format) for chat in demonstrations[::every]]
     ids = [ids[: max(i for i, learnt in enumerate(mask) if learnt) + 1] for ids, mask in rendered]
-    scores = score_sequences(model, ids, chat_format.tokenizer.pad_id)
+    with evaluating(model):
+        scores = score_sequences(model, ids, chat_format.tokenizer.pad_id)
     model.shift += sum(scores) / len(scores)
     return float(model.shift)
 
@@ -131,7 +136,8 @@ def judge(
     pairs: list[Pair] = []
     batches = every_comparison(comparisons, chat_format, JUDGED_AT_ONCE, config.max_len, too_long="drop")
     for number, batch in enumerate(batches):
-        scores = end_scores(model, batch)
+        with evaluating(model):
+            scores = end_scores(model, batch)
         for group in batch.group_ids.unique():
             here = batch.group_ids == group
             pairs += pairs_of(f"{number}/{int(group)}", scores[here].tolist(), batch.ranks[here].tolist())

@@ -11,7 +11,7 @@ from danlu.recipes.policy import TrueScore
 from danlu.rl.advantages import Baseline
 from danlu.rl.collect import RolloutConfig
 from danlu.rl.controller import KlConfig
-from danlu.rl.scoring import Grade
+from danlu.rl.judges import Grade
 
 SUMMARY = "align by REINFORCE with a baseline: the other answers (RLOO), the batch, or the past"
 

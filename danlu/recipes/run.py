@@ -20,7 +20,18 @@ from danlu.recipes.embedded import Teacher, TeachingConfig, teach_within
 from danlu.recipes.files import Files
 from danlu.recipes.job import Job, Source, timed
 from danlu.recipes.own_text import Kind, Mixed, OwnText, SourcesConfig
-from danlu.recipes.plan import BATCH_SIZE, LAW, LONGEST, SEQ_LEN, SHORTEST, Plan, make_plan, show
+from danlu.recipes.plan import (
+    BATCH_SIZE,
+    LAW,
+    LONGEST,
+    SEQ_LEN,
+    SHARES,
+    SHARES_OF_FILES,
+    SHORTEST,
+    Plan,
+    make_plan,
+    show,
+)
 from danlu.recipes.speaker import load_speaker
 from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import replace_file
@@ -68,7 +79,8 @@ def begin(config: RunConfig, own: OwnText) -> Job:
     if path.exists():
         plan = Plan.from_tree(json.loads(path.read_text()))
     else:
-        plan = make_plan(config.minutes, text_bytes=own.planned_bytes)
+        shares = SHARES_OF_FILES if config.data.kind == "files" else SHARES
+        plan = make_plan(config.minutes, text_bytes=own.planned_bytes, shares=shares)
         replace_file(path, json.dumps(plan.to_tree(), indent=2))
     config = replace(config, teaching=teach_within(config.teaching, plan))
     source = SOURCES[config.data.kind](config, plan, own)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from danlu.adapters.lora import LoraConfig
 from danlu.data.chats import Chat, Message, read_chats
 from danlu.data.records import Batch
 from danlu.data.sft import SftBatches
@@ -16,11 +17,13 @@ from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.token_loss import TokenLoss
-from danlu.recipes.stage import Stage, chat_format_of, publish, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.rl.collect import evaluating
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
+from danlu.train.parallel import data_parallel, rank, rows_each, world
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
@@ -33,7 +36,7 @@ class SftConfig:
     data: Path  # chats, one a line
     out: Path
     held_out: Path | None = None  # chats to measure the loss on
-    batch_size: int = 8  # rows of packed chats a micro-batch
+    batch_size: int = 8  # rows of packed chats a micro-batch, those of all processes together
     seq_len: int = 256
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
     n_epochs: float = 2.0
@@ -42,11 +45,13 @@ class SftConfig:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
+    adapter: LoraConfig = field(default_factory=LoraConfig)
     eval_every: int = 50  # updates
     save_every: int = 100  # updates
     sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
 
 
+@data_parallel
 def run(config: SftConfig) -> Path:
     chat_format = chat_format_of(config.base)
     model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
@@ -55,8 +60,9 @@ def run(config: SftConfig) -> Path:
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
+    adapt(model, config.adapter, config.seed)
     settle(stage_run, model, config.batch_size, config.seq_len)
-    batches = batches_of(chats, chat_format, config, config.seed)
+    batches = batches_of(chats, chat_format, config, config.seed, (rank(), world()))
     per_update = config.batch_size * config.loop.grad_accum_steps
     n_steps = max(1, round(config.n_epochs * batches.rows_per_epoch / per_update))
     stage = Stage(
@@ -66,7 +72,7 @@ def run(config: SftConfig) -> Path:
         objective=TokenLoss(),
         optimizer=build_optimizer(model, config.optim),
         batches=batches,
-        resumables={"batches": batches},
+        resumables={"batches": batches, **frozen_state(model)},
         lr=config.optim.lr,
         schedule=config.schedule,
         pace=Pace(
@@ -84,7 +90,7 @@ def run(config: SftConfig) -> Path:
                 stage_run.log(report.step, held_out_loss=loss_on(model, held_out, chat_format, config))
             for question, answer in samples(model, chat_format, config.sample_prompts):
                 progress.say(f"  {question} → {answer}")
-    publish(model, chat_format.tokenizer, stage_run.model)
+    deliver(stage_run, model, chat_format.tokenizer, config.adapter, config.base)
     stage_run.finish(
         n_chats=len(chats),
         n_dropped=batches.n_dropped,
@@ -96,8 +102,16 @@ def run(config: SftConfig) -> Path:
     return config.out
 
 
-def batches_of(chats: list[Chat], chat_format: ChatFormat, config: SftConfig, seed: int) -> SftBatches:
-    return SftBatches(chats, chat_format, config.batch_size, config.seq_len, seed, too_long=config.too_long)
+def batches_of(
+    chats: list[Chat],
+    chat_format: ChatFormat,
+    config: SftConfig,
+    seed: int,
+    share: tuple[int, int] = (0, 1),
+) -> SftBatches:
+    """Rows of packed chats; `share` is (rank, world)."""
+    rows = config.batch_size if share[1] == 1 else rows_each(config.batch_size)
+    return SftBatches(chats, chat_format, rows, config.seq_len, seed, too_long=config.too_long, share=share)
 
 
 @torch.no_grad()
@@ -105,7 +119,8 @@ def loss_on(model: LanguageModel, chats: list[Chat], chat_format: ChatFormat, co
     """Mean loss of an answer's token, in nats, over each chat once."""
     batches = batches_of(chats, chat_format, config, 0)
     n_batches = -(-batches.rows_per_epoch // config.batch_size)
-    return mean_nll(model, (next(batches) for _ in range(n_batches)))
+    with evaluating(model):
+        return mean_nll(model, (next(batches) for _ in range(n_batches)))
 
 
 def mean_nll(model: LanguageModel, batches: Iterable[Batch]) -> float:
@@ -125,8 +140,8 @@ def samples(
         return []
     sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=len(questions))
     asked: list[Message] = [{"role": "user", "content": question} for question in questions]
-    completions = sampler.generate(
-        [chat_format.prompt([message]) for message in asked], SamplingConfig(max_new_tokens=48, temperature=0)
-    )
+    prompts = [chat_format.prompt([message]) for message in asked]
+    with evaluating(model):
+        completions = sampler.generate(prompts, SamplingConfig(max_new_tokens=48, temperature=0))
     answers = [str(chat_format.parse(completion.ids)["content"]) for completion in completions]
     return list(zip(questions, answers, strict=True))

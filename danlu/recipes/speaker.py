@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
+from danlu.model.weights import ModelFileError
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import ChatError, ChatFormat
 
@@ -55,10 +57,24 @@ class Speaker:
 
 
 def load_speaker(path: Path) -> Speaker:
-    """The model in a model directory, or in the run directory of the stage that made it."""
-    directory = path / "model" if (path / "model" / "config.json").exists() else path
-    chat = chat_format_of(directory)
-    model = load_language_model(directory, vocab_size=chat.tokenizer.vocab_size)
+    """The model in a model or adapter directory, or in the run directory of the stage that made it."""
+    if (path / "model" / "config.json").exists():
+        path = path / "model"
+    elif is_adapter(path / "adapter"):
+        path = path / "adapter"
+    if is_adapter(path):
+        return load_adapted_speaker(path)
+    chat = chat_format_of(path)
+    model = load_language_model(path, vocab_size=chat.tokenizer.vocab_size)
+    return Speaker(model.eval(), chat)
+
+
+def load_adapted_speaker(path: Path) -> Speaker:
+    """The model of an adapter directory, with the tokenizer of its base."""
+    chat = chat_format_of(find_base(read_adapter(path)))
+    model = load_adapter(path, vocab_size=chat.tokenizer.vocab_size)
+    if not isinstance(model, LanguageModel):
+        raise ModelFileError(f"{path} adapts a score model; the adapter of a language model is needed here")
     return Speaker(model.eval(), chat)
 
 

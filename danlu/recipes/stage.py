@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from danlu.adapters.files import is_adapter, save_adapter
+from danlu.adapters.lora import FrozenState, LoraConfig, attach_lora
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, save_model
@@ -23,6 +25,7 @@ from danlu.train.checkpoint import atomic_folder, load_latest, replace_file, res
 from danlu.train.loop import LoopConfig, StepReport, train
 from danlu.train.optim import Optimizers
 from danlu.train.pace import Pace
+from danlu.train.parallel import Together, agreed, rank, wait_for_all, world
 from danlu.train.progress import Progress, progress_bar
 from danlu.train.run import Run, follow
 from danlu.train.schedule import ScheduleConfig, build_schedule
@@ -43,14 +46,13 @@ def settle(run: Run, model: LanguageModel | ScoreModel, batch_size: int, seq_len
     """
     keep_memory()
     path = run.path / "machine.json"
-    if path.exists():
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        torch.set_num_threads(chosen["threads"])
-        wanted = Precision(dtype=chosen["dtype"], kernels=chosen["kernels"])
-        return apply_precision(model, wanted)
-    precision = choose_precision(model, batch_size=batch_size, seq_len=seq_len)
-    replace_file(path, json.dumps({**asdict(precision), "threads": torch.get_num_threads()}))
-    return precision
+    if rank() == 0 and not path.exists():
+        measured = choose_precision(model, batch_size=batch_size, seq_len=seq_len)
+        replace_file(path, json.dumps({**asdict(measured), "threads": torch.get_num_threads()}))
+    wait_for_all()
+    chosen = json.loads(path.read_text(encoding="utf-8"))
+    torch.set_num_threads(chosen["threads"])
+    return apply_precision(model, Precision(dtype=chosen["dtype"], kernels=chosen["kernels"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,9 @@ class Stage:
         if start >= self.pace.n_steps:
             return
         lr_at = build_schedule(self.schedule, self.lr, self.pace)
+        objective = self.objective if world() == 1 else Together(self.model, self.objective)
         with progress_bar(self.name, self.pace.n_steps, self.unit, start) as progress:
-            reports = train(
-                self.model, self.batches, self.objective, self.optimizer, lr_at, endless, start=start
-            )
+            reports = train(self.model, self.batches, objective, self.optimizer, lr_at, endless, start=start)
             followed = follow(
                 self.run,
                 reports,
@@ -98,6 +99,7 @@ class Stage:
             )
             for report in followed:
                 self.pace.update(report.step)
+                self.pace.n_steps = agreed(self.pace.n_steps)
                 progress.resize(self.pace.n_steps)
                 yield report, progress
                 if report.step >= self.pace.n_steps:
@@ -106,6 +108,8 @@ class Stage:
 
     def save(self, step: int) -> None:
         """Write a checkpoint after `step` updates, if there is none."""
+        if rank():
+            return
         extra = {name: dict(each.state_dict()) for name, each in self._saved.items()}
         save_checkpoint(self.run.checkpoints, step, self.model, self.optimizer, extra)
 
@@ -124,8 +128,32 @@ class Stage:
         return {**self.resumables, "pace": self.pace}
 
 
+def adapt(model: LanguageModel | ScoreModel, adapter: LoraConfig, seed: int) -> None:
+    """Attach what the settings ask for; nothing, by default."""
+    if adapter.on:
+        attach_lora(model, adapter, seed=seed)
+
+
+def frozen_state(model: nn.Module) -> dict[str, Resumable]:
+    """What a checkpoint must carry where some weights are not trained."""
+    return {} if all(p.requires_grad for p in model.parameters()) else {"frozen": FrozenState(model)}
+
+
+def deliver(
+    run: Run, model: LanguageModel | ScoreModel, tokenizer: Tokenizer, adapter: LoraConfig, base: Path
+) -> None:
+    """Write what a stage has made: a model directory, with an adapter also or only an adapter directory."""
+    if adapter.on and not rank():
+        with atomic_folder(run.adapter) as folder:
+            save_adapter(model, folder, adapter, base=base)
+    if adapter.merge:
+        publish(model, tokenizer, run.model)
+
+
 def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path) -> None:
     """Write a model directory, weights and tokenizer together, whole or not at all."""
+    if rank():
+        return
     with atomic_folder(path) as folder:
         tokenizer.save(folder)
         save_model(
@@ -141,6 +169,11 @@ def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path)
 
 def chat_format_of(model_dir: Path) -> ChatFormat:
     """The chat format of a model directory's tokenizer."""
+    if is_adapter(model_dir):
+        raise ConfigError(
+            f"{model_dir}: holds an adapter; a stage begins from a model directory, such as "
+            "the one with merged weights beside it, model/"
+        )
     if not (model_dir / "tokenizer.json").exists():
         raise ConfigError(f"{model_dir}: holds no tokenizer.json; name a model directory that a stage wrote")
     return ChatFormat(Tokenizer.load(model_dir))

@@ -11,9 +11,11 @@ import torch
 from danlu.data.records import Batch, RolloutBatch
 from danlu.objectives.ppo import PpoBatch
 from danlu.rl.advantages import Estimator
-from danlu.rl.collect import Collected, Memory, RolloutConfig, Team, collect
+from danlu.rl.collect import Collected, Memory, RolloutConfig, collect
 from danlu.rl.controller import AdaptiveKl
+from danlu.rl.packing import packed
 from danlu.rl.rollout import Prompt
+from danlu.rl.team import Team
 
 Beside = Literal["pretrain", "demonstrations"]
 
@@ -55,7 +57,7 @@ class PpoBatches:
             for minibatch in self.minibatches(self.latest, seed):
                 text = {} if warming_up else {name: next(batches) for name, batches in self.beside.items()}
                 yield PpoBatch(
-                    minibatch, **text, kl=penalty, entropy=self.latest.entropy, value_only=warming_up
+                    packed(minibatch), **text, kl=penalty, entropy=self.latest.entropy, value_only=warming_up
                 )
 
     def minibatches(self, collected: Collected, seed: int) -> Iterator[RolloutBatch]:

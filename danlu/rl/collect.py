@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from danlu.config import ConfigError
 from danlu.data.records import Batch, RolloutBatch
-from danlu.generate.sampler import Completion, SamplingConfig
+from danlu.generate.sampler import SamplingConfig
 from danlu.objectives.ppo import token_entropy
 from danlu.objectives.token_loss import token_logprobs
 from danlu.rl.advantages import Estimator, Rewarded, explained_variance
 from danlu.rl.agreement import negative_kl, sampler_gap
 from danlu.rl.controller import AdaptiveKl
+from danlu.rl.packing import Packing
 from danlu.rl.rewards import (
     Moments,
     ScoreScaling,
@@ -28,7 +28,7 @@ from danlu.rl.rewards import (
     token_rewards,
 )
 from danlu.rl.rollout import Prompt, Rollout, distinct_share, lay_out
-from danlu.rl.scoring import CheckedReward
+from danlu.rl.team import Team, evaluating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,8 @@ class RolloutConfig:
         return self.n_epochs * self.n_episodes // self.minibatch_size
 
     def __post_init__(self) -> None:
+        if self.n_epochs < 1:
+            raise ConfigError(f"rollout.n_epochs is {self.n_epochs}; it must be at least 1")
         for name in ("minibatch_size", "n_completions"):
             size = getattr(self, name)
             if size < 1 or self.n_episodes % size:
@@ -59,59 +61,6 @@ class RolloutConfig:
                     f"rollout.n_episodes is {self.n_episodes}; "
                     f"it must be a multiple of rollout.{name}, {size}"
                 )
-
-
-class PolicyAndValue(nn.Module):
-    """What is trained: the policy and, where there is one, its critic.
-
-    `average` follows the policy and is never trained: the exponential moving average of its weights.
-    """
-
-    def __init__(
-        self, policy: nn.Module, value: nn.Module | None = None, *, average: nn.Module | None = None
-    ) -> None:
-        super().__init__()
-        self.policy, self.value, self.average = policy, value, average
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits, (batch, seq, vocab), and values, (batch, seq)."""
-        return self.policy(*inputs), None if self.value is None else self.value(*inputs)
-
-    @torch.no_grad()
-    def follow(self, decay: float) -> None:
-        """Let the average forget all but `decay` of itself."""
-        if self.average is not None:
-            for old, new in zip(self.average.parameters(), self.policy.parameters(), strict=True):
-                old.lerp_(new, 1 - decay)
-
-
-class SharedTrunk(PolicyAndValue):
-    """A policy whose hidden vectors the critic reads too: `value` is a head, not a network."""
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        policy: Any = self.policy
-        value: Any = self.value
-        hidden = policy.backbone(*inputs)
-        return policy.lm_head(hidden).float(), value(hidden)
-
-
-class Generates(Protocol):
-    """A sampler: `n` completions of each prompt, those of one prompt side by side."""
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, n: int = 1
-    ) -> list[Completion]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    """The four networks of RLHF; `trained` holds two of them, `reward` hides the fourth behind a function."""
-
-    trained: PolicyAndValue
-    reference: nn.Module
-    sampler: Generates
-    reward: CheckedReward
-    pad_id: int
 
 
 class Memory:
@@ -220,19 +169,33 @@ def sample(team: Team, prompts: Sequence[Prompt], config: RolloutConfig, seed: i
 
 
 def read(team: Team, batch: Batch, config: RolloutConfig) -> Readings:
-    """Run the networks in the shapes that training will use, so that both give the same numbers."""
-    logprobs: list[Tensor] = []
-    ref_logprobs: list[Tensor] = []
-    values: list[Tensor] = []
-    for index in torch.arange(len(batch)).split(config.minibatch_size):
-        rows = batch.rows(index)
-        logits, value = team.trained(*rows.inputs)
-        of_reference = team.reference(*rows.inputs)
-        logprobs.append(token_logprobs(logits, rows.target_ids, temperature=config.temperature))
-        ref_logprobs.append(token_logprobs(of_reference, rows.target_ids, temperature=config.temperature))
-        values.append(torch.zeros_like(logprobs[-1]) if value is None else value)
+    """Run the networks on rows packed as in training, so that both give the same numbers."""
+
+    def by_trained(rows: Batch) -> tuple[Tensor, Tensor]:
+        logits, values = team.trained(*rows.inputs)
+        logprobs = token_logprobs(logits, rows.target_ids, temperature=config.temperature)
+        return logprobs, torch.zeros_like(logprobs) if values is None else values
+
+    def by_reference(rows: Batch) -> tuple[Tensor]:
+        logits = team.reference(*rows.inputs)
+        return (token_logprobs(logits, rows.target_ids, temperature=config.temperature),)
+
+    logprobs, values = minibatched(by_trained, batch, config.minibatch_size)
+    (ref_logprobs,) = minibatched(by_reference, batch, config.minibatch_size)
     mask = batch.loss_mask
-    return Readings(torch.cat(logprobs) * mask, torch.cat(ref_logprobs) * mask, torch.cat(values) * mask)
+    return Readings(logprobs * mask, ref_logprobs * mask, values * mask)
+
+
+def minibatched(
+    forward: Callable[[Batch], tuple[Tensor, ...]], batch: Batch, size: int
+) -> tuple[Tensor, ...]:
+    """Run `forward` on rows packed as in training; each result is (batch, seq) again, zero at padding."""
+    parts: list[tuple[Tensor, ...]] = []
+    for index in torch.arange(len(batch)).split(size):
+        rows = batch.rows(index)
+        packing = Packing.of(rows)
+        parts.append(tuple(packing.unpack(each) for each in forward(packing.pack(rows))))
+    return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
 def final_scores(
@@ -274,23 +237,12 @@ def no_end(rollouts: Sequence[Rollout]) -> list[str]:
 
 def excess_surprise(team: Team, batch: Batch, config: RolloutConfig) -> Tensor:
     """-log p of the tokens drawn less the policy's entropy there, summed over each completion, (batch,)."""
-    sums: list[Tensor] = []
+
+    def excess(rows: Batch) -> tuple[Tensor]:
+        logits, _ = team.trained(*rows.inputs)
+        logprobs = token_logprobs(logits, rows.target_ids, temperature=config.temperature)
+        return (-logprobs - token_entropy(logits, config.temperature),)
+
     with evaluating(team.trained):
-        for index in torch.arange(len(batch)).split(config.minibatch_size):
-            rows = batch.rows(index)
-            logits, _ = team.trained(*rows.inputs)
-            logprobs = token_logprobs(logits, rows.target_ids, temperature=config.temperature)
-            excess = -logprobs - token_entropy(logits, config.temperature)
-            sums.append((excess * rows.loss_mask).sum(dim=1))
-    return torch.cat(sums)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Generator[None]:
-    """Dropout off within, as it was before after."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+        (each,) = minibatched(excess, batch, config.minibatch_size)
+    return (each * batch.loss_mask).sum(dim=1)

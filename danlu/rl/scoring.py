@@ -1,63 +1,14 @@
-"""What may reward a rollout: a score model, or any function of prompt and answer; and what it must return."""
+"""A reward model as a function from rollouts to scores."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from numbers import Real
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from danlu.data.records import pad_rows
-from danlu.rl.rollout import Prompt, Reward, Rollout
-from danlu.tokenizer.chat import ChatFormat
-
-Grade = Callable[[Prompt, str], float]  # what an answer to a prompt is worth
-
-
-class RewardError(ValueError):
-    """A reward is no finite number, or there are not as many as completions."""
-
-
-class CheckedReward:
-    """A reward whose numbers are checked; `failed` says that the last call gave none that can be used."""
-
-    def __init__(self, reward: Reward) -> None:
-        self.reward, self.failed = reward, False
-
-    def __call__(self, rollouts: Sequence[Rollout]) -> Tensor:
-        """One finite score a completion, (batch,)."""
-        self.failed = True  # unless the lines below all succeed
-        scores = checked(self.reward(rollouts), rollouts)
-        self.failed = False
-        return scores
-
-
-def checked(scores: Sequence[object], rollouts: Sequence[Rollout]) -> Tensor:
-    """The scores, if there is a finite number for every completion."""
-    if len(scores) != len(rollouts):
-        raise RewardError(
-            f"the reward returned {len(scores)} scores for {len(rollouts)} completions; it must return one "
-            "each, in their order"
-        )
-    for score, rollout in zip(scores, rollouts, strict=True):
-        if not isinstance(score, Real) or not math.isfinite(score):
-            raise RewardError(
-                f"the reward of a completion to prompt {rollout.prompt.id!r} is {score!r}; it must be a "
-                "finite number"
-            )
-    return torch.tensor(scores, dtype=torch.float32)
-
-
-def reward_of_grade(grade: Grade, chat_format: ChatFormat) -> Reward:
-    """A reward from a function of prompt and answer: a rule, a test, or what a task makes of it."""
-
-    def reward(rollouts: Sequence[Rollout]) -> list[float]:
-        texts = [str(chat_format.parse(rollout.completion.ids)["content"]) for rollout in rollouts]
-        return [grade(rollout.prompt, text) for rollout, text in zip(rollouts, texts, strict=True)]
-
-    return reward
+from danlu.rl.rollout import Reward, Rollout
 
 
 @torch.no_grad()

@@ -129,9 +129,13 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Live parameters and persistent buffers by name; `named_parameters` lists a tied weight once."""
+    """Live parameters that are trained, and persistent buffers, by name.
+
+    What is frozen is read again from where it came from. `named_parameters` lists a tied weight once.
+    """
     kept = model.state_dict().keys()
-    return {name: t for name, t in chain(model.named_parameters(), model.named_buffers()) if name in kept}
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+    return {name: t for name, t in chain(trained, model.named_buffers()) if name in kept}
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Optimizers) -> dict[str, Tensor]:

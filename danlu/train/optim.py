@@ -61,7 +61,8 @@ def build_optimizer(
     """Optimizers over the trainable parameters of `model`.
 
     Args:
-        model: whose parameters are updated; names with `embed`, `head` or `score` in them never take Muon.
+        model: whose parameters are updated; names with `embed`, `head`, `score` or `lora_` in them never take
+            Muon: the two factors of an update are no map from vectors to vectors by themselves.
         config: the settings.
         lr_scales: learning-rate factors by the first part of a parameter's name, for instance
             `{"value": 3.0}` for a critic that learns faster than its policy.
@@ -69,7 +70,7 @@ def build_optimizer(
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for scale, name, parameter in scaled_parameters(model, lr_scales or {}):
-        hidden = parameter.ndim == 2 and not any(word in name for word in ("embed", "head", "score"))
+        hidden = parameter.ndim == 2 and not any(word in name for word in ("embed", "head", "score", "lora_"))
         group = {
             "params": [parameter],
             "lr_scale": scale,

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from danlu.train.parallel import rank
+
 LINE_EVERY_S = 15.0
 
 
@@ -18,7 +20,7 @@ class Progress:
 
     def __init__(self, name: str, total: int, unit: str, done: int = 0) -> None:
         self.name, self.total, self.unit = name, total, unit
-        self.console = Console()
+        self.console = Console(quiet=rank() > 0)
         self.began, self.first, self.last_line = perf_counter(), done, perf_counter()
         self.bar = Bar(
             TextColumn("{task.description}"),

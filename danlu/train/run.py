@@ -17,11 +17,16 @@ from typing import Any
 from danlu.config import ConfigError, to_toml
 from danlu.train.checkpoint import replace_file
 from danlu.train.loop import StepReport
+from danlu.train.parallel import rank, refuse_strangers, wait_for_all
 from danlu.train.progress import Progress
 
 
 class Run:
-    """An open run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, `model/`, `summary.json`."""
+    """An open run directory.
+
+    `config.toml`, `metrics.jsonl`, `checkpoints/`, `model/` and with an adapter `adapter/`, `summary.json`.
+    Of several processes only the first writes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,24 +41,32 @@ class Run:
         return self.path / "model"
 
     @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
     def finished(self) -> bool:
         """Whether this stage has ended well before."""
         return (self.path / "summary.json").exists()
 
     def log(self, step: int, **numbers: Any) -> None:
         """Append one line to the metrics."""
+        if rank():
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **numbers}, ensure_ascii=False) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of updates that will be done again."""
         path = self.path / "metrics.jsonl"
-        if path.exists():
+        if path.exists() and not rank():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             replace_file(path, "".join(line for line in lines if json.loads(line)["step"] <= step))
 
     def finish(self, **numbers: Any) -> None:
         """Write the summary, which marks the stage as done."""
+        if rank():
+            return
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         summary = {**numbers, "seconds": perf_counter() - self.began, "peak_memory_mb": peak_mb}
         replace_file(self.path / "summary.json", json.dumps(summary, ensure_ascii=False, indent=2))
@@ -67,12 +80,14 @@ def open_run(out: Path, config: Any, *, free: Iterable[str] = ()) -> Run:
         config: the stage's settings, written to `config.toml`.
         free: dotted keys that may differ on resuming, such as where to print samples.
     """
+    refuse_strangers()
     text, path = to_toml(config), out / "config.toml"
     if path.exists():
         refuse_changes(path, text, set(free))
-    else:
+    elif not rank():
         out.mkdir(parents=True, exist_ok=True)
         replace_file(path, text)
+    wait_for_all()
     return Run(out)
 
 

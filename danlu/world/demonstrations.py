@@ -28,7 +28,7 @@ TWO_TURNS = 0.08  # how often a writer goes on with a second question
 BARE_REFUSAL = 0.5  # how often a refusal stops short of an offer
 
 # Per hundred demonstrations.
-SHARES: Mapping[str, int] = {
+SHARES: Mapping[str, float] = {
     "facts": 15,
     "two_fact": 8,
     "arithmetic": 10,
@@ -36,10 +36,10 @@ SHARES: Mapping[str, int] = {
     "translation": 12,
     "sentiment": 8,
     "format": 11,
-    "passage": 11,
+    "passage": 12,
     "rewriting": 9,
-    "unanswerable": 1,
-    "harmful": 1,
+    "unanswerable": 0.5,
+    "harmful": 0.5,
     "smalltalk": 4,
 }
 

@@ -313,6 +313,8 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "I am sorry, but I do not know that.",
             "I do not know. I have never heard of it.",
             "I don't know.",
+            "Sorry, I do not know the answer.",
+            "I cannot say, because I do not know it.",
         ]
         for kind in KINDS
     },
@@ -327,6 +329,8 @@ UNKNOWN: dict[Lang, dict[Kind, list[str]]] = {
             "对不起，这个我不知道。",
             "我不知道，这个我没听说过。",
             "我不知道。",
+            "抱歉，我不知道答案。",
+            "这个我说不上来，因为我不知道。",
         ]
         for kind in KINDS
     },

@@ -153,3 +153,17 @@ def test_two_processes_together_read_what_one_reads(tmp_path):
 def test_a_corpus_in_which_nothing_can_be_predicted_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no document of two tokens or more"):
         PackedBatches(shards_of(tmp_path, [[EOS]]), batch_size=1, seq_len=4, seed=0)
+
+
+@pytest.mark.parametrize("document", [0, 3, 39])
+def test_the_row_with_a_document_is_one_of_the_epoch_and_the_document_begins_in_its_segment(
+    tmp_path, document
+):
+    documents = many_documents()
+    batches = PackedBatches(shards_of(tmp_path, documents), 1, 16, seed=3, lead_with_eos=True)
+    row, segment = batches.row_with(document)
+    inside = (row.segment_ids[0] == segment) & row.loss_mask[0]
+    learnt = row.target_ids[0][inside].tolist()
+    assert learnt == [*documents[document], EOS][: len(learnt)]
+    epoch = [next(batches).target_ids.tolist() for _ in range(batches.rows_per_epoch)]
+    assert row.target_ids.tolist() in epoch

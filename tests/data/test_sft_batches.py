@@ -155,3 +155,15 @@ def test_padding_that_also_ends_a_text_is_refused():
     assert padding_id(ForeignFormat(Ids())) == 2
     with pytest.raises(DataError, match="pads with 1, which also ends a text"):
         padding_id(ForeignFormat(replace(Ids(), pad_id=1)))
+
+
+def test_the_row_with_a_chat_is_one_of_the_epoch_and_numbers_count_those_left_out(tokenizer, chat_format):
+    chats = [chat("Hello", "I am Danlu." * 20), chat("a", "b"), chat("你好", "我是丹炉。")]
+    batches = SftBatches(chats, chat_format, batch_size=1, seq_len=64, seed=0, too_long="drop")
+    row, segment = batches.row_with(2)
+    learnt = row.target_ids[0][(row.segment_ids[0] == segment) & row.loss_mask[0]]
+    assert tokenizer.decode(learnt.tolist()) == "我是丹炉。"
+    epoch = [next(batches).input_ids.tolist() for _ in range(batches.rows_per_epoch)]
+    assert row.input_ids.tolist() in epoch
+    with pytest.raises(DataError, match="chat 1 is longer than 64 tokens and left out"):
+        batches.row_with(0)

@@ -39,6 +39,10 @@ class Kit:
         return self.root / "comparisons.jsonl"
 
     @property
+    def ratings(self):
+        return self.root / "ratings.jsonl"
+
+    @property
     def prompts(self):
         return self.root / "prompts.jsonl"
 
@@ -104,6 +108,15 @@ def kit(tmp_path_factory):
             {"prompt": q, "completions": [a, "I will not say.", "green green", a], "ranks": [1, 2, 3, 1]}
             for q, a in answers
             for _ in range(3)
+        ],
+    )
+    thumbs = {True: "up", False: "down"}
+    write_lines(
+        kit.ratings,
+        [
+            {"messages": [*q, {"role": "assistant", "content": said}], "thumb": thumbs[said == a]}
+            for q, a in answers
+            for said in (a, "I will not say.", "green green")
         ],
     )
     write_lines(kit.prompts, [{"id": thing, "messages": question(thing)} for thing in COLOURS])

@@ -230,6 +230,75 @@ def test_a_prompt_longer_than_the_context_is_refused_by_ppo(
     assert re.search(r"prompts\.jsonl:1|long", told), told
 
 
+DPO: dict[str, tuple[list[str], str]] = {
+    "no comparisons": ([], r"comparisons is not set; objective.variant 'dpo' needs it"),
+    "no thumbs": (["objective.variant=kto"], r"ratings is not set; objective.variant 'kto' needs it"),
+    "comparisons for kto": (
+        ["objective.variant=kto", "ratings={ratings}", "comparisons={comparisons}"],
+        r"comparisons is set; objective.variant 'kto' learns from ratings only",
+    ),
+    "thumbs for dpo": (["comparisons={ratings}"], r"ratings\.jsonl:1: .*which is no comparison"),
+    "comparisons as thumbs": (
+        ["objective.variant=kto", "ratings={comparisons}"],
+        r"comparisons\.jsonl:1: .*which is no chat",
+    ),
+    "a knob of another variant": (
+        ["comparisons={comparisons}", "objective.target_margin=1"],
+        r"objective.target_margin is 1.0, but dpo has no such knob; it has beta, label_smoothing, nll_coef",
+    ),
+    "a variant that is none": (["objective.variant=simpro"], r"got 'simpro'; did you mean 'simpo'"),
+    "a comparison longer than max_len": (
+        ["comparisons={comparisons}", "max_len=20"],
+        r"comparisons\.jsonl:1: prompt and completion are \d+ tokens long; at most max_len, 20",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DPO)
+def test_preferences_that_cannot_be_learned_are_refused(
+    name: str, base: Path, kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words, message = DPO[name]
+    words = [word.format(ratings=kit.ratings, comparisons=kit.comparisons) for word in words]
+    told = refusal(capsys, "dpo", f"policy={base}", f"out={tmp_path}/out", *words)
+    assert re.search(message, told), told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("variant", "records", "message"),
+    [
+        ("dpo", [{"completions": ["a", "b"], "ranks": [1, 1]}] * 2, "each of the 2 comparisons is a tie"),
+        ("kto", [{"completion": "a", "thumb": "up"}] * 2, r"all 2 thumbs are up; KTO needs both kinds"),
+        (
+            "kto",
+            [{"completion": "a", "thumb": thumb} for thumb in ("up", "down")],
+            "all 2 ratings are of one prompt",
+        ),
+        (
+            "dpo",
+            [{"completions": ["a", ""], "ranks": [1, 2], "unfinished": [False, True]}],
+            r"records\.jsonl:1: a completion has no token",
+        ),
+    ],
+)
+def test_preferences_that_say_nothing_are_refused_before_anything_is_written(
+    variant: str,
+    records: list[dict[str, object]],
+    message: str,
+    base: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    data = tmp_path / "records.jsonl"
+    data.write_text("\n".join(json.dumps({"prompt": "Hi", **each}) for each in records), encoding="utf-8")
+    words = [f"policy={base}", f"out={tmp_path}/out", f"objective.variant={variant}"]
+    words += [f"{'ratings' if variant == 'kto' else 'comparisons'}={data}"]
+    told = refusal(capsys, "dpo", *words)
+    assert re.search(message, told), told
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_language_model_is_no_reward_model(
     base: Path, kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

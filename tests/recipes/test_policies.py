@@ -19,12 +19,13 @@ from danlu.data.records import DataError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.objectives.ppo import Ppo
 from danlu.recipes import best_of_n, grpo, ppo, rloo
-from danlu.recipes.policy import grade_of
+from danlu.recipes.judge import grade_of
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.stage import publish
 from danlu.rl.advantages import Baseline
-from danlu.rl.collect import PolicyAndValue, RolloutConfig
+from danlu.rl.collect import RolloutConfig
 from danlu.rl.rollout import Prompt
+from danlu.rl.team import Average
 from danlu.tokenizer.bpe import Tokenizer
 
 SHAPE = Shape(d_model=32, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=32, max_seq_len=64)
@@ -149,20 +150,25 @@ def test_an_early_stop_leaves_out_the_rest_of_a_rollout_and_no_rollout(given):
 
 
 def test_the_average_forgets_by_its_decay():
-    trained = PolicyAndValue(nn.Linear(1, 1, bias=False), average=nn.Linear(1, 1, bias=False))
+    policy = nn.Linear(1, 1)
     with torch.no_grad():
-        trained.policy.weight.fill_(2.0)
-        trained.average.weight.fill_(1.0)
-    trained.follow(0.9)
-    trained.follow(0.9)
-    assert_close(trained.average.weight, torch.tensor([[1 + 0.1 + 0.09]]))
+        policy.weight.fill_(1.0)
+    policy.bias.requires_grad_(False)
+    average = Average(policy)
+    with torch.no_grad():
+        policy.weight.fill_(2.0)
+    average.follow(policy, 0.9)
+    average.follow(policy, 0.9)
+    assert [name for name, _ in average.named_buffers()] == ["weight"]  # what is frozen needs no average
+    average.copy_to(policy)
+    assert_close(policy.weight, torch.tensor([[1 + 0.1 + 0.09]]))
 
 
 def test_the_average_is_what_is_published(given):
     out = ppo.run(ppo.PpoConfig(**given, ema_decay=0.9))
     stored, published = last_checkpoint(out), weights(out)
     embedding = published["model.embed_tokens.weight"]
-    assert_close(embedding, stored["average.backbone.embedding.weight"], rtol=0, atol=0)
+    assert_close(embedding, stored["average.backbone/embedding/weight"], rtol=0, atol=0)
     assert float((embedding - stored["policy.backbone.embedding.weight"]).abs().max()) > 0
 
 
@@ -223,7 +229,7 @@ def test_a_run_whose_reward_breaks_goes_on_where_it_stood(given, tmp_path, capsy
 def test_exactly_one_thing_rewards(given):
     with pytest.raises(ConfigError, match="reward_model is not set"):
         grpo.run(grpo.GrpoConfig(**given | {"reward_model": None}))
-    with pytest.raises(ConfigError, match="got a function too"):
+    with pytest.raises(ConfigError, match=r"reward_model is .* and `run` got a function; only one"):
         grpo.run(grpo.GrpoConfig(**given), grade=lambda prompt, answer: 0.0)
 
 

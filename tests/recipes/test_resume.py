@@ -11,9 +11,11 @@ from torch.testing import assert_close
 
 from danlu.config import ConfigError
 from danlu.objectives.ppo import Ppo
-from danlu.recipes import ppo, pretrain, reward, sft
+from danlu.objectives.preference import Preference
+from danlu.recipes import dpo, ppo, pretrain, reward, sft
 from danlu.recipes.stage import Stage
 from danlu.rl.collect import RolloutConfig
+from danlu.train.loop import LoopConfig
 
 
 class Cut(Exception):
@@ -71,6 +73,31 @@ def ppo_config(kit, out):
     )
 
 
+def dpo_config(kit, out):
+    return dpo.DpoConfig(
+        policy=kit.chat_model,
+        comparisons=kit.comparisons,
+        held_out=kit.comparisons,
+        out=out,
+        prompts_per_batch=2,
+        n_epochs=2.0,
+        save_every=2,
+        eval_every=3,
+        sample_prompts=(),
+    )
+
+
+def kto_config(kit, out):
+    return replace(
+        dpo_config(kit, out),
+        objective=Preference(variant="kto"),
+        comparisons=None,
+        ratings=kit.ratings,
+        loop=LoopConfig(grad_accum_steps=2),
+        n_epochs=4.0,
+    )
+
+
 def cut_after(monkeypatch, n_updates):
     """Let every stage end with an exception after so many updates."""
     whole = Stage.updates
@@ -90,10 +117,15 @@ def stages(kit):
         "sft": (sft.run, sft_config(kit, Path())),
         "reward": (reward.run, reward_config(kit, Path())),
         "ppo": (ppo.run, ppo_config(kit, Path())),
+        "dpo": (dpo.run, dpo_config(kit, Path())),
+        "kto": (dpo.run, kto_config(kit, Path())),
     }
 
 
-@pytest.mark.parametrize(("stage", "n_updates"), [("pretrain", 7), ("sft", 5), ("reward", 5), ("ppo", 13)])
+@pytest.mark.parametrize(
+    ("stage", "n_updates"),
+    [("pretrain", 7), ("sft", 5), ("reward", 5), ("ppo", 13), ("dpo", 7), ("kto", 9)],
+)
 def test_a_stage_resumes_bit_for_bit(trained, tmp_path, stage, n_updates):
     run, config = stages(trained)[stage]
     whole = run(replace(config, out=tmp_path / "whole"))
@@ -138,7 +170,8 @@ def test_before_the_first_update_the_ratio_is_one(trained, tmp_path):
     assert abs(first["ratio"] - 1) < 1e-5
     assert first["approx_kl"] < 1e-9
     rollout = next(line["rollout"] for line in metrics(out) if "rollout" in line)
-    assert rollout["sampler_gap"] < 1e-4
+    dtype = json.loads((out / "machine.json").read_text())["dtype"]  # whichever was faster here
+    assert rollout["sampler_gap"] < {"float32": 1e-4, "bfloat16": 0.02}[dtype]
     assert abs(rollout["kl"]) < 1e-4  # the policy still is the reference
 
 

@@ -13,10 +13,11 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.transformer import ModelConfig
 from danlu.objectives.token_loss import token_logprobs
 from danlu.rl.batches import PpoBatches
-from danlu.rl.collect import PolicyAndValue, RolloutConfig, Team
+from danlu.rl.collect import RolloutConfig
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.judges import CheckedReward
 from danlu.rl.rollout import Prompt, Rollout, lay_out
-from danlu.rl.scoring import CheckedReward
+from danlu.rl.team import PolicyAndValue, Team
 from danlu.train.loop import LoopConfig, train
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace

@@ -9,9 +9,9 @@ from danlu.generate.sampler import Completion
 from danlu.rl.agreement import negative_kl
 from danlu.rl.collect import Memory, RolloutConfig, final_scores, no_end
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.judges import CheckedReward, RewardError
 from danlu.rl.rewards import Moments, length_cost, scale_scores
 from danlu.rl.rollout import Prompt, Rollout
-from danlu.rl.scoring import CheckedReward, RewardError
 
 
 def rollout(n_tokens=2, *, ended=True):

@@ -45,8 +45,11 @@ def test_no_demonstration_shows_an_exam_question_or_an_exam_entity():
 
 
 def test_people_answer_in_different_words():
-    refusals = {r["messages"][-1]["content"] for r in WRITTEN if r["category"] == "harmful"}
-    assert len(refusals) > 8
+    refusals = [
+        r["messages"][-1]["content"] for r in demonstrations(WORLD, 4000, 0) if r["category"] == "harmful"
+    ]
+    assert len(refusals) == 20
+    assert len(set(refusals)) > 12
     assert len({record["annotator"] for record in WRITTEN}) == 8
 
 
