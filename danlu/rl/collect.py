@@ -27,7 +27,7 @@ from danlu.rl.rewards import (
     sequence_kl,
     token_rewards,
 )
-from danlu.rl.rollout import Prompt, Rollout, distinct_share, lay_out
+from danlu.rl.rollout import Prompt, Rollout, distinct_pairs, distinct_share, lay_out
 from danlu.rl.team import Team, evaluating
 
 
@@ -218,6 +218,7 @@ def statistics_of(
         "length": float(mask.sum(dim=1).float().mean()),
         "ended": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         "distinct": distinct_share(rollouts),
+        "distinct_pairs": distinct_pairs(rollouts),
     }
     if n_completions > 1:  # share of prompts whose completions score the same: nothing is learnt from them
         groups = scores.view(-1, n_completions)

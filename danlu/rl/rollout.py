@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from danlu.data.records import Batch, pad_rows
 from danlu.generate.sampler import Completion
@@ -45,3 +46,9 @@ def lay_out(rollouts: Sequence[Rollout], pad_id: int) -> Batch:
 def distinct_share(rollouts: Sequence[Rollout]) -> float:
     """Share of completions that no other completion equals: a collapse shows here first."""
     return len({tuple(rollout.completion.ids) for rollout in rollouts}) / len(rollouts)
+
+
+def distinct_pairs(rollouts: Sequence[Rollout]) -> float:
+    """Share of pairs of neighbouring tokens that are the first of their kind (distinct-2: Li et al. 2016)."""
+    pairs = [pair for rollout in rollouts for pair in pairwise(rollout.completion.ids)]
+    return len(set(pairs)) / max(len(pairs), 1)

@@ -13,22 +13,29 @@ from test_resume import Cut, cut_after, metrics
 from torch import nn
 from torch.testing import assert_close
 
+from danlu.adapters.files import load_adapter
+from danlu.adapters.lora import LoraConfig, adapted_layers, adapters_off
 from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.data.records import DataError
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_language_model
 from danlu.objectives.ppo import Ppo
 from danlu.recipes import best_of_n, grpo, ppo, rloo
 from danlu.recipes.judge import grade_of
 from danlu.recipes.pretrain import Shape
-from danlu.recipes.stage import publish
+from danlu.recipes.stage import chat_format_of, publish
+from danlu.rl import judges
 from danlu.rl.advantages import Baseline
 from danlu.rl.collect import RolloutConfig
+from danlu.rl.judges import Endpoint
 from danlu.rl.rollout import Prompt
 from danlu.rl.team import Average
 from danlu.tokenizer.bpe import Tokenizer
+from danlu.train.run import open_run
 
-SHAPE = Shape(d_model=32, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=32, max_seq_len=64)
+SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=32, max_seq_len=64)
+LORA = LoraConfig(kind="lora", rank=4, alpha=8.0)
 ROLLOUT = RolloutConfig(n_episodes=16, n_completions=4, minibatch_size=8, n_epochs=2, max_new_tokens=6)
 
 
@@ -71,6 +78,11 @@ def variants(given):
             ppo.PpoConfig(**given, value_model="shared", grad_accum_steps=2),
         ),
         "ppo with a critic warm-up": (ppo.run, ppo.PpoConfig(**given, value_model="policy", critic_warmup=2)),
+        "grpo with an adapter and its average": (
+            grpo.run,
+            grpo.GrpoConfig(**given | smoothed, adapter=LORA),
+        ),
+        "ppo of the top layer": (ppo.run, ppo.PpoConfig(**given, top_layers=1)),
     }
 
 
@@ -101,7 +113,16 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize(
-    "name", ["grpo", "rloo", "reinforce", "ppo on a shared network", "ppo with a critic warm-up"]
+    "name",
+    [
+        "grpo",
+        "rloo",
+        "reinforce",
+        "ppo on a shared network",
+        "ppo with a critic warm-up",
+        "grpo with an adapter and its average",
+        "ppo of the top layer",
+    ],
 )
 def test_every_method_resumes_bit_for_bit(name, given, tmp_path):
     run, config = variants(given)[name]
@@ -199,6 +220,86 @@ def test_an_update_never_mixes_two_rollouts(given):
         ppo.PpoConfig(**given, grad_accum_steps=3)
 
 
+IDS = torch.randint(1, 300, (2, 12), generator=torch.Generator().manual_seed(0))
+
+
+def built(recipe, config):
+    return recipe.build_team(config, chat_format_of(config.policy), open_run(config.out, config))
+
+
+def memory_of(model):
+    return {p.data_ptr() for p in model.parameters()}
+
+
+@pytest.mark.parametrize("value_model", ["reward_model", "policy", "shared"])
+def test_of_the_top_layer_nothing_below_is_trained_or_in_memory_twice(given, value_model):
+    team = built(ppo, ppo.PpoConfig(**given, top_layers=1, value_model=value_model))
+    policy, value, reference = team.trained.policy, team.trained.value, team.reference
+    trained = {name for name, p in policy.named_parameters() if p.requires_grad}
+    assert trained == {
+        name
+        for name, _ in policy.named_parameters()
+        if name.startswith(("backbone.blocks.1.", "backbone.norm"))
+    }
+    own = {name for name, p in policy.named_parameters() if p.data_ptr() not in memory_of(reference)}
+    assert own == trained
+    assert not any(p.requires_grad for p in reference.parameters())
+    assert torch.equal(policy(IDS), reference(IDS))
+    learnt = {name for name, p in value.named_parameters() if p.requires_grad}
+    if value_model == "shared":
+        assert learnt == {"score.weight"}
+        return
+    assert learnt == trained | {"score.weight"}
+    below = {n: p for n, p in value.named_parameters() if n not in learnt}
+    if value_model == "policy":
+        assert {p.data_ptr() for p in below.values()} <= memory_of(reference)
+        assert not value(IDS).any()
+
+
+def test_the_top_layers_learn_and_the_others_stay(given, models):
+    out = ppo.run(ppo.PpoConfig(**given, top_layers=1))
+    before, after = load_file(models / "policy" / "model.safetensors"), weights(out)
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed
+    assert all(name.startswith(("model.layers.1.", "model.norm")) for name in changed)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_top_layers_are_some_and_not_all(given, n):
+    with pytest.raises(ConfigError, match=f"top_layers is {n}; it must be at least 1 and below 2"):
+        built(grpo, grpo.GrpoConfig(**given, top_layers=n))
+
+
+def test_an_adapter_and_top_layers_exclude_each_other(given):
+    with pytest.raises(ConfigError, match="top_layers is 1 and adapter.kind is 'lora'"):
+        grpo.GrpoConfig(**given, top_layers=1, adapter=LORA)
+
+
+def test_a_critic_that_starts_from_an_adapted_policy_stands_on_its_base(given):
+    team = built(ppo, ppo.PpoConfig(**given, adapter=LORA, value_model="policy"))
+    value, base = team.trained.value, memory_of(team.reference)
+    own = {name for name, p in value.named_parameters() if p.data_ptr() not in base}
+    assert own == {name for name, p in value.named_parameters() if p.requires_grad}
+    assert len(adapted_layers(value)) == 2 * 7
+    assert own.isdisjoint(
+        {name for name, p in team.trained.policy.named_parameters() if p.data_ptr() in memory_of(value)}
+        - base
+    )
+
+
+def test_grpo_with_an_adapter_leaves_the_base_and_publishes_the_average(given, models):
+    out = grpo.run(grpo.GrpoConfig(**given, adapter=LORA, ema_decay=0.9))
+    policy, base = load_adapter(out / "adapter"), load_language_model(models / "policy")
+    with adapters_off(policy):
+        assert torch.equal(policy(IDS), base(IDS))
+    assert float((policy(IDS) - base(IDS)).detach().abs().max()) > 1e-6
+    stored = last_checkpoint(out)
+    assert {name.partition(".")[0] for name in stored} == {"policy", "average"}
+    name = "backbone.blocks.0.mlp.sublayer.up.lora_b"
+    assert torch.equal(policy.get_parameter(name).detach(), stored[f"average.{name.replace('.', '/')}"])
+    assert not torch.equal(policy.get_parameter(name).detach(), stored[f"policy.{name}"])
+
+
 class Flaky:
     """Grades by length, and breaks in the third rollout unless it was mended."""
 
@@ -231,6 +332,43 @@ def test_exactly_one_thing_rewards(given):
         grpo.run(grpo.GrpoConfig(**given | {"reward_model": None}))
     with pytest.raises(ConfigError, match=r"reward_model is .* and `run` got a function; only one"):
         grpo.run(grpo.GrpoConfig(**given), grade=lambda prompt, answer: 0.0)
+
+
+def test_a_second_judge_and_a_time_without_a_function_are_refused(given):
+    at = Endpoint(url="http://127.0.0.1:9/")
+    with pytest.raises(ConfigError, match=r"reward_model is .* and endpoint.url is .*; only one can reward"):
+        grpo.run(grpo.GrpoConfig(**given, endpoint=at))
+    with pytest.raises(ConfigError, match=r"grade_timeout_s is 3 and no function rewards"):
+        grpo.run(grpo.GrpoConfig(**given, grade_timeout_s=3.0))
+    assert not given["out"].exists()
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo", "best_of_n"])
+def test_a_reward_model_with_another_tokenizer_is_refused_before_anything_is_written(
+    method, given, models, tmp_path, kit, capsys
+):
+    n = Tokenizer.load(kit.tokenizer).vocab_size
+    words = " ".join(f"k{letter}l{letter}m" for letter in "abcdefghijklmnopqrstuvwxyz")
+    other = Tokenizer.train([words] * 6, n)
+    assert other.vocab_size == n  # so the sizes fit, and only the meaning of the ids does not
+    publish(ScoreModel(SHAPE.model_config(n), seed=1), other, tmp_path / "other")
+    paths = [f"{key}={given[key]}" for key in ("policy", "prompts", "out")]
+    assert main([method, *paths, f"reward_model={tmp_path}/other"]) == 2
+    assert "whose tokenizer" in (shown := capsys.readouterr().err)
+    assert "every id would mean something else" in shown
+    assert not given["out"].exists()
+
+
+def test_a_service_rewards_where_settings_name_it(given, monkeypatch):
+    def lengths(endpoint, tree):
+        assert endpoint.url == "http://127.0.0.1:9/score"
+        return json.dumps({"scores": [len(each["completion"]) for each in tree["completions"]]}).encode()
+
+    monkeypatch.setattr(judges, "posted", lengths)
+    words = [f"{key}={given[key]}" for key in ("policy", "prompts", "out")]
+    small = ["n_episodes=8", "rollout.n_episodes=8", "rollout.minibatch_size=8", "rollout.max_new_tokens=4"]
+    assert main(["grpo", *words, *small, "endpoint.url=http://127.0.0.1:9/score"]) == 0
+    assert rollouts_of(given["out"])[0]["score"] > 0
 
 
 def test_a_critic_cannot_start_from_a_reward_model_that_is_not_there(given):

@@ -1,4 +1,4 @@
-"""What must not matter: how an update is split, in which order its rows stand, how far they are padded."""
+"""What must not matter: how an update is split, in which order its rows stand, padding, packing."""
 
 from dataclasses import fields, replace
 
@@ -10,9 +10,11 @@ from torch.testing import assert_close
 
 from danlu.objectives.kl import KlPenalty
 from danlu.objectives.ppo import Ppo, PpoBatch, Surrogate
+from danlu.rl import batches, collect
 from danlu.rl.advantages import Baseline, Gae
-from danlu.rl.collect import Memory, RolloutConfig, collect
+from danlu.rl.collect import Memory, RolloutConfig
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.packing import packed
 
 WORLD = World(vocab_size=8, stop_id=7, max_new_tokens=3)
 ROLLOUT = RolloutConfig(n_episodes=16, n_completions=4, minibatch_size=16, max_new_tokens=3)
@@ -24,6 +26,7 @@ METHODS = {
         KlConfig(init_coef=0.04, target=None, estimator="k3", place="loss"),
     ),
     "rloo": (Baseline(kind="leave_one_out", divide_by_std=False), Surrogate(average="sums"), KlConfig()),
+    "reinforce": (Baseline(kind="running", divide_by_std=False), Surrogate(), KlConfig()),
 }
 
 
@@ -33,14 +36,14 @@ def team():
 
 def collected(networks, estimator, kl):
     memory = Memory(AdaptiveKl(kl, n_episodes=100))
-    return collect(networks, [PROMPT] * 4, ROLLOUT, estimator, memory, seed=1)
+    return collect.collect(networks, [PROMPT] * 4, ROLLOUT, estimator, memory, seed=1)
 
 
-def gradients(networks, objective, batches):
+def gradients(networks, objective, parts):
     """Of the whole update, divided as the loop divides."""
     networks.trained.zero_grad()
-    counts = [objective.weights(batch) for batch in batches]
-    for batch in batches:
+    counts = [objective.weights(batch) for batch in parts]
+    for batch in parts:
         terms = objective(networks.trained, batch).terms
         sum(
             term.coef * term.total / sum(count[name] for count in counts) for name, term in terms.items()
@@ -94,6 +97,56 @@ def test_padding_changes_nothing(update):
     assert_same(gradients(networks, objective, [whole]), gradients(networks, objective, [padded]))
 
 
+@pytest.mark.parametrize("average", ["tokens", "completions", "sums"])
+@pytest.mark.parametrize("estimator", [None, "k2", "k3"])
+def test_packing_changes_nothing(update, average, estimator):
+    networks, objective, whole = update
+    objective = replace(objective, average=average, entropy_coef=0.01)
+    whole = replace(whole, kl=None if estimator is None else KlPenalty(estimator, 0.1))
+    rows = replace(whole, rollout=packed(whole.rollout))
+    assert len(rows.rollout) == 1  # all 16 share it, so what counts rows is wrong by 16
+    assert_same(gradients(networks, objective, [whole]), gradients(networks, objective, [rows]))
+    for each in (whole, rows):
+        count = {"tokens": int(whole.rollout.loss_mask.sum()), "completions": 16, "sums": 16}[average]
+        assert int(objective.weights(each)["policy"]) == count
+    one, other = (objective(networks.trained, each).metrics for each in (whole, rows))
+    for name, (total, weight) in one.items():
+        assert_close(other[name][0] / other[name][1], total / weight, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_packing_changes_no_weight_that_is_learnt(method, monkeypatch):
+    estimator, objective, kl = METHODS[method]
+    learnt = []
+    for layout in ("packed", "one a row"):
+        if layout == "one a row":
+            monkeypatch.setattr(batches, "packed", lambda rows: rows)
+            monkeypatch.setattr(collect, "Packing", OneARow)
+        networks = team()
+        stream = batches_of(networks, replace(ROLLOUT, minibatch_size=4, n_epochs=2), estimator, kl)
+        learn(stream, objective, n_steps=8, lr=1e-3)
+        assert stream.latest.stats["length"] == pytest.approx(
+            sum(len(rollout.completion.ids) for rollout in stream.latest.rollouts) / 16
+        )
+        learnt.append(dict(networks.trained.named_parameters()))
+    for name, parameter in learnt[0].items():
+        assert_close(learnt[1][name], parameter, atol=1e-5, rtol=1e-4)
+
+
+class OneARow:
+    """Packing that packs nothing."""
+
+    @classmethod
+    def of(cls, batch):
+        return cls()
+
+    def pack(self, batch):
+        return batch
+
+    def unpack(self, values):
+        return values
+
+
 FILLING = {
     "input_ids": 3,
     "target_ids": 5,
@@ -112,8 +165,8 @@ def test_accumulating_minibatches_gives_the_weights_of_one_large_batch(method):
     learnt = []
     for size in (16, 4):
         networks = team()
-        batches = batches_of(networks, replace(ROLLOUT, minibatch_size=size), estimator, kl)
-        learn(batches, objective, n_steps=2, lr=1e-3, grad_accum_steps=16 // size)
+        stream = batches_of(networks, replace(ROLLOUT, minibatch_size=size), estimator, kl)
+        learn(stream, objective, n_steps=2, lr=1e-3, grad_accum_steps=16 // size)
         learnt.append(dict(networks.trained.named_parameters()))
     for name, parameter in learnt[0].items():
         assert_close(learnt[1][name], parameter, atol=1e-5, rtol=1e-4)

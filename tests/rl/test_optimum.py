@@ -1,6 +1,6 @@
 """Where theory names the best policy, learning must end there: through sampler, rewards, loss and loop."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -23,20 +23,30 @@ def in_loss(estimator, beta=BETA):
     return KlConfig(init_coef=beta, target=None, estimator=estimator, place="loss")
 
 
-def learnt(world, estimator, objective, kl, *, n_completions=64, n_rollouts=100, sampler="stratified"):
+@dataclass(frozen=True)
+class Effort:
+    """How long and how carefully is learnt."""
+
+    n_episodes: int = 256
+    n_completions: int = 64
+    n_rollouts: int = 100
+    spread: float = 1.0  # of the rewards
+
+
+def learnt(world, estimator, objective, kl, effort=Effort(), *, sampler="stratified"):
     """The policy's exact distribution after learning, the reference's, and the rewards."""
-    rewards = world.rewards()
+    rewards = world.rewards(effort.spread)
     team = team_of(world, rewards, with_value=isinstance(estimator, Gae))
     if sampler == "stratified":
         team = replace(team, sampler=Stratified(world, team.trained.policy))
     config = RolloutConfig(
-        n_episodes=256,
-        n_completions=n_completions,
-        minibatch_size=256,
+        n_episodes=effort.n_episodes,
+        n_completions=effort.n_completions,
+        minibatch_size=effort.n_episodes,
         max_new_tokens=world.max_new_tokens,
         missing_end_penalty=0.0,
     )
-    learn(batches_of(team, config, estimator, kl), objective, n_steps=n_rollouts, lr=1e-2)
+    learn(batches_of(team, config, estimator, kl), objective, n_steps=effort.n_rollouts, lr=1e-2)
     return world.logprobs(team.trained.policy).exp(), world.logprobs(team.reference), rewards
 
 
@@ -64,7 +74,7 @@ def test_with_kl_in_the_reward_the_optimum_is_reached(method):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", KL_IN_REWARD)
 def test_with_the_sampler_that_commands_use_the_optimum_is_reached(method):
-    p, ref, rewards = learnt(TEXTS, *KL_IN_REWARD[method], IN_REWARD, n_rollouts=150, sampler="own")
+    p, ref, rewards = learnt(TEXTS, *KL_IN_REWARD[method], IN_REWARD, Effort(n_rollouts=150), sampler="own")
     assert total_variation(p, tilted(ref, rewards, BETA)) < 0.02
 
 
@@ -75,14 +85,15 @@ def test_with_kl_in_the_loss_single_tokens_reach_the_optimum(estimator):
 
 
 def test_a_mean_that_holds_the_answer_itself_weakens_the_reward():
-    p, ref, rewards = learnt(TOKENS, GROUP_MEAN, Surrogate(), in_loss("k3"), n_completions=2)
+    effort = Effort(n_episodes=2048, n_completions=2)  # a group of two is noisy
+    p, ref, rewards = learnt(TOKENS, GROUP_MEAN, Surrogate(), in_loss("k3"), effort)
     assert total_variation(p, tilted(ref, rewards, BETA * 2)) < 0.02  # G / (G - 1) = 2
     assert total_variation(p, tilted(ref, rewards, BETA)) > 0.1
 
 
 def test_dividing_by_the_deviation_measures_rewards_in_deviations():
     kl = in_loss("k3", beta=2.0)  # in deviations
-    p, ref, rewards = learnt(TOKENS, Baseline(), Surrogate(), kl, n_completions=256)
+    p, ref, rewards = learnt(TOKENS, Baseline(), Surrogate(), kl, Effort(n_completions=256, spread=2.0))
     deviation = ((p * rewards.square()).sum() - (p * rewards).sum().square()).sqrt()
     assert total_variation(p, tilted(ref, rewards, 2.0 * float(deviation))) < 0.02
     assert total_variation(p, tilted(ref, rewards, 2.0)) > 0.05
