@@ -271,7 +271,7 @@ def test_top_layers_are_some_and_not_all(given, n):
 
 
 def test_an_adapter_and_top_layers_exclude_each_other(given):
-    with pytest.raises(ConfigError, match="top_layers is 1 and adapter.kind is 'lora'"):
+    with pytest.raises(ConfigError, match=r"top_layers is 1 and adapter\.kind is 'lora'"):
         grpo.GrpoConfig(**given, top_layers=1, adapter=LORA)
 
 
