@@ -72,7 +72,7 @@ def run(config: BestOfNConfig, *, grade: Grade | None = None) -> Path:
         folder = config.out / f"round-{number}"
         if not (folder / "best.jsonl").exists():
             write_lines(
-                folder / "best.jsonl", choose(model, reward, chat_format, config, config.seed + number)
+                folder / "best.jsonl", best_answers(model, reward, chat_format, config, config.seed + number)
             )
         rounds.append(summary_of(folder / "best.jsonl", config.n_completions))
         whole.log(number, **rounds[-1])
@@ -95,7 +95,7 @@ def run(config: BestOfNConfig, *, grade: Grade | None = None) -> Path:
     return config.out
 
 
-def choose(
+def best_answers(
     model: Path, reward: CheckedReward, chat_format: ChatFormat, config: BestOfNConfig, seed: int
 ) -> Iterator[dict[str, Any]]:
     """The best completion of each prompt as a chat; a prompt none of whose completions ended is left out."""

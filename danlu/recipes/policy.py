@@ -104,6 +104,10 @@ class PolicyConfig:
                 f"top_layers is {self.top_layers} and adapter.kind is {self.adapter.kind!r}; an adapter is "
                 "trained and no layer beside it. Use one of the two"
             )
+        if self.max_approx_kl is not None and self.max_approx_kl <= 0:
+            raise ConfigError(
+                f"max_approx_kl is {self.max_approx_kl}; it must be above 0, for instance 0.02, or none"
+            )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(
                 f"ema_decay is {self.ema_decay}; it must lie between 0 and 1, for instance 0.992"

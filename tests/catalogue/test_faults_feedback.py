@@ -311,6 +311,33 @@ def test_rewards_that_are_all_alike_give_no_advantage():
     assert float(advantages.whiten(alike, torch.ones(3, 7, dtype=torch.bool)).abs().max()) < 0.01
 
 
+def unchecked(self: advantages.Baseline) -> None:
+    pass
+
+
+@fault(
+    "NeMo-RL #1518: leave-one-out, then divided by the deviation",
+    broken={"danlu.rl.advantages.Baseline.__post_init__": unchecked},
+)
+def test_what_was_left_out_is_never_divided_by_how_much_it_varies():
+    with pytest.raises(ConfigError, match="next to others almost equal, a reward would become huge"):
+        advantages.Baseline(kind="leave_one_out", divide_by_std=True)
+
+
+@fault(
+    "OpenRLHF #768: KL in the reward and in the loss",
+    broken={"danlu.rl.controller.AdaptiveKl.reward_coef": 0.1},
+)
+def test_kl_is_charged_once():
+    in_loss = controller.AdaptiveKl(controller.KlConfig(init_coef=0.1, estimator="k3", place="loss"), 1000)
+    assert in_loss.penalty is not None
+    assert in_loss.penalty.coef == 0.1
+    assert in_loss.reward_coef == 0
+    in_reward = controller.AdaptiveKl(controller.KlConfig(init_coef=0.1), 1000)
+    assert in_reward.penalty is None
+    assert in_reward.reward_coef == 0.1
+
+
 @fault(
     "DeepSpeed-Chat: advantages as they come; minimind: normalised over a batch of 2",
     broken={"danlu.rl.advantages.whiten": lambda x, mask, shift_mean=True: x * mask},

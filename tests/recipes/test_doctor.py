@@ -17,6 +17,7 @@ from danlu.data import sft
 from danlu.data.records import Batch
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_language_model
 from danlu.recipes import checkups
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.stage import publish
@@ -268,8 +269,13 @@ def test_a_run_of_grpo_is_recognised(words: dict[str, list[str]], tmp_path: Path
 
 @pytest.mark.parametrize("stage", ["ppo", "grpo"])
 def test_attention_that_crosses_from_one_rollout_to_the_next_is_refused(
-    stage: str, words: dict[str, list[str]], capsys, monkeypatch: pytest.MonkeyPatch
+    stage: str, words: dict[str, list[str]], models: Path, tmp_path: Path, capsys, monkeypatch
 ):
+    attentive = load_language_model(models / "base")
+    with torch.no_grad():  # untrained, what is attended to hardly matters
+        for parameter in attentive.backbone.parameters():
+            parameter.mul_(3.0 if parameter.ndim == 2 else 1.0)
+    publish(attentive, Tokenizer.load(models / "base"), tmp_path / "policy")
     sound = Packing.pack
 
     def without_boundaries(self: Packing, batch):
@@ -277,7 +283,7 @@ def test_attention_that_crosses_from_one_rollout_to_the_next_is_refused(
         return replace(rows, segment_ids=torch.zeros_like(rows.segment_ids))
 
     monkeypatch.setattr(Packing, "pack", without_boundaries)
-    shown = told(capsys, 2, words[stage])
+    shown = told(capsys, 2, [*words[stage], f"policy={tmp_path}/policy"])
     assert "WRONG  positions: " in shown
     assert "WRONG  packed rollouts equal rollouts alone: " in shown
 

@@ -420,6 +420,13 @@ def test_the_best_of_n_that_ended_are_learnt(given, kit):
     assert_same(weights(out), load_file(out / "round-2" / "sft" / "model" / "model.safetensors"))
 
 
+def test_the_command_of_best_of_n_chooses_by_the_reward_model(given):
+    words = [f"{key}={given[key]}" for key in ("policy", "reward_model", "prompts", "out")]
+    assert main(["best_of_n", *words, "n_completions=64", "max_new_tokens=16", "seq_len=64"]) == 0
+    (told,) = json.loads((given["out"] / "summary.json").read_text())["rounds"]
+    assert told["best_score"] > told["score"]
+
+
 def test_if_no_completion_ends_nothing_is_learnt(given):
     config = best_of_n.BestOfNConfig(
         policy=given["policy"], prompts=given["prompts"], out=given["out"], n_completions=1, max_new_tokens=1
