@@ -420,11 +420,14 @@ def test_the_best_of_n_that_ended_are_learnt(given, kit):
     assert_same(weights(out), load_file(out / "round-2" / "sft" / "model" / "model.safetensors"))
 
 
-def test_the_command_of_best_of_n_chooses_by_the_reward_model(given):
+def test_the_command_of_best_of_n_learns_what_the_reward_model_chose(given, models):
     words = [f"{key}={given[key]}" for key in ("policy", "reward_model", "prompts", "out")]
     assert main(["best_of_n", *words, "n_completions=64", "max_new_tokens=16", "seq_len=64"]) == 0
+    best = (given["out"] / "round-1" / "best.jsonl").read_text(encoding="utf-8").splitlines()
     (told,) = json.loads((given["out"] / "summary.json").read_text())["rounds"]
-    assert told["best_score"] > told["score"]
+    assert told["n_chosen"] == len(best) > 0
+    before = load_file(models / "policy" / "model.safetensors")
+    assert any(not torch.equal(before[name], weight) for name, weight in weights(given["out"]).items())
 
 
 def test_if_no_completion_ends_nothing_is_learnt(given):
