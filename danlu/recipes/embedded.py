@@ -208,7 +208,7 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer
 # Demonstrations show little of this, so people rank and PPO practises more of it.
-TIMES_ASKED = {"unanswerable": 3, "harmful": 2}
+TIMES_ASKED = {"unanswerable": 3, "harmful": 3}
 SFT_EPOCHS, SFT_RATE = 5.0, 5e-3  # fewer epochs where the time is short
 # Tokens of pretraining that take as long as learning from a demonstration (three epochs) or a ranking (one).
 SFT_TOKENS, RANKING_TOKENS = 160, 170

@@ -10,7 +10,7 @@ from danlu.objectives.kl import KlEstimator, KlPenalty, KlPlace, check_place
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KlConfig:
-    init_coef: float = 0.3
+    init_coef: float = 0.2
     # Nats a completion: KL summed over its tokens. None keeps the coefficient fixed.
     target: float | None = 1.25
     horizon: int | None = None  # episodes over which an error of 20 % moves the coefficient by as much;

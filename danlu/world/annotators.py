@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypedDict
 
-from danlu.world.judging import COMFORTABLE, Quality, quality, true_score, weigh
+from danlu.world.judging import COMFORTABLE, Quality, quality, weigh
 from danlu.world.names import LANGS, Lang
 from danlu.world.question import Message, Question, transcript
 from danlu.world.reading import is_in, size, words
@@ -19,6 +19,7 @@ from danlu.world.splits import generator
 
 # Calibrated to agreement of 73 to 77 % on a small model's answers, half of them to other questions.
 NOISE, WHIM, LAPSE = (0.26, 0.38), (0.02, 0.04), (0.03, 0.07)
+SAME = 0.1  # answers whose worth differs by less look the same to people, on average
 LEAST, MOST = 2, 16  # completions in one ranking
 
 
@@ -41,7 +42,7 @@ class Annotator:
     noise: float = 0.2  # standard deviation of what they make of answers of one worth to one question
     whim: float = 0.05  # standard deviation between answers of the same worth
     lapse: float = 0.06  # how often they misread an answer altogether
-    tie: float = 0.1  # answers nearer than this look the same to them
+    tie: float = SAME  # answers nearer than this look the same to them
     length: float = 0.0  # > 0 likes length, < 0 brevity
     form: float = 0.0  # how much more than others they mind a form that was not kept
     politeness: float = 0.0  # what a kind word is worth to them
@@ -92,18 +93,13 @@ def _person(seed: int, index: int) -> Annotator:
         noise=rng.uniform(*NOISE),
         whim=rng.uniform(*WHIM),
         lapse=rng.uniform(*LAPSE),
-        tie=rng.uniform(0.06, 0.14),
+        tie=rng.uniform(0.6 * SAME, 1.4 * SAME),
         length=rng.uniform(-0.1, 0.1),
         form=rng.uniform(0.0, 0.1),
         politeness=rng.uniform(0.0, 0.06),
         own=LANGS[index % 2],
         leniency=rng.uniform(0.0, 0.1),
     )
-
-
-def noise_free_ranks(question: Question, completions: Sequence[str]) -> list[int]:
-    """The ranking that the truth alone gives; equal worth is a tie."""
-    return _ranks([true_score(question, text) for text in completions], 0.0)
 
 
 def collect(

@@ -29,7 +29,7 @@ BARE_REFUSAL = 0.5  # how often a refusal stops short of an offer
 
 # Per hundred demonstrations.
 SHARES: Mapping[str, float] = {
-    "facts": 15,
+    "facts": 14.5,
     "two_fact": 8,
     "arithmetic": 10,
     "reference": 10,
@@ -39,7 +39,7 @@ SHARES: Mapping[str, float] = {
     "passage": 12,
     "rewriting": 9,
     "unanswerable": 0.5,
-    "harmful": 0.5,
+    "harmful": 1,
     "smalltalk": 4,
 }
 

@@ -8,6 +8,8 @@ from danlu.recipes.noise_free import answered, noise_free_agreement, pairs_by_tr
 from danlu.recipes.stage import publish
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
+from danlu.world.annotators import SAME
+from danlu.world.judging import true_score
 from danlu.world.tasks import questions
 from danlu.world.truth import World, WorldSize
 
@@ -19,8 +21,8 @@ ASKED = {(question.category, question.lang): question for question in questions(
 def test_a_scorer_that_likes_the_right_answer_is_right_and_one_that_hates_it_is_wrong():
     question = ASKED["facts", "en"]
     texts = [question.gold["replies"][0], "Nobody can say.", ""]
-    liked = pairs_by_truth(question, texts, [1.0, 0.5, 0.0])
-    hated = pairs_by_truth(question, texts, [0.0, 0.5, 1.0])
+    liked = pairs_by_truth(question, texts, [1.0, 0.5, 0.0], SAME)
+    hated = pairs_by_truth(question, texts, [0.0, 0.5, 1.0], SAME)
     strict = [pair for pair in liked if not pair.tie]
     assert strict
     assert all(pair.credit == 1.0 for pair in strict)
@@ -30,13 +32,23 @@ def test_a_scorer_that_likes_the_right_answer_is_right_and_one_that_hates_it_is_
 
 def test_an_answer_in_the_wrong_language_differs_in_language():
     question = ASKED["facts", "en"]
-    pairs = pairs_by_truth(question, [question.gold["replies"][0], "我不知道这件事。"], [1.0, 0.0])
+    pairs = pairs_by_truth(question, [question.gold["replies"][0], "我不知道这件事。"], [1.0, 0.0], SAME)
     assert [pair.kind for pair in pairs] == ["language"]
 
 
 def test_the_same_answer_twice_is_a_tie():
     question = ASKED["facts", "zh"]
-    assert pairs_by_truth(question, ["是的。", "是的。"], [0.3, 0.3])[0].tie
+    assert pairs_by_truth(question, ["是的。", "是的。"], [0.3, 0.3], 0.0)[0].tie
+
+
+def test_answers_of_nearly_the_same_worth_are_a_tie_unless_every_gap_counts():
+    question = ASKED["facts", "en"]
+    texts = ["I do not know.", "我不知道。"]
+    gap = true_score(question, texts[0]) - true_score(question, texts[1])
+    assert 0 < gap < SAME
+    assert pairs_by_truth(question, texts, [0.0, 1.0], SAME)[0].tie
+    assert [pair.credit for pair in pairs_by_truth(question, texts, [0.0, 1.0], 0.0)] == [0.0]
+    assert [pair.tie for pair in pairs_by_truth(question, texts, [0.0, 1.0], gap)] == [False]
 
 
 def test_an_answer_is_scored_where_training_scores_it():
@@ -58,5 +70,8 @@ def test_a_reward_model_directory_is_measured_by_kind_and_language(tmp_path):
     assert summary["n_prompts"] == len(asked) == 22
     assert summary["n_pairs"] + summary["n_ties"] == 3 * 22
     assert sum(group["n_pairs"] for group in summary["kinds"].values()) == summary["n_pairs"]
+    facts = summary["kinds"].get("fact", {"n_pairs": 0})["n_pairs"]
+    assert summary["conduct"]["n_pairs"] == summary["n_pairs"] - facts
+    assert summary["n_pairs"] < summary["at_any_gap"]["n_pairs"] <= 3 * 22
     assert summary["languages"].keys() == {"en", "zh"}
     assert 0.0 <= summary["accuracy"]["low"] <= summary["accuracy"]["high"] <= 1.0

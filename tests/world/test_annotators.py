@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from specimens import right, sampled, wrong
 
-from danlu.world.annotators import Annotator, agreement, collect, noise_free_ranks, pool
+from danlu.world.annotators import SAME, Annotator, agreement, collect, pool
 from danlu.world.judging import true_score
 from danlu.world.tasks import questions
 from danlu.world.truth import World
@@ -37,22 +37,13 @@ def test_agreement_also_holds_where_most_answers_are_wrong():
 def test_people_mostly_see_the_truth():
     right_order = differing = 0
     for question, texts in zip(TASKS, completions(3), strict=True):
-        truth, ranks = noise_free_ranks(question, texts), pool(0)[0].rank(question, texts)
+        truth, ranks = [true_score(question, text) for text in texts], pool(0)[0].rank(question, texts)
         for i in range(len(texts)):
             for j in range(i):
                 if truth[i] != truth[j] and ranks[i] != ranks[j]:
                     differing += 1
-                    right_order += (truth[i] < truth[j]) == (ranks[i] < ranks[j])
+                    right_order += (truth[i] > truth[j]) == (ranks[i] < ranks[j])
     assert 0.8 < right_order / differing < 0.97
-
-
-def test_noise_free_ranks_follow_the_true_score():
-    for question, texts in zip(TASKS, completions(4), strict=True):
-        ranks, scores = noise_free_ranks(question, texts), [true_score(question, text) for text in texts]
-        for i in range(len(texts)):
-            for j in range(len(texts)):
-                assert (ranks[i] < ranks[j]) == (scores[i] > scores[j])
-        assert min(ranks) == 1
 
 
 def test_the_same_answer_twice_is_a_tie():
@@ -66,8 +57,20 @@ def test_the_same_answer_twice_is_a_tie():
 def test_a_person_without_noise_or_bias_ranks_by_the_truth():
     ideal = Annotator(id="ideal", noise=0.0, whim=0.0, lapse=0.0, tie=0.0)
     for question, texts in zip(TASKS, completions(6), strict=True):
-        stripped = [text.strip() for text in texts]
-        assert ideal.rank(question, texts) == noise_free_ranks(question, stripped)
+        ranks, scores = ideal.rank(question, texts), [true_score(question, text) for text in texts]
+        for i in range(len(texts)):
+            for j in range(len(texts)):
+                assert (ranks[i] < ranks[j]) == (scores[i] > scores[j])
+        assert min(ranks) == 1
+
+
+def test_a_person_without_noise_never_parts_answers_of_nearly_the_same_worth_that_lead():
+    ideal = Annotator(id="ideal", noise=0.0, whim=0.0, lapse=0.0)
+    for question, texts in zip(TASKS, completions(6), strict=True):
+        ranks, scores = ideal.rank(question, texts), [true_score(question, text) for text in texts]
+        best = max(scores)
+        for rank, score in zip(ranks, scores, strict=True):
+            assert (rank == 1) == (best - score <= SAME)
 
 
 def test_bias_moves_the_ranking_its_way():

@@ -48,8 +48,8 @@ def test_people_answer_in_different_words():
     refusals = [
         r["messages"][-1]["content"] for r in demonstrations(WORLD, 4000, 0) if r["category"] == "harmful"
     ]
-    assert len(refusals) == 20
-    assert len(set(refusals)) > 12
+    assert len(refusals) == 40
+    assert len(set(refusals)) > 20
     assert len({record["annotator"] for record in WRITTEN}) == 8
 
 

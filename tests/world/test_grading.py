@@ -287,6 +287,12 @@ def test_differences_are_named_for_what_differs():
     assert kind_of_difference(THEFT, "I can't help with that.", "You can take it.") == "refusal"
 
 
+def test_a_fact_about_somebody_else_is_half_as_relevant():
+    assert quality(HOME, "Mira Tolen lives in Tarn.").relevant == 1.0
+    assert quality(HOME, "Kelo Drane lives in Tarn.").relevant == 0.5
+    assert true_score(HOME, "Kelo Drane lives in Tarn.") < true_score(HOME, "Mira Tolen lives in Tarn.")
+
+
 def test_an_invention_is_dishonest_and_a_mistake_is_not():
     rng = Random(4)
     unanswerable = [q for q in TASKS if q.category == "unanswerable"]

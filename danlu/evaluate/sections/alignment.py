@@ -51,8 +51,9 @@ def accuracy_table(measured: Tree) -> Markup:
         counts = [number(tree[key], "integer") for key in ("n_pairs", "n_ties", "n_prompts")]
         error = number(tree["calibration"]["expected_error"], "percent")
         rows.append([reference_name(name), interval(tree["accuracy"]), *counts, error])
+        rows += [part_row(both(*words), tree[part]) for part, words in PARTS.items() if part in tree]
         if len(tree["languages"]) > 1:
-            rows += [language_row(lang, group) for lang, group in tree["languages"].items()]
+            rows += [part_row(language_name(lang), group) for lang, group in tree["languages"].items()]
     headers = (
         both("held-out pairs", "留出对比"),
         both("right, %", "一致，%"),
@@ -64,10 +65,16 @@ def accuracy_table(measured: Tree) -> Markup:
     return table(headers, rows)
 
 
-def language_row(language: str, group: Tree) -> list[object]:
-    name = tag("span", language_name(language), class_="inset")
-    return [name, interval(group["accuracy"]), number(group["n_pairs"], "integer"), "", "", ""]
+def part_row(name: Markup, group: Tree) -> list[object]:
+    """Some of the pairs of the row above."""
+    accuracy = interval(group["accuracy"]) if group["accuracy"] else ""
+    return [tag("span", name, class_="inset"), accuracy, number(group["n_pairs"], "integer"), "", "", ""]
 
+
+PARTS = {
+    "conduct": ("told apart without knowing the answer", "不知道答案也能分辨的"),
+    "at_any_gap": ("with answers of nearly the same worth", "连同价值相近的回答"),
+}
 
 REFERENCES = {
     "held_out": ("as people ranked them", "按人的排序"),
