@@ -51,7 +51,7 @@ from danlu.recipes.pretrain import PretrainConfig
 from danlu.recipes.reward import RewardConfig
 from danlu.recipes.rloo import RlooConfig
 from danlu.recipes.sft import SftConfig, batches_of
-from danlu.recipes.stage import chat_format_of, settle
+from danlu.recipes.stage import adapt, chat_format_of, settle
 from danlu.rl.collect import Collected, Memory, collect
 from danlu.rl.controller import AdaptiveKl
 from danlu.rl.packing import Packing
@@ -152,6 +152,7 @@ def check_sft(config: SftDoctor, screen: Console) -> Iterator[Finding]:
     yield (fit := model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size))
     if not fit.ok:  # every id means something else, so nothing that follows would mean anything
         return
+    adapt(model, config.adapter, config.seed)
     settled(config.out, model, config.batch_size, config.seq_len)
     some = list(islice(batches, N_BATCHES))
     is_pad = [batch.input_ids == tokenizer.pad_id for batch in some]
@@ -182,6 +183,7 @@ def check_reward(config: RewardDoctor, screen: Console) -> Iterator[Finding]:
     if not fit.ok:
         return
     model = ScoreModel.from_language_model(base, seed=config.seed)
+    adapt(model, config.adapter, config.seed)
     settled(config.out, model, size, config.max_len)
     whole = RankingBatches(comparisons, chat_format, *limits, config.seed, too_long=config.too_long)
     chosen = comparisons[:N_RANKINGS]
@@ -205,8 +207,12 @@ def check_policy(config: PolicyDoctor, screen: Console) -> Iterator[Finding]:
     for path in filter(None, (config.policy, config.reward_model)):
         n_known = (load_adapter(path) if is_adapter(path) else load_model(path)).config.vocab_size
         yield (fit := model_checks.tokenizer_fits(n_known, tokenizer.vocab_size))
-        yield (same := model_checks.same_tokenizer([tokenizer.fingerprint, tokenizer_of(path).fingerprint]))
-        if not (fit.ok and same.ok):  # every id means something else, so nothing that follows means anything
+        if not fit.ok:  # every id means something else, so nothing that follows means anything
+            return
+    if config.reward_model is not None:
+        theirs = tokenizer_of(config.reward_model).fingerprint
+        yield (same := model_checks.same_tokenizer([tokenizer.fingerprint, theirs]))
+        if not same.ok:
             return
     with scratch_run(config.out) as scratch:
         team = TEAMS[type(config)](config, chat_format, scratch)

@@ -260,6 +260,13 @@ def test_weights_that_begin_at_zero_are_no_fault(words: dict[str, list[str]], mo
     assert ("are frozen" in shown) == ("adapter.kind=lora" in more)
 
 
+@pytest.mark.parametrize("stage", ["sft", "reward", "grpo"])
+def test_an_adapter_is_checked_as_the_stage_would_train_it(stage: str, words, capsys):
+    shown = told(capsys, 0, [*words[stage], "adapter.kind=lora"])
+    assert "ok     gradient reaches every parameter" in shown
+    assert "are frozen" in shown
+
+
 def test_a_run_of_grpo_is_recognised(words: dict[str, list[str]], tmp_path: Path, capsys):
     short = ["rollout.n_episodes=8", "rollout.minibatch_size=8", "n_episodes=8", "rollout.max_new_tokens=8"]
     assert main([*words["grpo"], *short, f"out={tmp_path}/run"]) == 0
