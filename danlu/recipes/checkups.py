@@ -39,7 +39,7 @@ from danlu.inspect.view import (
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, load_model
 from danlu.objectives.loss import Loss, Objective
-from danlu.objectives.ppo import PpoBatch
+from danlu.objectives.ppo import PpoBatch, Surrogate
 from danlu.objectives.ranking import Ranking, end_scores
 from danlu.objectives.token_loss import TokenLoss, token_logprobs
 from danlu.recipes import grpo, ppo
@@ -204,15 +204,9 @@ def check_policy(config: PolicyDoctor, screen: Console) -> Iterator[Finding]:
     check_one_judge(config, None)
     tokenizer = (chat_format := chat_format_of(config.policy)).tokenizer
     heading(screen, "checks of the models")
-    for path in filter(None, (config.policy, config.reward_model)):
-        n_known = (load_adapter(path) if is_adapter(path) else load_model(path)).config.vocab_size
-        yield (fit := model_checks.tokenizer_fits(n_known, tokenizer.vocab_size))
-        if not fit.ok:  # every id means something else, so nothing that follows means anything
-            return
-    if config.reward_model is not None:
-        theirs = tokenizer_of(config.reward_model).fingerprint
-        yield (same := model_checks.same_tokenizer([tokenizer.fingerprint, theirs]))
-        if not same.ok:
+    for finding in tokenizer_findings(config, tokenizer):
+        yield finding
+        if not finding.ok:  # every id means something else, so nothing that follows means anything
             return
     with scratch_run(config.out) as scratch:
         team = TEAMS[type(config)](config, chat_format, scratch)
@@ -233,12 +227,7 @@ def check_policy(config: PolicyDoctor, screen: Console) -> Iterator[Finding]:
     yield from rollout_findings(collected, config)
     yield from text_findings([rows], [is_pad], cast(LanguageModel, team.trained.policy).config.max_seq_len)
     yield packed_logprobs(team, minibatch, packing, config.objective.temperature)
-    batch = PpoBatch(rows, kl=controller.penalty)
-    loss, weights = config.objective(team.trained, batch), config.objective.weights(batch)
-    yield model_checks.ratio_is_one(metric(loss, "ratio"), metric(loss, "approx_kl"))
-    yield model_checks.gradient_reaches(
-        team.trained, lambda: mean_loss(config.objective(team.trained, batch), weights)
-    )
+    yield from update_findings(team, config.objective, PpoBatch(rows, kl=controller.penalty))
 
 
 TEAMS: dict[type, Callable[[Any, ChatFormat, Run], Team]] = {
@@ -380,6 +369,25 @@ def chosen_prompts(config: PolicyDoctor, chat_format: ChatFormat) -> list[Prompt
     first = number_of(config.example, len(prompts), "prompts")
     n = math.lcm(rollout.minibatch_size, rollout.n_completions) // rollout.n_completions
     return [prompts[(first + i) % len(prompts)] for i in range(n)]
+
+
+def tokenizer_findings(config: PolicyDoctor, tokenizer: Tokenizer) -> Iterator[Finding]:
+    """Whether policy and reward model read the same ids."""
+    for path in filter(None, (config.policy, config.reward_model)):
+        model = load_adapter(path) if is_adapter(path) else load_model(path)
+        yield model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size)
+    if config.reward_model is not None:
+        theirs = tokenizer_of(config.reward_model).fingerprint
+        yield model_checks.same_tokenizer([tokenizer.fingerprint, theirs])
+
+
+def update_findings(team: Team, objective: Surrogate, batch: PpoBatch) -> Iterator[Finding]:
+    """What must hold before the first update."""
+    loss, weights = objective(team.trained, batch), objective.weights(batch)
+    yield model_checks.ratio_is_one(metric(loss, "ratio"), metric(loss, "approx_kl"))
+    yield model_checks.gradient_reaches(
+        team.trained, lambda: mean_loss(objective(team.trained, batch), weights)
+    )
 
 
 def rollout_findings(collected: Collected, config: PolicyDoctor) -> Iterator[Finding]:
