@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(command, words)
     except KeyboardInterrupt:
-        goes_on = "" if command in ONE_OFF else "; the same command goes on from the last checkpoint"
+        goes_on = "; the same command goes on from the last checkpoint" if command in RESUMED else ""
         print(f"\ndanlu: stopped{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has left, as `head` does
@@ -60,9 +60,9 @@ def _command(command: str, words: Sequence[str]) -> int:
     if command == "--version":
         print(__version__)
         return 0
-    if command not in _available():
+    if command not in COMMANDS:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(_available())}"
+        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
         raise ConfigError(f"{command!r} is no command; {hint}")
     # Read when torch is loaded. Threads that spin long for each other stand still for milliseconds wherever
     # another process wants a core: measured, training at a sixtieth of its speed beside one busy neighbour.
@@ -139,13 +139,9 @@ def in_words(error: Exception) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
-def _available() -> list[str]:
-    return [command for command in COMMANDS if (RECIPES / f"{command}.py").exists()]
-
-
 def _overview() -> str:
     lines = ["danlu <command> [config.toml] [key=value …]", ""]
-    lines += [f"  {command:<10} {_summary(command)}" for command in _available()]
+    lines += [f"  {command:<10} {_summary(command)}" for command in COMMANDS]
     return "\n".join([*lines, "", "danlu <command> --help shows its settings."])
 
 
@@ -234,5 +230,8 @@ def _string(node: ast.stmt | None) -> str:
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
     *("evaluate", "doctor", "chat", "generate"),
+    *("model", "import", "export"),
+    *("calc", "index", "ask", "sql"),
 )
-ONE_OFF = {"data", "tokenizer", "evaluate", "doctor", "chat", "generate"}  # commands without checkpoints
+# Cut off, they go on from a checkpoint.
+RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"}

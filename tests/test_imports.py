@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "config": set(),
     "tokenizer": {"config"},
     "world": {"config"},
+    "tools": {"config"},
     "model": {"config"},
     "adapters": {"config", "model"},
     "data": {"config", "tokenizer"},
@@ -27,6 +28,7 @@ MAY_IMPORT = {
         "config",
         "tokenizer",
         "world",
+        "tools",
         "model",
         "adapters",
         "data",
@@ -104,6 +106,7 @@ def test_the_loop_knows_records_and_losses_only_by_their_shape():
         ("__init__", HEAVY),
         ("tokenizer", HEAVY),
         ("world", HEAVY - {"numpy"}),
+        ("tools", HEAVY),
     ],
 )
 def test_light_packages_import_nothing_heavy(package: str, heavy: set[str]):

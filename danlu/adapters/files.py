@@ -78,7 +78,9 @@ def save_adapter(model: LanguageModel | ScoreModel, path: Path, config: LoraConf
         raise ValueError("the model has no adapter to save")
     header = {"base_sha256": base_digest(model)}
     tensors = {
-        f"{PREFIX}{hf_name(name)}.lora_{which}.weight": getattr(layer, f"lora_{which.lower()}").detach()
+        f"{PREFIX}{hf_name(name, model.config)}.lora_{which}.weight": getattr(
+            layer, f"lora_{which.lower()}"
+        ).detach()
         for name, layer in layers.items()
         for which in "AB"
     }
@@ -126,7 +128,11 @@ def on_base(file: AdapterFile, base: LanguageModel) -> LanguageModel | ScoreMode
 
 def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
     """Attach an adapter to the base that it was trained on; any other is refused."""
-    theirs = {hf_name(name): name for name in linear_layers(model) if name.rpartition(".")[2] not in HEADS}
+    theirs = {
+        hf_name(name, model.config): name
+        for name in linear_layers(model)
+        if name.rpartition(".")[2] not in HEADS
+    }
     wanted = {_layer_of(key) for key in file.tensors if key != SCORE_KEY}
     where = file.path / WEIGHTS
     if unknown := sorted(wanted - theirs.keys()):
@@ -138,7 +144,7 @@ def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
     names = [ours for name, ours in theirs.items() if name in wanted]
     shapes = {SCORE_KEY: torch.Size((1, model.config.d_model))} if file.scores else {}
     for name in names:
-        linear, key = linear_layers(model)[name], f"{PREFIX}{hf_name(name)}.lora_"
+        linear, key = linear_layers(model)[name], f"{PREFIX}{hf_name(name, model.config)}.lora_"
         shapes[f"{key}A.weight"] = torch.Size((file.config.rank, linear.in_features))
         shapes[f"{key}B.weight"] = torch.Size((linear.out_features, file.config.rank))
     check_tensors(where, file.tensors, shapes, f"{CONFIG} and the base")
@@ -150,8 +156,8 @@ def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
         )
     with torch.no_grad():
         for name, layer in adapted_layers(model).items():
-            layer.lora_a.copy_(file.tensors[f"{PREFIX}{hf_name(name)}.lora_A.weight"])
-            layer.lora_b.copy_(file.tensors[f"{PREFIX}{hf_name(name)}.lora_B.weight"])
+            layer.lora_a.copy_(file.tensors[f"{PREFIX}{hf_name(name, model.config)}.lora_A.weight"])
+            layer.lora_b.copy_(file.tensors[f"{PREFIX}{hf_name(name, model.config)}.lora_B.weight"])
         if isinstance(model, ScoreModel):
             model.score.weight.copy_(file.tensors[SCORE_KEY])
             model.shift.fill_(float(file.header.get("reward_shift", 0.0)))
@@ -215,10 +221,10 @@ def _config_tree(model: LanguageModel | ScoreModel, config: LoraConfig, base: Pa
     }
 
 
-def _target_modules(model: nn.Module) -> list[str]:
+def _target_modules(model: LanguageModel | ScoreModel) -> list[str]:
     """The ends of names that stand for just the adapted layers, or their whole names."""
-    linears = {hf_name(name) for name in linear_layers(model)}
-    adapted = {hf_name(name) for name in adapted_layers(model)}
+    linears = {hf_name(name, model.config) for name in linear_layers(model)}
+    adapted = {hf_name(name, model.config) for name in adapted_layers(model)}
     ends = {name.rpartition(".")[2] for name in adapted}
     uniform = {name for name in linears if name.rpartition(".")[2] in ends} == adapted
     return sorted(ends if uniform else adapted)

@@ -166,6 +166,11 @@ def base_digest(model: nn.Module) -> str:
     return _digest((name, p) for name, p in model.named_parameters() if not OWN.intersection(name.split(".")))
 
 
+def model_digest(model: nn.Module) -> str:
+    """SHA-256 of all weights, an adapter's among them."""
+    return _digest(model.named_parameters())
+
+
 class FrozenState:
     """What a checkpoint, which holds trained weights only, must carry besides.
 

@@ -52,11 +52,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """One completion of a prompt, and whether somebody liked it."""
+    """One completion of a prompt, and how somebody graded it."""
 
     prompt: Sequence[Message]
     completion: str
-    liked: bool
+    grade: int  # -2 to 2; a thumb up is 1, a thumb down -1
     unfinished: bool = False  # the completion was cut before its end
     annotator: str = ""
     id: str = ""
@@ -67,6 +67,10 @@ class Rating:
     def where(self) -> str:
         """File, line and id, for messages."""
         return place(self.source, self.line, self.id)
+
+    @property
+    def liked(self) -> bool:
+        return self.grade > 0
 
 
 def read_chats(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Chat]:
@@ -80,6 +84,14 @@ def read_comparisons(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS
 
 
 def read_ratings(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Rating]:
+    """Every completion that somebody liked or disliked; a grade of 0 is neither, and left out.
+
+    A record that is no rating is an error.
+    """
+    return [rating for rating in read_grades(paths, config) if rating.grade]
+
+
+def read_grades(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Rating]:
     """Every rated completion of some files or folders; a record that is none is an error."""
     return [_rating(record) for record in records(paths, config)]
 
@@ -133,7 +145,7 @@ def _rating(record: Record) -> Rating:
     return Rating(
         prompt=rated.prompt,
         completion=rated.completion,
-        liked=rated.liked,
+        grade=rated.grade,
         unfinished=unfinished,
         annotator=str(record.fields.get("annotator") or ""),
         id=_id(record),

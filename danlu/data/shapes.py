@@ -33,11 +33,11 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A prompt, one completion of it, and whether somebody liked it."""
+    """A prompt, one completion of it, and somebody's grade: thumbs are 1 and -1."""
 
     prompt: list[Message]
     completion: str
-    liked: bool
+    grade: int
 
 
 def dialogue(fields: Fields) -> list[Message]:
@@ -59,7 +59,7 @@ def comparison(fields: Fields) -> Ranked:
 
 
 def rating(fields: Fields) -> Rated:
-    """The prompt, the completion and the thumb of one rated chat, whatever its shape."""
+    """The prompt, the completion and the thumb or grade of one rated chat, whatever its shape."""
     turns = dialogue(fields)
     if turns[-1]["role"] != "assistant":
         raise ShapeError(
@@ -69,7 +69,7 @@ def rating(fields: Fields) -> Rated:
     if name is None:
         raise ShapeError(f"has fields {sorted(fields)}, which is no rating; {EXPECTED_RATING}")
     value = fields[name]
-    known = [liked for thumb, liked in THUMBS[name] if type(thumb) is type(value) and thumb == value]
+    known = [grade for thumb, grade in THUMBS[name] if type(thumb) is type(value) and thumb == value]
     if not known:
         wanted = " or ".join(repr(thumb) for thumb, _ in THUMBS[name])
         raise ShapeError(f"field {name!r} is {_shown(value)}; it must be {wanted}")
@@ -298,11 +298,12 @@ ROLES: dict[Any, Role] = {
     "function_call": "assistant",
 }
 
-# What a thumb is called, and its values: up first.
-THUMBS: dict[str, tuple[tuple[Any, bool], ...]] = {
-    "thumb": (("up", True), ("down", False)),
-    "rating": ((1, True), (-1, False)),
-    "label": ((True, True), (False, False)),
+# What a thumb is called, and the grade that each of its values stands for.
+THUMBS: dict[str, tuple[tuple[Any, int], ...]] = {
+    "thumb": (("up", 1), ("down", -1)),
+    "rating": ((1, 1), (-1, -1)),
+    "label": ((True, 1), (False, -1)),
+    "grade": tuple((grade, grade) for grade in range(-2, 3)),
 }
 
 # By what completions are ordered, and whether less is better (1) or more is (-1).

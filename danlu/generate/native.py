@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from danlu.generate.decoder import Drawn, make_cache
+from danlu.model.fused_block import has_native_form
 from danlu.model.heads import LanguageModel
-from danlu.model.low_rank import LowRankLinear, dense_weight
+from danlu.model.low_rank import dense_weight
 from danlu.model.native.build import build_library
-from danlu.model.transformer import Attention, Block, GatedMlp, Linear, PreNorm, RmsNorm, Rope
+from danlu.model.transformer import Linear
 
 HERE = Path(__file__).parent
 SOURCES = [HERE / name for name in ("decode.c", "matmul.h", "vectors.h")]
@@ -77,17 +78,9 @@ def library() -> ctypes.CDLL | None:
 
 
 def supports(model: LanguageModel) -> bool:
-    """Whether the model is on the CPU and made of just the parts that decode.c knows."""
-    parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, torch.nn.Identity}
-    known = all(type(module) in parts for block in model.backbone.blocks for module in block.modules())
-    return (
-        known
-        and type(model.backbone.position) is Rope
-        and type(model.backbone.norm) is RmsNorm
-        and type(model.lm_head) is Linear
-        and model.lm_head.weight.device.type == "cpu"
-        and model.config.head_dim % 16 == 0
-    )
+    """Whether the model is on the CPU and has the form that decode.c knows."""
+    head = model.lm_head
+    return has_native_form(model.backbone) and type(head) is Linear and head.weight.device.type == "cpu"
 
 
 class NativeDecoder:
@@ -107,6 +100,7 @@ class NativeDecoder:
         self._n_threads = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(max(1, self._n_threads - 1))  # and the caller's own
         angles = model.backbone.position.angles(torch.arange(max_seq_len)[None])
+        assert angles is not None  # rope has them
         self._angles = [angle.contiguous() for angle in angles]
         self._logits = np.empty((n_rows, model.config.vocab_size), np.float32)
         self._forbidden = np.array(forbidden_ids, np.int64)

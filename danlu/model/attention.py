@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,16 @@ from torch import Tensor
 
 from danlu.model.kv_cache import KvCache
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Queries (batch, n_heads, seq, head_dim), keys and values (batch, n_kv_heads, …) → what each gathers."""
+
+class Attend(Protocol):
+    """What queries gather from values."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
+        """Queries (batch, n_heads, seq, head_dim), keys and values (batch, n_kv_heads, …).
+
+        `scale` multiplies the scores; None is one over the square root of head_dim.
+        """
+        ...
 
 
 def attend_within(segment_ids: Tensor | None, branch_ids: Tensor | None = None) -> Attend:
@@ -25,24 +33,71 @@ def attend_within(segment_ids: Tensor | None, branch_ids: Tensor | None = None) 
     """
     if segment_ids is None:
         return partial(attend, is_causal=True)
-    seen = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    return partial(attend, attention_mask=visible(segment_ids, branch_ids))
+
+
+def visible(segment_ids: Tensor, branch_ids: Tensor | None) -> Tensor:
+    """True where the query's token may see the key's, (batch, 1, seq, seq); see `attend_within`."""
+    seen = same_segment(segment_ids)
     if branch_ids is not None:
         key = branch_ids[:, None, None, :]
         seen = seen & ((key == 0) | (key == branch_ids[:, None, :, None]))
-    causal = torch.ones(seen.shape[-2:], dtype=torch.bool, device=seen.device).tril()
-    return partial(attend, attention_mask=seen & causal)
+    return seen & torch.ones(seen.shape[-2:], dtype=torch.bool, device=seen.device).tril()
 
 
-def attend_with_cache(kv_cache: KvCache, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of new tokens to everything their sequence holds, themselves included."""
+def attend_in_window(
+    window: int, position_ids: Tensor, segment_ids: Tensor | None, branch_ids: Tensor | None = None
+) -> Attend:
+    """As `attend_within`, but of the tokens before only those less than `window` positions back.
+
+    Args:
+        window: keys that a query sees, its own included.
+        position_ids: (batch, seq); distances are between positions, not places in the row.
+        segment_ids: (batch, seq), or None; `branch_ids` likewise.
+    """
+    if segment_ids is None:
+        segment_ids = torch.zeros_like(position_ids)
+    back = position_ids[:, None, :, None] - position_ids[:, None, None, :]
+    return partial(attend, attention_mask=visible(segment_ids, branch_ids) & (back < window))
+
+
+def attend_both_ways(segment_ids: Tensor | None) -> Attend:
+    """Attention of tokens to all tokens of the same segment, (batch, seq), before and after them."""
+    return partial(attend, attention_mask=None if segment_ids is None else same_segment(segment_ids))
+
+
+def attend_with_cache(
+    kv_cache: KvCache,
+    layer: int,
+    window: int | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention of new tokens to what their sequence holds, themselves included, or to its last `window`."""
     keys, values = kv_cache.append(layer, k, v)
-    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=kv_cache.attention_mask)
+    mask = kv_cache.attention_mask if window is None else kv_cache.mask_of_window(window)
+    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=mask, scale=scale)
+
+
+def same_segment(segment_ids: Tensor) -> Tensor:
+    """True where query and key have the same number, (batch, 1, seq, seq)."""
+    return segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, *, attention_mask: Tensor | None = None, is_causal: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    attention_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """Weighted mean of the values, (batch, n_heads, seq, head_dim)."""
+    grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=attention_mask, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=attention_mask, is_causal=is_causal, scale=scale, enable_gqa=grouped
     )

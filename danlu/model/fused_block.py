@@ -30,20 +30,32 @@ from danlu.model.transformer import (
 
 
 def supports(decoder: Decoder) -> bool:
-    """Whether the decoder consists of parts that the kernels know, on a machine that can compile them."""
+    """Whether the kernels know all that the decoder does, on a machine that can compile them."""
+    return has_native_form(decoder) and decoder.config.head_dim <= 1024 and available()
+
+
+def has_native_form(decoder: Decoder) -> bool:
+    """Whether the decoder is on the CPU and of the form that kernels in C are written for.
+
+    That is Llama's, Qwen 2's and Qwen 3's: pre-norm blocks of RMSNorm, rope, full attention and SwiGLU,
+    biases on queries, keys and values at most, and head_dim a multiple of 16.
+    """
     parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, nn.Identity}
     known = all(type(module) in parts for block in decoder.blocks for module in block.modules())
+    ends = type(decoder.position) is Rope and type(decoder.norm) is RmsNorm
+    config = decoder.config
+    plain = config.window is None and config.scaled_scores and config.bias in ("none", "qkv")
     on_cpu = all(parameter.device.type == "cpu" for parameter in decoder.parameters())
-    fits = decoder.config.head_dim % 16 == 0 and decoder.config.head_dim <= 1024
-    return known and fits and on_cpu and type(decoder.position) is Rope and available()
+    return known and ends and plain and on_cpu and config.head_dim % 16 == 0
 
 
 def run_blocks(
     decoder: Decoder,
     x: Tensor,
-    angles: Angles,
+    angles: Angles | None,
     segment_ids: Tensor | None,
     branch_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
     *,
     make: MakeProducts = CastProducts,
 ) -> Tensor:
@@ -55,8 +67,10 @@ def run_blocks(
         angles: of the positions.
         segment_ids: (batch, seq), or None.
         branch_ids: (batch, seq), or None.
+        position_ids: not read; what is accepted has no windows.
         make: how the products with weights are computed.
     """
+    assert angles is not None
     spans = spans_of(x.shape[:2], segment_ids, branch_ids)
     if spans is None or any(isinstance(each, LowRankLinear) and each.drops for each in decoder.modules()):
         return transformer.run_blocks(decoder, x, angles, segment_ids, branch_ids)

@@ -1,34 +1,56 @@
-"""Model directories in the Hugging Face layout: the only place that knows its names.
+"""Model directories in the Hugging Face layout, read and written; `layouts/` holds each architecture's names.
 
 What is written here loads in `transformers` as it lies. What is read is checked first: the architectures are
-a closed list, `auto_map` is ignored, and no tensor may be missing, unknown or of another shape.
+a closed list, `auto_map` is ignored, and no tensor may be missing, unknown or of another shape. Weights are
+read and written a tensor at a time, so that a model is never held twice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from danlu.config import ConfigError
+from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.low_rank import dense_weights
+from danlu.model.layouts import bert, gpt, llama
+from danlu.model.layouts.layout import Head, Layout, Place, join, joined_shape
+from danlu.model.layouts.settings import Settings
+from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
+from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 from danlu.model.transformer import ModelConfig
 from danlu.model.weights import (
-    ModelFileError,
+    MAX_SHARD_BYTES,
     check_tensors,
     read_json,
-    read_tensors,
+    scan_tensors,
     write_json,
-    write_tensors,
+    write_shards,
 )
 
-Head = TypeVar("Head", LanguageModel, ScoreModel)
+AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier
+Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier)
+Dtype = Literal["float32", "bfloat16", "float16"]
 SHIFT_KEY = "reward_shift"  # ours, in config.json: what a score model subtracts from its head's output
+LAYOUTS = (
+    llama.LLAMA,
+    llama.MISTRAL,
+    llama.QWEN2,
+    llama.QWEN3,
+    llama.QWEN3_MOE,
+    gpt.GPT1,
+    gpt.GPT2,
+    gpt.GPT_NEO,
+    bert.BERT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,57 +62,72 @@ class TokenIds:
     stop: tuple[int, ...] = ()  # generation ends at any of these
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """A Hugging Face model type, and our choices that it stands for."""
-
-    prefix: str
-    bias: Literal["none", "qkv"] = "none"
-    qk_norm: bool = False
-
-
 def save_model(
-    model: LanguageModel | ScoreModel,
+    model: AnyModel,
     path: Path,
     *,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     token_ids: TokenIds | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write model.safetensors, generation_config.json and config.json; tokenizer files are not touched.
+    """Write the weights, generation_config.json and config.json; tokenizer files are not touched.
 
     What an adapter adds becomes part of the weights that are written.
     """
     tokens = _token_tree(token_ids or TokenIds())
-    tree = _config_tree(model, dtype) | tokens
+    layout = layout_of(model.config)
+    tree = _config_tree(model, layout, dtype) | tokens
     path.mkdir(parents=True, exist_ok=True)
-    kept = {
-        hf_name(ours): weight.detach().to(getattr(torch, dtype)).contiguous()
-        for ours, weight in dense_weights(model).items()
-    }
-    write_tensors(path / "model.safetensors", kept)
+    write_shards(path, _to_write(model, layout, getattr(torch, dtype)), max_shard_bytes)
     if isinstance(model, LanguageModel):
         write_json(path / "generation_config.json", tokens)
     write_json(path / "config.json", tree)
 
 
-def load_model(path: Path) -> LanguageModel | ScoreModel:
-    """Read a model directory, whichever head it has; the weights come as float32."""
-    tree = read_json(path / "config.json")
-    family, head = _architecture(path, tree)
-    config = _model_config(path / "config.json", tree, family)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model directory, checked whole, of which no weight has been read."""
+
+    path: Path
+    settings: Settings
+    layout: Layout
+    architecture: str  # the name of their class
+    model: AnyModel  # without memory: on torch's meta device
+    tensors: Mapping[str, Stored]
+
+
+def open_model(path: Path) -> Opened:
+    """Look at a model directory, whatever it holds."""
+    settings = Settings(path / "config.json", read_json(path / "config.json"))
+    layout, head = _recognise(settings)
+    try:
+        config = layout.read(settings)
+    except ModelFileError:
+        raise
+    except ConfigError as error:
+        raise ModelFileError(f"{settings.where}: {error}") from error
+    stored = scan_tensors(path)
     with torch.device("meta"):  # no memory: every weight is about to be replaced
-        model = head(config)
-    tensors = read_tensors(path)
-    if config.tie_embeddings or isinstance(model, ScoreModel):
-        tensors.pop("lm_head.weight", None)  # some writers keep the tied copy
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    check_tensors(path, tensors, {hf_name(name): shape for name, shape in shapes.items()})
-    state = {name: tensors[hf_name(name)].float() for name in shapes}
+        model = head.build(config, settings, stored.keys())
+    assert isinstance(model, AnyModel)
+    return Opened(path, settings, layout, head.name, model, _checked(model, layout, path, stored))
+
+
+def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:
+    """Read a model directory, whatever it holds; `stored` leaves each weight in the format it lies in."""
+    opened = open_model(path)
+    model = opened.model
+    _fill(model, opened.layout, opened.tensors, None if dtype == "stored" else getattr(torch, dtype))
     if isinstance(model, ScoreModel):
-        state["shift"] = torch.tensor(_shift(path, tree))
-    model.load_state_dict(state, strict=False, assign=True)
-    if isinstance(model, LanguageModel) and config.tie_embeddings:
-        model.lm_head.weight = model.backbone.embedding.weight
+        model.shift = torch.tensor(opened.settings.number(SHIFT_KEY, 0.0))
+    return model
+
+
+def load_model(path: Path) -> LanguageModel | ScoreModel:
+    """Read the directory of a decoder, whichever head it has; the weights come as float32."""
+    model = read_model(path)
+    if not isinstance(model, LanguageModel | ScoreModel):
+        raise ModelFileError(f"{path} holds a {type(model).__name__}; a decoder's model is needed here")
     return model
 
 
@@ -104,10 +141,36 @@ def load_score_model(path: Path, *, vocab_size: int | None = None) -> ScoreModel
     return _expect(ScoreModel, path, vocab_size)
 
 
-def _expect(head: type[Head], path: Path, vocab_size: int | None) -> Head:
-    model = load_model(path)
-    if not isinstance(model, head):
-        raise ModelFileError(f"{path} holds a {type(model).__name__}; a {head.__name__} is needed here")
+def load_masked_language_model(path: Path, *, vocab_size: int | None = None) -> MaskedLanguageModel:
+    """Read a directory that must hold a masked language model, for a tokenizer of `vocab_size` if given."""
+    return _expect(MaskedLanguageModel, path, vocab_size)
+
+
+def layout_of(config: ModelConfig) -> Layout:
+    """The layout in which other programs read such a model."""
+    found = next((layout for layout in LAYOUTS if layout.suits(config)), None)
+    if found is None:
+        raise ModelFileError(
+            f"no Hugging Face layout that we write has these choices together: {config}; "
+            "model/presets.py has families that have one"
+        )
+    return found
+
+
+def hf_name(ours: str, config: ModelConfig) -> str:
+    """Their name of a parameter or a layer of ours that is a tensor or a layer of its own in their layout."""
+    place = layout_of(config).place(ours)
+    if place.n_parts > 1:
+        raise ModelFileError(
+            f"{ours} is part of {place.name} in the layout of others and has no name of its own"
+        )
+    return place.name
+
+
+def _expect(kind: type[Kind], path: Path, vocab_size: int | None) -> Kind:
+    model = read_model(path)
+    if not isinstance(model, kind):
+        raise ModelFileError(f"{path} holds a {type(model).__name__}; a {kind.__name__} is needed here")
     if vocab_size is not None and model.config.vocab_size != vocab_size:
         raise ModelFileError(
             f"{path}: the model knows {model.config.vocab_size} tokens and the tokenizer {vocab_size}; "
@@ -116,139 +179,109 @@ def _expect(head: type[Head], path: Path, vocab_size: int | None) -> Head:
     return model
 
 
-def _architecture(path: Path, tree: Mapping[str, Any]) -> tuple[Family, type[LanguageModel | ScoreModel]]:
-    known = {
-        family.prefix + suffix: (family, head)
-        for family in FAMILIES.values()
-        for suffix, head in HEADS.items()
-    }
-    named = tree.get("architectures")
+def _recognise(settings: Settings) -> tuple[Layout, Head]:
+    known = {head.name: (layout, head) for layout in LAYOUTS for head in layout.heads}
+    named = settings.get("architectures")
     name = named[0] if isinstance(named, list) and len(named) == 1 else named
     if not isinstance(name, str) or name not in known:
         raise ModelFileError(
-            f"{path / 'config.json'}: architecture {name!r} is not supported; these are: {', '.join(known)}"
+            f"{settings.where}: architecture {name!r} is not supported; these are: {', '.join(known)}"
         )
     return known[name]
 
 
-def _model_config(where: Path, tree: Mapping[str, Any], family: Family) -> ModelConfig:
-    _refuse_what_differs(where, tree)
-    sizes: dict[str, Any] = {ours: _integer(where, tree, theirs) for ours, theirs in SIZES.items()}
-    rope = tree.get("rope_parameters") or {}
-    try:
-        return ModelConfig(
-            **sizes,
-            n_kv_heads=_integer(where, tree, "num_key_value_heads", sizes["n_heads"]),
-            head_dim=_integer(where, tree, "head_dim", sizes["d_model"] // sizes["n_heads"]),
-            tie_embeddings=bool(tree.get("tie_word_embeddings", False)),
-            norm_eps=float(tree.get("rms_norm_eps", 1e-6)),
-            rope_theta=float(rope.get("rope_theta", tree.get("rope_theta", 10_000.0))),
-            bias=family.bias,
-            qk_norm=family.qk_norm,
+def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The tensors under their present names; they must be just those that the model needs."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    wanted = {
+        name: joined_shape([place for _, place in members], [shapes[ours] for ours, _ in members])
+        for name, members in _by_tensor(layout, shapes)
+    }
+    found = {
+        layout.name_now(name, wanted): each
+        for name, each in stored.items()
+        if not re.search(layout.unread, name)
+    }
+    if "lm_head.weight" not in wanted:
+        found.pop(
+            "lm_head.weight", None
+        )  # some writers keep the tied copy, or an old head beside the new one
+    check_tensors(path, found, wanted)
+    return found
+
+
+def _fill(model: nn.Module, layout: Layout, tensors: Mapping[str, Stored], dtype: torch.dtype | None) -> None:
+    """Give every weight of `model` the numbers that lie in the files."""
+    state: dict[str, Tensor] = {}
+    for name, members in _by_tensor(layout, dict(model.named_parameters())):
+        theirs = tensors[name].read()
+        theirs = theirs if dtype is None else theirs.to(dtype)
+        for ours, place in members:
+            mine = place.cut(theirs)
+            state[ours] = mine if mine is theirs else mine.clone(memory_format=torch.contiguous_format)
+    model.load_state_dict(state, strict=False, assign=True)
+    if isinstance(model, LanguageModel | MaskedLanguageModel) and model.config.tie_embeddings:
+        model.lm_head.weight = model.backbone.embedding.weight
+
+
+def _to_write(model: AnyModel, layout: Layout, dtype: torch.dtype) -> dict[str, ToWrite]:
+    """Their tensors, each to be made from ours when its turn comes."""
+    weights = dict(_weights(model))
+    shapes = {name: shape for name, (shape, _) in weights.items()}
+    return {
+        name: ToWrite(
+            dtype,
+            joined_shape([place for _, place in members], [shapes[ours] for ours, _ in members]),
+            partial(_make, members, weights, dtype),
         )
-    except (ConfigError, TypeError) as error:
-        raise ModelFileError(f"{where}: {error}") from error
+        for name, members in _by_tensor(layout, shapes)
+    }
 
 
-def _refuse_what_differs(where: Path, tree: Mapping[str, Any]) -> None:
-    """A setting that changes the arithmetic as these parts cannot must not be read as if absent."""
-    for key, allowed in FIXED.items():
-        if tree.get(key, allowed) != allowed:
-            raise ModelFileError(f"{where}: {key} is {tree[key]!r}; only {allowed!r} can be read")
-    for key in ("rope_parameters", "rope_scaling"):
-        rope = tree.get(key) or {}
-        kind = rope.get("rope_type", rope.get("type", "default"))
-        if kind != "default":
-            raise ModelFileError(f"{where}: {key} asks for {kind!r}; only plain rope ('default') can be read")
+def _make(members: list[tuple[str, Place]], weights: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    ours = [weights[name][1]().detach().to(dtype) for name, _ in members]
+    return join([place for _, place in members], ours)
 
 
-def _integer(where: Path, tree: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = tree.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ModelFileError(f"{where}: {key} is {value!r}; it must be a positive whole number")
-    return value
+def _weights(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
+    """Every weight's name, shape and maker; an adapter's update is part of the weight it belongs to."""
+    for name, parameter in model.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        module = model.get_submodule(layer)
+        if kind == "weight" and isinstance(module, LowRankLinear):
+            yield name, (parameter.shape, partial(dense_weight, module))
+        elif kind not in FACTOR_NAMES:
+            yield name, (parameter.shape, partial(_itself, parameter))
 
 
-def _shift(path: Path, tree: Mapping[str, Any]) -> float:
-    shift = tree.get(SHIFT_KEY, 0.0)
-    if not isinstance(shift, int | float):
-        raise ModelFileError(f"{path / 'config.json'}: {SHIFT_KEY} is {shift!r}; it must be a number")
-    return float(shift)
+def _itself(parameter: Tensor) -> Tensor:
+    return parameter
 
 
-def _config_tree(model: LanguageModel | ScoreModel, dtype: str) -> dict[str, Any]:
-    config = model.config
-    choice = {"bias": config.bias, "qk_norm": config.qk_norm}
-    kinds = [
-        k for k, family in FAMILIES.items() if {"bias": family.bias, "qk_norm": family.qk_norm} == choice
-    ]
-    if not kinds:
-        raise ModelFileError(f"no supported Hugging Face architecture has {choice}; see model/presets.py")
-    suffix = next(suffix for suffix, head in HEADS.items() if isinstance(model, head))
+def _by_tensor(layout: Layout, names: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, Place]]]]:
+    """Their names, and which of our weights lie there in which order."""
+    placed = [(name, layout.place(name)) for name in names]
+    order = {place.name: number for number, (_, place) in reversed([*enumerate(placed)])}
+    placed.sort(key=lambda each: (order[each[1].name], each[1].part))
+    for theirs, members in groupby(placed, key=lambda each: each[1].name):
+        yield theirs, list(members)
+
+
+def _config_tree(model: AnyModel, layout: Layout, dtype: str) -> dict[str, Any]:
+    head = next(head for head in layout.heads if type(model) is head.kind and head.suits(model))
     tree: dict[str, Any] = {
-        "architectures": [FAMILIES[kinds[0]].prefix + suffix],
-        "model_type": kinds[0],
-        **{theirs: getattr(config, ours) for ours, theirs in SIZES.items()},
-        "num_key_value_heads": config.n_kv_heads,
-        "head_dim": config.head_dim,
-        "tie_word_embeddings": config.tie_embeddings,
-        "rms_norm_eps": config.norm_eps,
-        # Readers older and newer than transformers 5 look in different places.
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        **FIXED,
+        "architectures": [head.name],
+        "model_type": layout.model_type,
+        **layout.write(model.config),
         "torch_dtype": dtype,
     }
     if isinstance(model, ScoreModel):
         tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, SHIFT_KEY: float(model.shift)}
+    if isinstance(model, EncoderClassifier):
+        labels = {str(i): f"LABEL_{i}" for i in range(model.classifier.out_features)}
+        tree |= {"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}}
     return tree
 
 
 def _token_tree(ids: TokenIds) -> dict[str, Any]:
     return {"bos_token_id": ids.bos, "eos_token_id": list(ids.stop) or None, "pad_token_id": ids.pad}
-
-
-def hf_name(ours: str) -> str:
-    """Their name of a parameter or a layer of ours."""
-    for pattern, replacement in RENAMES:
-        ours = re.sub(pattern, replacement, ours)
-    return ours
-
-
-FAMILIES = {
-    "llama": Family(prefix="Llama"),
-    "qwen2": Family(prefix="Qwen2", bias="qkv"),
-    "qwen3": Family(prefix="Qwen3", qk_norm=True),
-}
-HEADS: dict[str, type[LanguageModel | ScoreModel]] = {
-    "ForCausalLM": LanguageModel,
-    "ForSequenceClassification": ScoreModel,
-}
-SIZES = {
-    "vocab_size": "vocab_size",
-    "d_model": "hidden_size",
-    "n_layers": "num_hidden_layers",
-    "n_heads": "num_attention_heads",
-    "d_ff": "intermediate_size",
-    "max_seq_len": "max_position_embeddings",
-}
-FIXED = {
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "mlp_bias": False,
-    "use_sliding_window": False,
-}
-RENAMES = (
-    (r"^backbone\.embedding\.", "model.embed_tokens."),
-    (r"^backbone\.norm\.", "model.norm."),
-    (r"^backbone\.blocks\.", "model.layers."),
-    (r"\.self_attn\.norm\.", ".input_layernorm."),
-    (r"\.mlp\.norm\.", ".post_attention_layernorm."),
-    (r"\.self_attn\.sublayer\.([qkv])(?=\.|$)", r".self_attn.\1_proj"),
-    (r"\.self_attn\.sublayer\.out(?=\.|$)", ".self_attn.o_proj"),
-    (r"\.self_attn\.sublayer\.([qk])_norm\.", r".self_attn.\1_norm."),
-    (r"\.mlp\.sublayer\.(gate|up)(?=\.|$)", r".mlp.\1_proj"),
-    (r"\.mlp\.sublayer\.out(?=\.|$)", ".mlp.down_proj"),
-)

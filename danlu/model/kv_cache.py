@@ -53,6 +53,11 @@ class KvCache:
         visible = torch.arange(self._used, device=position_ids.device) <= position_ids[..., None]
         self.attention_mask = visible[:, None]  # (batch, 1, seq, used); True = may attend
 
+    def mask_of_window(self, window: int) -> Tensor:
+        """`attention_mask`, but nothing that lies `window` positions back or more may be attended to."""
+        index = torch.arange(self._used, device=self._position_ids.device)
+        return self.attention_mask & (index > self._position_ids[:, None, :, None] - window)
+
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values and return all that this pass may read.
 

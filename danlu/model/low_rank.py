@@ -80,19 +80,6 @@ def dense_weight(linear: nn.Linear) -> Tensor:
     return linear.weight if factors is None else linear.weight + factors[1] @ factors[0]
 
 
-def dense_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter by name as it is without adapters: updates are part of the weights they belong to."""
-    weights: dict[str, Tensor] = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name.rpartition(".")[2] not in FACTOR_NAMES
-    }
-    for name, module in model.named_modules():
-        if isinstance(module, LowRankLinear):
-            weights[f"{name}.weight"] = dense_weight(module)
-    return weights
-
-
 @dataclass(frozen=True, slots=True)
 class UpdatedProducts:
     """Products with weights that share an input, of which each may have an update, and their gradients."""

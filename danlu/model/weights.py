@@ -1,47 +1,64 @@
-"""safetensors files: written so that a reader sees the old one or the new one, and checked when read."""
+"""The files of a model directory: none is ever half-written, and all are checked when read."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from danlu.config import ConfigError
+from danlu.model.tensor_file import ModelFileError, Stored, ToWrite, scan_file, settle, write_file
 
-
-class ModelFileError(ConfigError):
-    """A model directory cannot be used; the message says where, what was found, what would be right."""
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+MAX_SHARD_BYTES = 5_000_000_000
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **header: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(dict(tensors), temporary, metadata={"format": "pt", **header})
-    _settle(temporary, path)
+    """Write one safetensors file."""
+    write_file(path, {name: ToWrite(t.dtype, t.shape, lambda t=t: t) for name, t in tensors.items()}, header)
+
+
+def write_shards(path: Path, tensors: Mapping[str, ToWrite], max_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Write a model directory's weights: one file, or several of up to `max_bytes` and their index."""
+    shards = _shares(tensors, max_bytes)
+    if len(shards) == 1:
+        write_file(path / SINGLE, tensors, {})
+        (path / INDEX).unlink(missing_ok=True)  # an older, larger model's
+        return
+    names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        write_file(path / name, {key: tensors[key] for key in shard}, {})
+    total = sum(each.n_bytes for each in tensors.values())
+    where = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+    write_json(path / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
+    (path / SINGLE).unlink(missing_ok=True)
+
+
+def _shares(tensors: Mapping[str, ToWrite], max_bytes: int) -> list[list[str]]:
+    """Names in their order, cut where a file would become too large."""
+    shares: list[list[str]] = [[]]
+    room = max_bytes
+    for name, each in tensors.items():
+        if shares[-1] and each.n_bytes > room:
+            shares.append([])
+            room = max_bytes
+        shares[-1].append(name)
+        room -= each.n_bytes
+    return shares
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    _settle(temporary, path)
-
-
-def _settle(temporary: Path, path: Path) -> None:
-    """Rename into place once the bytes are on the disk, so that no half-written file ever has the name."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    settle(path, [(json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode("utf-8")])
 
 
 def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ModelFileError(f"{path} is missing; a model directory holds config.json and model.safetensors")
+        raise ModelFileError(f"{path} is missing; a model directory holds config.json and {SINGLE}")
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or not UTF-8
@@ -51,40 +68,53 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a model directory, of one file or of several named by an index."""
-    index = path / "model.safetensors.index.json"
+def scan_tensors(path: Path) -> dict[str, Stored]:
+    """All tensors of a model directory, unread, of one file or of several named by an index."""
+    index = path / INDEX
     if not index.is_file():
-        return read_file(path / "model.safetensors")[0]
+        return scan(path / SINGLE)[0]
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict):
         raise ModelFileError(f"{index} has no weight_map; it must name the file of each tensor")
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Stored] = {}
     for name in sorted({str(file) for file in names.values()}):
         if Path(name).name != name:
             raise ModelFileError(f"{index} names {name!r}; files must lie beside the index")
-        tensors |= read_file(path / name)[0]
+        found = scan(path / name)[0]
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise ModelFileError(f"{path / name}: {', '.join(twice)} stand in another file too")
+        tensors |= found
     return tensors
+
+
+def scan(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """As `scan_file`; where there is no such file, the message tells what lies there instead."""
+    if path.is_file():
+        return scan_file(path)
+    pickled = sorted({found.name for pattern in PICKLES for found in path.parent.glob(pattern)})
+    if not pickled:
+        raise ModelFileError(f"{path} is missing; weights are read from safetensors files only")
+    raise ModelFileError(
+        f"{path.parent} holds {', '.join(pickled)} and no {path.name}; weights are read from "
+        "safetensors files only, for to open a pickle is to run what it holds. If you trust it, convert it "
+        "elsewhere: with transformers, AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR)"
+    )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a model directory."""
+    return {name: stored.read() for name, stored in scan_tensors(path).items()}
 
 
 def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of one file, and what its header says besides."""
-    if not path.is_file():
-        raise ModelFileError(f"{path} is missing; weights are read from safetensors files only")
-    try:
-        # Copies: a mapped file that is cut short later would take the process with it.
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            return tensors, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise ModelFileError(
-            f"{path} is cut short, corrupt or not a safetensors file ({error}); fetch or save it again"
-        ) from error
+    stored, header = scan(path)
+    return {name: each.read() for name, each in stored.items()}, header
 
 
 def check_tensors(
     path: Path,
-    found: Mapping[str, Tensor],
+    found: Mapping[str, Tensor | Stored],
     wanted: Mapping[str, torch.Size],
     config: str = "config.json",
 ) -> None:
@@ -93,17 +123,15 @@ def check_tensors(
     if missing or unknown:
         raise ModelFileError(
             f"{path} does not hold the weights that its {config} describes: "
-            f"missing {_few(missing)}, unknown {_few(unknown)}"
+            f"missing {', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
         )
-    for name, shape in wanted.items():
-        if found[name].shape != shape:
-            raise ModelFileError(
-                f"{path}: {name} has shape {tuple(found[name].shape)}; by {config} it is {tuple(shape)}"
-            )
-        if not found[name].is_floating_point():
+    wrong = [
+        f"{name} has shape {tuple(found[name].shape)}; by {config} it is {tuple(shape)}"
+        for name, shape in wanted.items()
+        if found[name].shape != shape
+    ]
+    if wrong:
+        raise ModelFileError(f"{path}: {'; '.join(wrong)}")
+    for name in wanted:
+        if found[name].dtype not in WEIGHT_DTYPES:
             raise ModelFileError(f"{path}: {name} is {found[name].dtype}; quantised weights cannot be read")
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) or "none"
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from danlu.config import ConfigError
 from danlu.generate.sampler import SamplingConfig
-from danlu.recipes.speaker import CUT, Speaker, load_speaker
-from danlu.tokenizer.chat import Message
+from danlu.recipes.conversation import Conversation, write
+from danlu.recipes.speaker import load_speaker
+from danlu.recipes.tamer import Pupil, Shaping
+from danlu.rl.tamer import HeadConfig
 
-SUMMARY = "talk with a model in the terminal: danlu chat MODEL"
+SUMMARY = "talk with a model in the terminal, and teach it by thumbs: danlu chat MODEL [--tamer]"
 POSITIONAL = ("model",)
+N_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +28,25 @@ class ChatConfig:
     sampling: SamplingConfig = field(
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
+    tamer: bool = False  # learn from thumbs and grades during the chat
+    feedback: Path | None = None  # .jsonl for them; by default MODEL/tamer/feedback.jsonl
+    n_candidates: int = N_CANDIDATES  # tamer: answers drawn, of which the head chooses one
+    head: HeadConfig = field(default_factory=HeadConfig)  # tamer: how grades are learnt
+
+    def __post_init__(self) -> None:
+        defaults = {"feedback": None, "n_candidates": N_CANDIDATES, "head": HeadConfig()}
+        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
+        if changed and not self.tamer:
+            raise ConfigError(f"{changed[0]} is set, but nothing is learnt; add tamer=true")
+        if self.n_candidates < 1:
+            raise ConfigError(f"n_candidates is {self.n_candidates}; it must be at least 1")
+        if self.feedback is not None and self.feedback.suffix != ".jsonl":
+            raise ConfigError(f"feedback is {self.feedback}; it must be the name of a .jsonl file")
 
 
 def run(config: ChatConfig) -> Path:
-    conversation = Conversation(load_speaker(config.model), config.system or "", config.sampling)
-    write(f"{HELP}\n\n")
+    conversation = begin(config)
+    write(f"{conversation.help}\n\n")
     for line in typed_lines():
         if line == "/quit":
             break
@@ -36,84 +54,14 @@ def run(config: ChatConfig) -> Path:
     return config.model
 
 
-class Conversation:
-    """What has been said so far, and how the model is to speak.
-
-    Args:
-        say: receives everything that is shown, in pieces.
-    """
-
-    def __init__(
-        self,
-        speaker: Speaker,
-        system: str,
-        sampling: SamplingConfig,
-        say: Callable[[str], None] | None = None,
-    ) -> None:
-        self.speaker, self.system, self.sampling = speaker, system, sampling
-        self.messages: list[Message] = []
-        self.say = write if say is None else say
-        self._n_answers = 0
-
-    def hear(self, line: str) -> None:
-        """Obey a command, or answer; a mistake is told and changes nothing."""
-        messages, system = list(self.messages), self.system
-        try:
-            if line.startswith("/"):
-                self._obey(*line.split(maxsplit=1))
-            elif line.strip():
-                self._answer(line)
-        except ValueError as error:
-            self.messages, self.system = messages, system
-            self.say(f"({error})\n")
-
-    def _obey(self, command: str, argument: str = "") -> None:
-        if command == "/reset":
-            self.messages = []
-            self.say("(a new conversation)\n")
-        elif command == "/system":
-            self.system, self.messages = argument, []
-            self.say(
-                "(a new conversation with this system message)\n" if argument else "(no system message)\n"
-            )
-        elif command == "/temperature":
-            self.sampling = replace(self.sampling, temperature=float(argument))
-            self.say(f"(temperature {self.sampling.temperature})\n")
-        else:
-            self.say(f"(no command {command}; {HELP})\n")
-
-    def _answer(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
-        ids = self._prompt()
-        pieces: list[str] = []
-        try:
-            stream = self.speaker.say(ids, self.speaker.chat.stop_ids, self.sampling, self._n_answers)
-            for piece in stream:
-                pieces.append(piece)
-                self.say(piece)
-        except KeyboardInterrupt:  # enough of this answer; the conversation goes on
-            self.say(CUT)
-        self.say("\n")
-        self._n_answers += 1
-        self.messages.append({"role": "assistant", "content": "".join(pieces).removesuffix(CUT)})
-
-    def _prompt(self) -> list[int]:
-        """The conversation as ids; where it outgrows the context, its oldest exchanges are forgotten."""
-        longest = self.speaker.max_seq_len
-        room = longest - min(self.sampling.max_new_tokens, longest // 4)
-        n_before = len(self.messages)
-        ids = self._ids()
-        while len(ids) > room and len(self.messages) > 1:
-            self.messages = self.messages[2:]
-            ids = self._ids()
-        self.speaker.check_room(ids)
-        if forgotten := n_before - len(self.messages):
-            self.say(f"(the first {forgotten} messages are forgotten: the context is full)\n")
-        return ids
-
-    def _ids(self) -> list[int]:
-        system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        return self.speaker.chat.prompt([*system, *self.messages])
+def begin(config: ChatConfig) -> Conversation:
+    """A conversation that has yet to begin."""
+    speaker = load_speaker(config.model)
+    if not config.tamer:
+        return Conversation(speaker, config.system or "", config.sampling)
+    feedback = config.feedback or config.model / "tamer" / "feedback.jsonl"
+    shaping = Shaping(speaker, feedback, config.head, write)
+    return Pupil(shaping, config.n_candidates, config.system or "", config.sampling)
 
 
 def typed_lines() -> Iterator[str]:
@@ -133,10 +81,3 @@ def typed_lines() -> Iterator[str]:
 
 def without_newlines(lines: Iterable[str]) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in lines)
-
-
-def write(text: str) -> None:
-    print(text, end="", flush=True)
-
-
-HELP = "/reset begins again, /system TEXT, /temperature NUMBER, /quit"

@@ -3,18 +3,42 @@
     <|im_start|>user⏎Hello<|im_end|>⏎<|im_start|>assistant⏎Good day.<|im_end|>⏎
 
 The model learns each assistant turn up to and including its <|im_end|>; all else is given to it.
+
+A call of a tool is a part of the assistant's turn, opened by the control token itself:
+
+    <|im_start|>assistant⏎One moment.<|im_start|>calculator⏎{"expression": "3*4"}<|im_end|>⏎
+    <|im_start|>tool⏎"12"<|im_end|>⏎
+
+Calls are told from text by that token's id alone, so nothing that somebody writes or stores can become one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from itertools import pairwise
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from danlu.tokenizer.bpe import Tokenizer
-from danlu.tokenizer.chatml import TEMPLATE
+from danlu.tokenizer.chatml import TEMPLATE, TOOLS
 
 Role = Literal["system", "user", "assistant", "tool"]
+
+
+class FunctionCall(TypedDict):
+    """Which tool is called, and with what."""
+
+    name: str
+    arguments: str  # JSON, as the model wrote it
+
+
+class ToolCall(TypedDict):
+    """A call of a tool, in OpenAI's shape."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
 
 
 class Message(TypedDict):
@@ -22,6 +46,8 @@ class Message(TypedDict):
 
     role: Role
     content: str
+    tool_calls: NotRequired[list[ToolCall]]  # of the assistant
+    tool_call_id: NotRequired[str]  # of a tool: which call it answers
 
 
 class ChatError(ValueError):
@@ -49,43 +75,138 @@ class ChatFormat:
             role: [tokenizer.im_start_id, *tokenizer.encode(role), *self._newline] for role in SPEAKERS
         }
 
-    def render(self, messages: Sequence[Message]) -> Rendered:
-        """Ids of the whole conversation, with a loss mask over what the assistant says."""
+    def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> Rendered:
+        """Ids of the whole conversation, with a loss mask over what the assistant says.
+
+        Args:
+            tools: descriptions of the tools that may be called, in OpenAI's shape, for the system's turn.
+        """
         check_messages(messages)
+        if tools and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": ""}, *messages]
         ids: list[int] = []
         loss_mask: list[bool] = []
-        for message in messages:
+        for turn, message in enumerate(messages):
             header = self._headers[message["role"]]
-            said = [*self.tokenizer.encode(message["content"]), self.tokenizer.im_end_id]
+            parts = [*self._described(tools if turn == 0 else ()), *self._called(message)]
+            said = [*self.tokenizer.encode(message["content"]), *parts, self.tokenizer.im_end_id]
             learned = message["role"] == "assistant"
             ids += [*header, *said, *self._newline]
             loss_mask += [False] * len(header) + [learned] * len(said) + [False] * len(self._newline)
         return Rendered(ids, loss_mask)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Ids up to where the assistant begins to answer the last message."""
-        rendered = self.render(messages)
+        rendered = self.render(messages, tools)
         if messages[-1]["role"] in ("system", "assistant"):
             raise ChatError(f"the last turn is from {messages[-1]['role']!r}; there is nothing to answer")
+        if waiting := _waiting(messages):
+            raise ChatError(
+                f"{len(waiting)} tool calls are still without a result; an answer comes after the last"
+            )
         return rendered.ids + self._headers["assistant"]
 
     def parse(self, ids: Sequence[int]) -> Message:
-        """What the model said after a prompt: all before the first control token."""
+        """What the model said after a prompt: text before the first control token, then the calls of tools.
+
+        A call counts only if the turn or the next call ends it; one that the length limit cut is left out.
+        """
         controls = self.tokenizer.control_ids
-        end = next((i for i, each in enumerate(ids) if each in controls), len(ids))
-        return {"role": "assistant", "content": self.tokenizer.decode(ids[:end])}
+        places = [i for i, each in enumerate(ids) if each in controls]
+        text = self.tokenizer.decode(ids[: places[0]] if places else ids)
+        calls = [
+            self._call(number, ids[a + 1 : b])
+            for number, (a, b) in enumerate(self._parts(ids, places), start=1)
+        ]
+        message: Message = {"role": "assistant", "content": text}
+        if calls:
+            message["tool_calls"] = calls
+        return message
+
+    def _parts(self, ids: Sequence[int], places: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Where each call begins and ends, among the places of control tokens."""
+        closing = (self.tokenizer.im_start_id, self.tokenizer.im_end_id)
+        for here, there in pairwise(places):
+            if ids[here] != self.tokenizer.im_start_id:
+                return
+            if ids[there] in closing:
+                yield here, there
+
+    def _call(self, number: int, ids: Sequence[int]) -> ToolCall:
+        name, _, arguments = self.tokenizer.decode(ids).partition("\n")
+        return {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        }
+
+    def _called(self, message: Message) -> list[int]:
+        functions = [call["function"] for call in message.get("tool_calls", ())]
+        return [i for each in functions for i in self._part(each["name"], each["arguments"])]
+
+    def _described(self, tools: Sequence[Mapping[str, Any]]) -> list[int]:
+        lines = [json.dumps(tool, ensure_ascii=False) for tool in tools]
+        return self._part(TOOLS, "\n".join(lines)) if lines else []
+
+    def _part(self, name: str, content: str) -> list[int]:
+        encode = self.tokenizer.encode
+        return [self.tokenizer.im_start_id, *encode(name), *self._newline, *encode(content)]
 
 
 def check_messages(messages: Sequence[Mapping[str, object]]) -> None:
-    """An optional system message, then the user (or a tool that answers a call) and the assistant in turn."""
+    """An optional system message, then the user (or tools that answer calls) and the assistant in turn."""
     if not messages:
         raise ChatError("no messages; a conversation has at least one")
     previous = ""
     for turn, message in enumerate(messages, start=1):
         role = _role(message, turn)
-        if role not in FOLLOWERS[previous]:
+        waiting = _waiting(messages[: turn - 1])
+        if waiting:
+            _check_answer(message, turn, waiting[0])
+        elif role not in FOLLOWERS[previous]:
             raise ChatError(_out_of_turn(turn, role, previous))
+        _check_calls(message, turn)
         previous = role
+
+
+def _waiting(messages: Sequence[Mapping[str, object]]) -> list[ToolCall]:
+    """Calls of the last assistant turn that no tool has answered."""
+    answers = 0
+    while answers < len(messages) and messages[-1 - answers]["role"] == "tool":
+        answers += 1
+    said = messages[: len(messages) - answers]
+    calls = cast(list[ToolCall], said[-1].get("tool_calls") or []) if said else []
+    return calls[answers:]
+
+
+def _check_answer(message: Mapping[str, object], turn: int, call: ToolCall) -> None:
+    if message["role"] != "tool":
+        raise ChatError(f"turn {turn} is from {message['role']!r}; the call {call['id']!r} has no result yet")
+    if message.get("tool_call_id", call["id"]) != call["id"]:
+        raise ChatError(f"turn {turn} answers {message['tool_call_id']!r}; {call['id']!r} comes first")
+
+
+def _check_calls(message: Mapping[str, object], turn: int) -> None:
+    """Calls are the assistant's, each with an id, the name of a tool and its arguments as JSON text."""
+    calls = message.get("tool_calls")
+    if calls is None:
+        return
+    if message["role"] != "assistant" or not isinstance(calls, list):
+        raise ChatError(f"turn {turn}: 'tool_calls' must be a list, in a turn of the assistant")
+    for number, call in enumerate(cast(list[Any], calls), start=1):
+        if not _is_call(call):
+            raise ChatError(
+                f"turn {turn}: call {number} is no call; it must have 'id' and 'function' with 'name' and "
+                "'arguments', all text, the name without a line break"
+            )
+
+
+def _is_call(call: Any) -> bool:
+    function: Any = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(call.get("id"), str):
+        return False
+    name, arguments = function.get("name"), function.get("arguments")
+    return isinstance(name, str) and isinstance(arguments, str) and "\n" not in name
 
 
 def _role(message: Mapping[str, object], turn: int) -> str:

@@ -127,7 +127,7 @@ def retry_as_pickle(path: Path) -> dict[str, Any]:
 
 @fault(
     "torch CVE-2025-32434; LLaMA-Factory CVE-2025-53002; Stanza: retry with weights_only=False",
-    broken={"danlu.model.weights.read_file": retry_as_pickle},
+    broken={"danlu.model.weights.scan": retry_as_pickle},
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_pickle_is_never_opened(tmp_path: Path):

@@ -27,7 +27,8 @@ def comparison(question="two and two?", completions=("Four.", "Five.", "你好")
 
 
 def rating(question, completion, liked):
-    return Rating(prompt=[{"role": "user", "content": question}], completion=completion, liked=liked)
+    grade = 1 if liked else -1
+    return Rating(prompt=[{"role": "user", "content": question}], completion=completion, grade=grade)
 
 
 def asking(number):

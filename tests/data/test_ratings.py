@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from danlu.data.chats import read_ratings
+from danlu.data.chats import read_grades, read_ratings
 from danlu.data.records import DataError
 
 HELLO = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "你好！"}]
@@ -63,3 +63,16 @@ def test_what_is_no_rating_is_refused_with_its_place(tmp_path, record, told):
     path = write(tmp_path, {"messages": HELLO, "thumb": "up"}, record)
     with pytest.raises(DataError, match=rf"thumbs\.jsonl:2: .*{told}"):
         read_ratings(path)
+
+
+@pytest.mark.parametrize("grade", [-2, -1, 0, 1, 2])
+def test_grades_are_read_and_a_neutral_one_is_no_thumb(tmp_path, grade):
+    path = write(tmp_path, {"messages": HELLO, "grade": grade}, {"messages": HELLO, "thumb": "down"})
+    assert [rating.grade for rating in read_grades(path)] == [grade, -1]
+    assert [rating.liked for rating in read_ratings(path)] == ([grade > 0] if grade else []) + [False]
+
+
+@pytest.mark.parametrize("grade", [3, -3, 1.0, True, "2"])
+def test_a_grade_out_of_range_is_an_error(tmp_path, grade):
+    with pytest.raises(DataError, match=r"field 'grade' is .*; it must be -2 or -1 or 0 or 1 or 2"):
+        read_grades(write(tmp_path, {"messages": HELLO, "grade": grade}))

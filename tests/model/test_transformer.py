@@ -191,7 +191,9 @@ def test_the_same_seed_draws_the_same_weights_and_another_does_not():
         ({"n_kv_heads": 3}, "n_heads is 4; it must be a multiple of model.n_kv_heads, 3"),
         ({"head_dim": 15}, "head_dim is 15; it must be even"),
         ({"n_layers": 0}, "n_layers is 0; it must be positive"),
-        ({"mlp": "moe"}, "mlp is 'moe'; it must be one of"),
+        ({"mlp": "maxout"}, "mlp is 'maxout'; it must be one of"),
+        ({"mlp": "moe"}, "experts is not set; mlp = 'moe' needs it"),
+        ({"window": 8}, "goes with a pattern that names 'window'"),
     ],
 )
 def test_impossible_settings_are_named(changes: dict[str, object], message: str):

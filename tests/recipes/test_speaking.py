@@ -11,7 +11,7 @@ from danlu.cli import main
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.transformer import ModelConfig
-from danlu.recipes.chat import Conversation
+from danlu.recipes.conversation import Conversation
 from danlu.recipes.speaker import CUT, Speaker, load_speaker
 from danlu.recipes.stage import publish
 from danlu.tokenizer.bpe import Tokenizer

@@ -1,0 +1,107 @@
+"""`danlu model MODEL`: what a model directory holds, and what memory it takes. No weight is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from danlu.inspect.anatomy import (
+    WIDTHS,
+    Anatomy,
+    activation_bytes,
+    cache_bytes,
+    dissect,
+    training_bytes,
+)
+from danlu.inspect.view import console
+from danlu.model.hf import Opened, open_model
+from danlu.model.transformer import ModelConfig
+from danlu.recipes.model_files import model_dir
+
+SUMMARY = "what a model is, its parameters by part, memory to train and to serve: danlu model MODEL"
+POSITIONAL = ("model",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    model: Path  # model directory, or the run directory of the stage that made it
+    tokens: int = 1024  # tokens that caches and activations are reckoned for
+
+
+def run(config: ModelReport) -> Path:
+    opened, screen = open_model(model_dir(config.model)), console()
+    anatomy, shape = dissect(opened.model), opened.model.config
+    for line in description(opened, anatomy):
+        screen.print(line)
+    screen.print(_table(("part", "parameters", "share"), part_rows(anatomy)))
+    columns = ("computing in", "weights", f"serving {config.tokens:,} tokens", "training, AdamW", "with Muon")
+    screen.print(_table(columns, memory_rows(anatomy, shape, config.tokens)))
+    screen.print(
+        f"Training keeps weights, gradients and moments in float32; the activations of {config.tokens:,} "
+        "tokens are reckoned in, an estimate."
+    )
+    return config.model
+
+
+def description(opened: Opened, anatomy: Anatomy) -> Iterator[str]:
+    """What it is, in a few lines."""
+    shape = opened.model.config
+    formats = Counter(str(each.dtype).removeprefix("torch.") for each in opened.tensors.values())
+    yield f"{opened.architecture}: {opened.path}"
+    yield f"{anatomy.n_parameters:,} parameters, stored as {' and '.join(formats)}"
+    if shape.experts:
+        taken = f"{shape.experts.n_active} of {shape.experts.n_experts} experts"
+        yield f"{anatomy.n_active:,} of them work on a token, which takes {taken}"
+    yield (
+        f"{shape.n_layers} layers of width {shape.d_model}, {shape.n_heads} heads of {shape.head_dim} "
+        f"({shape.n_kv_heads} of keys and values), MLP {shape.d_ff}, vocabulary {shape.vocab_size:,}"
+    )
+    windows = f", {shape.window} tokens in windowed layers" if shape.window else ""
+    yield f"reads up to {shape.max_seq_len:,} tokens{windows}"
+    yield ", ".join(f"{name} {value}" for name, value in choices(shape).items())
+
+
+def choices(shape: ModelConfig) -> dict[str, str]:
+    """The model's row of the parts table."""
+    names = ("topology", "norm", "norm_position", "position", "mlp", "bias")
+    found = {name: str(getattr(shape, name)) for name in names}
+    marks = {"qk_norm": shape.qk_norm, "tied": shape.tie_embeddings, "scaled rope": shape.rope_scaling}
+    return found | {name: "yes" for name, there in marks.items() if there}
+
+
+def part_rows(anatomy: Anatomy) -> Iterator[tuple[str, ...]]:
+    """Each part's parameters, and the sum."""
+    for part, count in anatomy.parts.items():
+        yield part, f"{count:,}", f"{count / anatomy.n_parameters:.1%}"
+    yield "all", f"{anatomy.n_parameters:,}", ""
+
+
+def memory_rows(anatomy: Anatomy, shape: ModelConfig, tokens: int) -> Iterator[tuple[str, ...]]:
+    """Memory at each precision."""
+    for name, width in WIDTHS.items():
+        weights = width * anatomy.n_parameters
+        activations = activation_bytes(shape, tokens, width)
+        serving = weights + cache_bytes(shape, tokens, width)
+        training = (training_bytes(anatomy, muon=muon) + activations for muon in (False, True))
+        yield name, *(in_units(size) for size in (weights, serving, *training))
+
+
+def in_units(n_bytes: int) -> str:
+    """A size to be read: 988 MB, 15.4 GB."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.3g} {unit}"
+    return f"{n_bytes} B"
+
+
+def _table(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table

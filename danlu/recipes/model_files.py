@@ -1,0 +1,88 @@
+"""Model directories taken in and handed on: the same weights, in another format or in other files."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from danlu.config import ConfigError
+from danlu.model.hf import AnyModel, Dtype, TokenIds, open_model, save_model
+from danlu.model.tensor_file import ModelFileError, Stored
+from danlu.tokenizer.bpe import Tokenizer, TokenizerError
+from danlu.train.checkpoint import atomic_folder
+
+Format = Literal["stored", "float32", "bfloat16", "float16"]
+GB = 10**9
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+def model_dir(path: Path) -> Path:
+    """The model directory that is meant: this one, or the one in a run directory."""
+    if (path / "model" / "config.json").is_file():
+        return path / "model"
+    if path.is_dir():
+        return path
+    raise ModelFileError(
+        f"{path} is no directory here; a model of the Hugging Face Hub is fetched first, for instance with "
+        "`hf download NAME --local-dir DIR`"
+    )
+
+
+def commonest(tensors: dict[str, Stored]) -> Dtype:
+    """The format that most numbers of a directory lie in."""
+    counts: Counter[torch.dtype] = Counter()
+    for each in tensors.values():
+        counts[each.dtype] += each.n_bytes
+    name = str(counts.most_common(1)[0][0]).removeprefix("torch.")
+    return "bfloat16" if name == "bfloat16" else "float16" if name == "float16" else "float32"
+
+
+def format_of(source: Path, wanted: Format) -> Dtype:
+    """The format to write in."""
+    return commonest(dict(open_model(source).tensors)) if wanted == "stored" else wanted
+
+
+def write_anew(
+    model: AnyModel, out: Path, *, source: Path, dtype: Dtype, tokens: TokenIds, shard_gb: float
+) -> None:
+    """Write a model directory with the tokenizer files of `source`, whole or not at all."""
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"out is {out}, which exists; name a directory that is not there yet")
+    if shard_gb <= 0:
+        raise ConfigError(f"shard_gb is {shard_gb}; it must be above 0")
+    with atomic_folder(out) as folder:
+        save_model(model, folder, dtype=dtype, token_ids=tokens, max_shard_bytes=int(shard_gb * GB))
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+
+
+def token_ids(tree: dict[str, Any]) -> TokenIds:
+    """The control tokens that a `config.json` names."""
+    stop = tree.get("eos_token_id")
+    stops = tuple(stop) if isinstance(stop, list) else () if stop is None else (stop,)
+    return TokenIds(pad=tree.get("pad_token_id"), bos=tree.get("bos_token_id"), stop=stops)
+
+
+def tokenizer_note(path: Path) -> str | None:
+    """Why our stages cannot speak to a model with its own tokenizer; None where they can."""
+    if not (path / "tokenizer.json").is_file():
+        return "it has no tokenizer.json"
+    try:
+        Tokenizer.load(path)
+    except TokenizerError as error:
+        return str(error)
+    return None

@@ -1,0 +1,1 @@
+"""What an assistant may call: a calculator, search with citations, SQL, the user's own; none can do harm."""

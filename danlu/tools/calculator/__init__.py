@@ -1,0 +1,1 @@
+"""Exact arithmetic, units, dates, equations, derivatives: computed from a tree, never by running text."""

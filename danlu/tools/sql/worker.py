@@ -1,0 +1,179 @@
+"""The process that touches a database: reads one request, answers it, and can do nothing else.
+
+It is started as a file of its own, with the standard library alone, so it starts fast and shares no memory
+with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading the
+tables and calling the functions named in the request, and memory, steps, rows and bytes are capped.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sqlite3
+import sys
+import time
+from typing import Any
+
+STEP = 1000  # virtual machine instructions between two looks at the clock
+HEADER_BYTES = 100
+
+
+class RefusedError(Exception):
+    """A request that is not served; the text is for whoever made it."""
+
+
+def main() -> None:
+    request: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    try:
+        answer = _answer(request)
+    except RefusedError as error:
+        answer = {"error": str(error)}
+    except sqlite3.Error as error:
+        answer = {"error": _in_words(error)}
+    except MemoryError:
+        answer = {"error": "the statement needs more memory than is granted"}
+    sys.stdout.buffer.write(json.dumps(answer).encode())
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    wal = _check_file(request["path"])
+    limits = request["limits"]
+    memory = limits["memory_bytes"]
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file of any kind is ever written
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with_wal = wal and _has_content(request["path"] + "-wal")
+    # Without a log to read, a WAL database is opened as unchangeable: SQLite would create files beside it.
+    flags = "mode=ro" + "&immutable=1" * (wal and not with_wal)
+    connection = sqlite3.connect(f"{request['uri']}?{flags}", uri=True, timeout=limits["busy_s"])
+    connection.text_factory = _text
+    _configure(connection, limits)
+    if "sql" not in request:
+        return {"tables": _tables(connection)}
+    return _run(connection, request, limits)
+
+
+def _check_file(path: str) -> bool:
+    """Whether a file is a database in write-ahead mode; one that is no database is refused."""
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+    if not header:
+        raise RefusedError("the file is empty")
+    if len(header) < HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+        raise RefusedError("the file is no SQLite database")
+    return header[18] == 2
+
+
+def _has_content(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return bool(file.read(1))
+    except FileNotFoundError:
+        return False
+
+
+def _configure(connection: sqlite3.Connection, limits: dict[str, Any]) -> None:
+    # The heap limit ends a statement with an error of its own before the process runs out of memory.
+    connection.execute(f"pragma hard_heap_limit = {limits['memory_bytes'] // 4}")
+    for pragma in ("trusted_schema = off", "query_only = on", "temp_store = memory", "cell_size_check = on"):
+        connection.execute(f"pragma {pragma}")
+    for category, value in (
+        (sqlite3.SQLITE_LIMIT_LENGTH, limits["value_bytes"]),
+        (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+        (sqlite3.SQLITE_LIMIT_COLUMN, 500),
+        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 500),
+        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 30),
+        (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 50),
+        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 500),
+        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+    ):
+        connection.setlimit(category, value)
+
+
+def _tables(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Ordinary tables and views with their columns; virtual tables run code of their own and are left out."""
+    rows = connection.execute("select name, type from pragma_table_list where schema = 'main'").fetchall()
+    return [
+        {"name": name, "kind": kind, **_columns(connection, name)}
+        for name, kind in sorted(rows)
+        if kind in ("table", "view") and not name.lower().startswith("sqlite_")
+    ]
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    try:
+        columns = connection.execute("select name, type, pk from pragma_table_info(?)", (table,)).fetchall()
+        keys = connection.execute(
+            'select "from", "table", "to" from pragma_foreign_key_list(?)', (table,)
+        ).fetchall()
+    except sqlite3.OperationalError:  # a view over what is not there any more
+        return {"columns": [], "keys": []}
+    return {"columns": columns, "keys": keys}
+
+
+def _run(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.process_time() + limits["cpu_s"]
+    connection.set_progress_handler(lambda: time.process_time() > deadline, STEP)
+    connection.set_authorizer(_authorizer(set(request["tables"]), set(request["functions"])))
+    cursor = connection.execute(request["sql"])
+    rows: list[list[Any]] = []
+    n_bytes, cut = 0, False
+    for row in cursor:
+        cells = [_cell(each, limits["cell_characters"]) for each in row]
+        n_bytes += len(json.dumps(cells))
+        if len(rows) == limits["rows"] or n_bytes > limits["answer_bytes"]:
+            cut = True
+            break
+        rows.append(cells)
+    return {"columns": [column[0] for column in cursor.description], "rows": rows, "cut": cut}
+
+
+def _authorizer(tables: set[str], functions: set[str]) -> Any:
+    """What a prepared statement may do: select, read these tables, call these functions."""
+
+    def decide(action: int, first: str | None, second: str | None, *_: Any) -> int:
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and (first or "").lower() in tables:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in functions:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    return decide
+
+
+def _cell(value: Any, limit: int) -> Any:
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    if isinstance(value, str) and len(value) > limit:
+        return f"{value[:limit]}… ({len(value):,} characters)"
+    return value
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")
+
+
+def _in_words(error: sqlite3.Error) -> str:
+    text = str(error)
+    for sign, words in MEANINGS.items():
+        if sign in text:
+            return words
+    return text
+
+
+MEANINGS = {
+    "interrupted": "the statement takes too long; narrow it down, or join on an indexed column",
+    "locked": "the database is locked by another program; try again later",
+    "malformed": "the database is damaged: its content does not fit its own structure",
+    "not a database": "the file is no SQLite database, or it is encrypted",
+    "out of memory": "the statement needs more memory than is granted",
+    "string or blob too big": "a value on the way is larger than is granted",
+    "not authorized": "the statement does something else than reading its tables",
+    "prohibited": "the statement reads something it may not",
+}
+
+if __name__ == "__main__":
+    main()
