@@ -2,9 +2,9 @@
 
     python bench/tools.py DATA    the folder that holds eval_gsm8k and qa_xquad
 
-A sum is right if the calculator gives the value that the data set's own annotation `<<3*4=12>>` gives. A question
-is answered if one of the accepted answers stands in a cited sentence; of an index that lacks a question's passage,
-silence is right.
+A sum is right if the calculator gives the value of the data set's own annotation `<<3*4=12>>`. A question is
+answered if one of the accepted answers stands in a cited sentence; where the index lacks its passage, silence
+is right.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ def is_right(expression: str, expected: str) -> bool:
     """Equal, or equal to the digits that the annotation gives."""
     try:
         ((ours,), (theirs,)) = parse(expression), parse(expected)
-        assert not isinstance(ours, Equation) and not isinstance(theirs, Equation)
+        assert not isinstance(ours, Equation)
+        assert not isinstance(theirs, Equation)
         value, wanted = evaluate(ours), evaluate(theirs)
     except ToolError:
         return False
-    assert isinstance(value, Quantity) and isinstance(wanted, Quantity)
+    assert isinstance(value, Quantity)
+    assert isinstance(wanted, Quantity)
     places = len(expected.partition(".")[2])
     return abs(Fraction(value.value) - Fraction(wanted.value)) <= Fraction(1, 2 * 10**places) * bool(places)
 
@@ -68,19 +70,20 @@ def citations(folder: Path, lang: str) -> None:
     questions = list(records(folder / "open.questions.jsonl.gz"))
     titles = {pid.rpartition("-")[0] for pid in passages}
     kept = set(sorted(titles)[::2])  # every other article; of the others nothing is in the half index
-    whole = {pid: text for pid, text in passages.items()}
+
     half = {pid: text for pid, text in passages.items() if pid.rpartition("-")[0] in kept}
     strangers = [each for each in questions if each["pid"].rpartition("-")[0] not in kept]
-    with indexed(whole) as index:
+    with indexed(passages) as index:
         answers = [checked(index, each[f"question_{lang}"]) for each in questions]
     with indexed(half) as index:
         silent = sum(not checked(index, each[f"question_{lang}"]).citations for each in strangers)
-    n = len(questions)
-    first = sum(holds(answer, each[f"answers_{lang}"], 1) for answer, each in zip(answers, questions, strict=True))
-    any_of = sum(holds(answer, each[f"answers_{lang}"], 3) for answer, each in zip(answers, questions, strict=True))
+    pairs = [(answer, each[f"answers_{lang}"]) for answer, each in zip(answers, questions, strict=True)]
     cited = sum(bool(answer.citations) for answer in answers)
-    print(f"XQuAD {lang}: cites {share(cited, n)}; the answer stands in the first quotation {share(first, n)}, ", end="")
-    print(f"in one of three {share(any_of, n)}; silent where its article is missing {share(silent, len(strangers))}")
+    first, any_of = (sum(holds(answer, accepted, n) for answer, accepted in pairs) for n in (1, 3))
+    n = len(questions)
+    print(f"XQuAD {lang}: cites something {share(cited, n)}")
+    print(f"  the answer stands in the first quotation {share(first, n)}, in one of three {share(any_of, n)}")
+    print(f"  silent where its article is missing {share(silent, len(strangers))}")
 
 
 class indexed:

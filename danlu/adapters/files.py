@@ -2,11 +2,12 @@
 
 Tensors have the names that PEFT gives them over the base in its Hugging Face layout. What PEFT has no place
 for stands in the header of the safetensors file, which it does not read: a digest of the base's weights, and
-the shift of a score model.
+of a score model its zero, its unit and its raters.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from danlu.adapters.lora import (
     twin,
 )
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import hf_name, load_language_model
+from danlu.model.hf import SCORE_KEYS, apply_score_tree, hf_name, load_model, score_tree
+from danlu.model.layouts.settings import Settings
 from danlu.model.weights import (
     ModelFileError,
     check_tensors,
@@ -86,7 +88,7 @@ def save_adapter(model: LanguageModel | ScoreModel, path: Path, config: LoraConf
     }
     if isinstance(model, ScoreModel):
         tensors[SCORE_KEY] = model.score.weight.detach()
-        header["reward_shift"] = repr(float(model.shift))
+        header |= {key: json.dumps(value) for key, value in score_tree(model).items()}
     path.mkdir(parents=True, exist_ok=True)
     write_tensors(path / WEIGHTS, {key: each.contiguous() for key, each in tensors.items()}, **header)
     write_json(path / CONFIG, _config_tree(model, config, base))
@@ -95,16 +97,16 @@ def save_adapter(model: LanguageModel | ScoreModel, path: Path, config: LoraConf
 def load_adapter(path: Path, *, vocab_size: int | None = None) -> LanguageModel | ScoreModel:
     """The model that an adapter directory makes with its base, for a tokenizer of `vocab_size` if given."""
     file = read_adapter(path)
-    return on_base(file, load_language_model(find_base(file), vocab_size=vocab_size))
+    return on_base(file, load_model(find_base(file), vocab_size=vocab_size))
 
 
-def load_score_adapter(path: Path, *, base: LanguageModel, base_dir: Path) -> ScoreModel:
+def load_score_adapter(path: Path, *, base: LanguageModel | ScoreModel, base_dir: Path) -> ScoreModel:
     """A score model from an adapter directory.
 
     Args:
         path: the adapter directory.
-        base: a language model that is loaded already; if the adapter belongs to it, the result stands on the
-            same weights, which are then frozen.
+        base: a model that is loaded already; if the adapter belongs to it, the result stands on the same
+            weights, which are then frozen.
         base_dir: where `base` was read from.
     """
     file = read_adapter(path)
@@ -112,14 +114,16 @@ def load_score_adapter(path: Path, *, base: LanguageModel, base_dir: Path) -> Sc
         raise ModelFileError(f"{path} adapts a language model; the adapter of a score model is needed here")
     found = find_base(file)
     if found.resolve() != base_dir.resolve():
-        base = load_language_model(found, vocab_size=base.config.vocab_size)
+        base = load_model(found, vocab_size=base.config.vocab_size)
     model = on_base(file, base)
     assert isinstance(model, ScoreModel)
     return model
 
 
-def on_base(file: AdapterFile, base: LanguageModel) -> LanguageModel | ScoreModel:
+def on_base(file: AdapterFile, base: LanguageModel | ScoreModel) -> LanguageModel | ScoreModel:
     """The adapter's model over the very weights of `base`, which are frozen."""
+    if isinstance(base, ScoreModel) and not file.scores:
+        raise ModelFileError(f"{file.path} adapts a language model, but {file.base} holds a score model")
     base.requires_grad_(False)
     model = ScoreModel.on(twin(base.backbone)) if file.scores else twin(base)
     apply_adapter(model, file)
@@ -160,7 +164,7 @@ def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile) -> None:
             layer.lora_b.copy_(file.tensors[f"{PREFIX}{hf_name(name, model.config)}.lora_B.weight"])
         if isinstance(model, ScoreModel):
             model.score.weight.copy_(file.tensors[SCORE_KEY])
-            model.shift.fill_(float(file.header.get("reward_shift", 0.0)))
+            apply_score_tree(Settings(where, _told(file)), model)
 
 
 def read_adapter(path: Path) -> AdapterFile:
@@ -219,6 +223,14 @@ def _config_tree(model: LanguageModel | ScoreModel, config: LoraConfig, base: Pa
         "fan_in_fan_out": False,
         "init_lora_weights": True,
     }
+
+
+def _told(file: AdapterFile) -> dict[str, Any]:
+    """What the header says of a score model."""
+    try:
+        return {key: json.loads(file.header[key]) for key in SCORE_KEYS if key in file.header}
+    except ValueError as error:
+        raise ModelFileError(f"{file.path / WEIGHTS}: its header is damaged: {error}") from error
 
 
 def _target_modules(model: LanguageModel | ScoreModel) -> list[str]:

@@ -207,4 +207,4 @@ def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-OWN = {*FACTOR_NAMES, "score"}  # parts of the names of weights that an adapter brings with it
+OWN = {*FACTOR_NAMES, "score", "raters"}  # parts of the names of weights that an adapter brings with it

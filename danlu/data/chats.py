@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from danlu.data import shapes
 from danlu.data.records import DataError
@@ -39,7 +41,9 @@ class Comparison:
     completions: Sequence[str]
     ranks: Sequence[int]  # one for each completion; 1 is best, equal = tie
     unfinished: Sequence[bool] = ()  # True where a completion was cut before its end; empty = none was
+    strengths: Sequence[float] = ()  # how much better each rank is than the next; empty = nobody said
     annotator: str = ""
+    weight: float = 1.0  # how many rankings it counts as
     id: str = ""
     source: str = ""
     line: int = 0
@@ -48,6 +52,14 @@ class Comparison:
     def where(self) -> str:
         """File, line and id, for messages."""
         return place(self.source, self.line, self.id)
+
+    @property
+    def levels(self) -> list[float]:
+        """Where each completion stands on the scale of the strengths: 0 for the best, others below it."""
+        order = sorted(set(self.ranks))
+        steps = self.strengths or [0.0] * (len(order) - 1)
+        below = dict(zip(order, accumulate(steps, initial=0.0), strict=True))
+        return [-below[rank] for rank in self.ranks]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +135,7 @@ def _comparison(record: Record) -> Comparison:
         completions=ranked.completions,
         ranks=ranked.ranks,
         unfinished=_unfinished(record, len(ranked.completions)),
+        strengths=_strengths(record, len(set(ranked.ranks)) - 1),
         annotator=str(record.fields.get("annotator") or ""),
         id=_id(record),
         source=record.source,
@@ -164,6 +177,23 @@ def _unfinished(record: Record, n_completions: int) -> list[bool]:
             f"it must be a list of {n_completions} booleans, one for each completion"
         )
     return value
+
+
+def _strengths(record: Record, n_steps: int) -> list[float]:
+    value: Any = record.fields.get("strengths")
+    if value is None:
+        return []
+    steps = cast(list[Any], value) if isinstance(value, list) else []
+    if not isinstance(value, list) or len(steps) != n_steps or not all(map(_is_strength, steps)):
+        raise DataError(
+            f"{record.source}:{record.line}: field 'strengths' is {str(value)[:60]}; it must be a list of "
+            f"{n_steps} numbers of at least 0: how much better each rank is than the next"
+        )
+    return [float(each) for each in steps]
+
+
+def _is_strength(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
 
 
 def _id(record: Record) -> str:

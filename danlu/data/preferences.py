@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from danlu.data.chats import Comparison, Rating
-from danlu.data.rankings import Group, RankingBatches, TooLong, cut, lay_out, tokenize_comparisons
+from danlu.data.rankings import Group, RankingBatches, check_preferences, lay_out
 from danlu.data.records import DataError, PreferenceBatch
-from danlu.data.sft import padding_id
-from danlu.tokenizer.chat import ChatFormat
 
 Logprobs = Callable[[PreferenceBatch], Tensor]
 """A model's log-probability of each whole completion of a batch, (completions,), without a graph."""
@@ -59,10 +57,7 @@ class PreferenceBatches:
     """Endless batches of whole comparisons; order and position are those of `rankings`."""
 
     def __init__(self, rankings: RankingBatches, reference: Reference | None) -> None:
-        if all(len(set(group.ranks)) == 1 for group in rankings.groups):
-            raise DataError(
-                f"each of the {len(rankings.groups)} comparisons is a tie; none says which answer is better"
-            )
+        check_preferences(rankings.groups)
         self.rankings, self.reference = rankings, reference
 
     def __iter__(self) -> Self:
@@ -155,20 +150,6 @@ def mismatched(groups: Sequence[Group], max_len: int, seed: int) -> list[Group]:
         completion = other.completions[0][: max_len - len(own.prompt)]
         foreign[number] = replace(own, completions=[completion])
     return [group for group in foreign if group is not None]
-
-
-def every_preference(
-    comparisons: Sequence[Comparison],
-    chat_format: ChatFormat,
-    prompts_per_batch: int,
-    max_len: int,
-    *,
-    too_long: TooLong = "error",
-) -> Iterator[PreferenceBatch]:
-    """Each comparison once, in the given order: for evaluation."""
-    groups = tokenize_comparisons(comparisons, chat_format, max_len, too_long)
-    for some in cut(groups, prompts_per_batch):
-        yield lay_out_completions(some, padding_id(chat_format))
 
 
 def lay_out_completions(groups: Sequence[Group], pad_id: int) -> PreferenceBatch:

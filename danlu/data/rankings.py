@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from danlu.data.chats import Comparison
 from danlu.data.packing import check_identity
@@ -29,7 +30,12 @@ class Group:
 
     prompt: Sequence[int]
     completions: Sequence[Sequence[int]]  # each with its last token
-    ranks: Sequence[int]
+    comparison: Comparison  # what it was made from
+
+    @property
+    def ranks(self) -> Sequence[int]:
+        """One for each completion."""
+        return self.comparison.ranks
 
     @property
     def sequences(self) -> list[list[int]]:
@@ -175,7 +181,13 @@ def tokenize_comparison(
                 "leave it out"
             )
         completions.append(rendered.ids[len(stem) : n_ids])
-    return Group(stem, completions, comparison.ranks)
+    return Group(stem, completions, comparison)
+
+
+def check_preferences(groups: Sequence[Group]) -> None:
+    """Rankings of which each is one tie teach nothing but that all answers are alike."""
+    if all(len(set(group.ranks)) == 1 for group in groups):
+        raise DataError(f"each of the {len(groups)} comparisons is a tie; none says which answer is better")
 
 
 def lay_out(groups: Sequence[Group], pad_id: int) -> RankingBatch:
@@ -201,6 +213,7 @@ def lay_out(groups: Sequence[Group], pad_id: int) -> RankingBatch:
         positions[r, at:] = torch.arange(shape[1] - at)
         segments[r, at:] = len(row)
     order = [index for row in rows for index in row]
+    ordered = [groups[i] for i in order]
     return RankingBatch(
         input_ids=input_ids,
         position_ids=positions,
@@ -208,8 +221,22 @@ def lay_out(groups: Sequence[Group], pad_id: int) -> RankingBatch:
         branch_ids=branches,
         end_index=torch.tensor(ends),
         group_ids=torch.tensor([i for i in order for _ in groups[i].completions]),
-        ranks=torch.tensor([rank for i in order for rank in groups[i].ranks]),
+        ranks=torch.tensor([rank for group in ordered for rank in group.ranks]),
+        raters=[group.comparison.annotator for group in ordered for _ in group.completions],
+        **_where_given(ordered),
     )
+
+
+def _where_given(groups: Sequence[Group]) -> dict[str, Tensor]:
+    """Strengths and weights, if there are any."""
+    found: dict[str, Tensor] = {}
+    if any(group.comparison.strengths for group in groups):
+        found["levels"] = torch.tensor([level for group in groups for level in group.comparison.levels])
+    if any(group.comparison.weight != 1 for group in groups):
+        found["weights"] = torch.tensor(
+            [group.comparison.weight for group in groups for _ in group.completions]
+        )
+    return found
 
 
 def spread(groups: Sequence[Group]) -> list[list[int]]:

@@ -61,6 +61,9 @@ class RankingBatch:
     end_index: Tensor  # (completions,) int64: where each one's last token lies, in the flattened batch
     group_ids: Tensor  # (completions,) int64
     ranks: Tensor  # (completions,) int64
+    levels: Tensor | None = None  # (completions,): differences say how much better; None = nobody said
+    weights: Tensor | None = None  # (completions,): of the ranking it belongs to; None = each weighs one
+    raters: Sequence[str] = ()  # who ranked each completion, empty where unknown; () = all are
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -82,6 +82,8 @@ def _check_ranked(ranked: Ranked) -> None:
         raise ShapeError(f"has {n} completion{'s' * (n != 1)}; a comparison needs 2 to 16")
     if len(ranked.ranks) != n:
         raise ShapeError(f"has {n} completions but {len(ranked.ranks)} ranks; each needs one")
+    if min(ranked.ranks) < 1:
+        raise ShapeError(f"has the rank {min(ranked.ranks)}; ranks count from 1, which is best")
 
 
 def messages(value: Any, name: str = "messages") -> list[Message]:
@@ -197,7 +199,7 @@ def _answered(question: str, answer: str) -> Callable[[Fields], list[Message]]:
 def _own_comparison(fields: Fields) -> Ranked:
     completions, ranks = fields["completions"], fields["ranks"]
     for name, value, kind in (("completions", completions, str), ("ranks", ranks, int)):
-        if not isinstance(value, list) or not all(isinstance(item, kind) for item in cast(list[Any], value)):
+        if not isinstance(value, list) or not all(type(item) is kind for item in cast(list[Any], value)):
             noun = "texts" if kind is str else "whole numbers"
             raise ShapeError(f"field {name!r} is {_shown(value)}; it must be a list of {noun}")
     return Ranked(_prompt(fields["prompt"]), completions, ranks)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum, target_logprobs
 from danlu.model.kv_cache import KvCache
+from danlu.model.raters import RaterModel
 from danlu.model.transformer import TOPOLOGIES, Decoder, Linear, ModelConfig, initialise
 
 
@@ -67,9 +68,15 @@ class LanguageModel(nn.Module):
 
 
 class ScoreModel(nn.Module):
-    """Backbone and one number a position: a reward model, read where a completion ends, or a value model."""
+    """Backbone and one number a position: a reward model, read where a completion ends, or a value model.
+
+    A score is `gain` times the head's output less `shift`. Both are 1 and 0 during training; differences of
+    scores divided by `gain` are what raters' answers were fitted by.
+    """
 
     shift: Tensor
+    gain: Tensor
+    raters: RaterModel | None
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -78,6 +85,8 @@ class ScoreModel(nn.Module):
         initialise(self.backbone, seed)
         self.score = score_head(config, seed)
         self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("gain", torch.ones(()))
+        self.raters = None  # how rankings arise from scores, where that was learnt
 
     @classmethod
     def on(cls, backbone: Decoder, *, seed: int = 0) -> ScoreModel:
@@ -85,7 +94,7 @@ class ScoreModel(nn.Module):
         with torch.device("meta"):  # no memory: everything is about to be replaced
             scorer = cls(backbone.config)
         scorer.backbone, scorer.score = backbone, score_head(backbone.config, seed)
-        scorer.shift = torch.zeros(())
+        scorer.shift, scorer.gain = torch.zeros(()), torch.ones(())
         return scorer
 
     @classmethod
@@ -102,9 +111,9 @@ class ScoreModel(nn.Module):
         *,
         kv_cache: KvCache | None = None,
     ) -> Tensor:
-        """Scores less the shift, (batch, seq), float32."""
+        """Scores, (batch, seq), float32."""
         hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
-        return self.score(hidden.float()).squeeze(-1) - self.shift
+        return (self.score(hidden.float()).squeeze(-1) - self.shift) * self.gain
 
 
 class ValueHead(nn.Module):

@@ -25,6 +25,7 @@ from danlu.model.layouts import bert, gpt, llama
 from danlu.model.layouts.layout import Head, Layout, Place, join, joined_shape
 from danlu.model.layouts.settings import Settings
 from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
+from danlu.model.raters import RaterModel
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 from danlu.model.transformer import ModelConfig
 from danlu.model.weights import (
@@ -39,7 +40,9 @@ from danlu.model.weights import (
 AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier
 Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier)
 Dtype = Literal["float32", "bfloat16", "float16"]
-SHIFT_KEY = "reward_shift"  # ours, in config.json: what a score model subtracts from its head's output
+# Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
+# and how raters' answers arise from the scores.
+SCORE_KEYS = SHIFT_KEY, GAIN_KEY, RATERS_KEY = "reward_shift", "reward_gain", "reward_raters"
 LAYOUTS = (
     llama.LLAMA,
     llama.MISTRAL,
@@ -119,15 +122,35 @@ def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> A
     model = opened.model
     _fill(model, opened.layout, opened.tensors, None if dtype == "stored" else getattr(torch, dtype))
     if isinstance(model, ScoreModel):
-        model.shift = torch.tensor(opened.settings.number(SHIFT_KEY, 0.0))
+        model.shift, model.gain = torch.zeros(()), torch.ones(())
+        apply_score_tree(opened.settings, model)
     return model
 
 
-def load_model(path: Path) -> LanguageModel | ScoreModel:
-    """Read the directory of a decoder, whichever head it has; the weights come as float32."""
+def score_tree(model: ScoreModel) -> dict[str, Any]:
+    """What a score model has beside its weights, as plain values."""
+    raters = {} if model.raters is None else {RATERS_KEY: model.raters.to_tree()}
+    return {SHIFT_KEY: float(model.shift), GAIN_KEY: float(model.gain), **raters}
+
+
+def apply_score_tree(told: Settings, model: ScoreModel) -> None:
+    """Give a model what `score_tree` told of another."""
+    model.shift.fill_(told.number(SHIFT_KEY, 0.0))
+    model.gain.fill_(told.number(GAIN_KEY, 1.0))
+    if model.gain <= 0:
+        raise told.wrong(GAIN_KEY, float(model.gain), "above 0")
+    raters = told.get(RATERS_KEY)
+    if raters is not None and not isinstance(raters, Mapping):
+        raise told.wrong(RATERS_KEY, raters, "a table")
+    model.raters = None if raters is None else RaterModel.from_tree(raters)
+
+
+def load_model(path: Path, *, vocab_size: int | None = None) -> LanguageModel | ScoreModel:
+    """Read the directory of a decoder, whichever head it has, for a tokenizer of `vocab_size` if given."""
     model = read_model(path)
     if not isinstance(model, LanguageModel | ScoreModel):
         raise ModelFileError(f"{path} holds a {type(model).__name__}; a decoder's model is needed here")
+    _check_vocabulary(path, model, vocab_size)
     return model
 
 
@@ -171,12 +194,16 @@ def _expect(kind: type[Kind], path: Path, vocab_size: int | None) -> Kind:
     model = read_model(path)
     if not isinstance(model, kind):
         raise ModelFileError(f"{path} holds a {type(model).__name__}; a {kind.__name__} is needed here")
+    _check_vocabulary(path, model, vocab_size)
+    return model
+
+
+def _check_vocabulary(path: Path, model: AnyModel, vocab_size: int | None) -> None:
     if vocab_size is not None and model.config.vocab_size != vocab_size:
         raise ModelFileError(
             f"{path}: the model knows {model.config.vocab_size} tokens and the tokenizer {vocab_size}; "
             "use the tokenizer that the model was trained with"
         )
-    return model
 
 
 def _recognise(settings: Settings) -> tuple[Layout, Head]:
@@ -247,6 +274,8 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
     """Every weight's name, shape and maker; an adapter's update is part of the weight it belongs to."""
     for name, parameter in model.named_parameters():
         layer, _, kind = name.rpartition(".")
+        if layer == "raters":  # a handful of numbers, kept in config.json
+            continue
         module = model.get_submodule(layer)
         if kind == "weight" and isinstance(module, LowRankLinear):
             yield name, (parameter.shape, partial(dense_weight, module))
@@ -276,7 +305,7 @@ def _config_tree(model: AnyModel, layout: Layout, dtype: str) -> dict[str, Any]:
         "torch_dtype": dtype,
     }
     if isinstance(model, ScoreModel):
-        tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, SHIFT_KEY: float(model.shift)}
+        tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, **score_tree(model)}
     if isinstance(model, EncoderClassifier):
         labels = {str(i): f"LABEL_{i}" for i in range(model.classifier.out_features)}
         tree |= {"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}}

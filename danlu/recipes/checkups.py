@@ -18,7 +18,7 @@ from torch import Tensor
 
 from danlu.adapters.files import is_adapter, load_adapter
 from danlu.config import ConfigError
-from danlu.data.chats import Chat, read_chats, read_comparisons
+from danlu.data.chats import Chat, Comparison, read_chats
 from danlu.data.packing import PackedBatches
 from danlu.data.rankings import RankingBatches, every_comparison
 from danlu.data.records import Batch, RankingBatch, RolloutBatch
@@ -40,7 +40,7 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, load_model
 from danlu.objectives.loss import Loss, Objective
 from danlu.objectives.ppo import PpoBatch, Surrogate
-from danlu.objectives.ranking import Ranking, end_scores
+from danlu.objectives.ranking import end_scores
 from danlu.objectives.token_loss import TokenLoss, token_logprobs
 from danlu.recipes import grpo, ppo
 from danlu.recipes.grpo import GrpoConfig
@@ -48,7 +48,8 @@ from danlu.recipes.judge import check_one_judge, tokenizer_of
 from danlu.recipes.policy import read_prompts
 from danlu.recipes.ppo import PpoConfig
 from danlu.recipes.pretrain import PretrainConfig
-from danlu.recipes.reward import RewardConfig
+from danlu.recipes.rater_settings import rater_model
+from danlu.recipes.reward import RewardConfig, read_rankings, scorer_from
 from danlu.recipes.rloo import RlooConfig
 from danlu.recipes.sft import SftConfig, batches_of
 from danlu.recipes.stage import adapt, chat_format_of, settle
@@ -170,31 +171,33 @@ def check_sft(config: SftDoctor, screen: Console) -> Iterator[Finding]:
 
 
 def check_reward(config: RewardDoctor, screen: Console) -> Iterator[Finding]:
-    """Rankings, and the base model under a fresh score head."""
+    """Rankings, and the base under a fresh score head, or the reward model that is to learn further."""
     chat_format = chat_format_of(config.base)
-    tokenizer, base = chat_format.tokenizer, load_language_model(config.base)
-    comparisons = read_comparisons(config.comparisons)
+    tokenizer, base = chat_format.tokenizer, load_model(config.base)
+    comparisons, _ = read_rankings(config)
     number = number_of(config.example, len(comparisons), "comparisons")
-    size, limits = config.prompts_per_batch, (config.prompts_per_batch, config.max_len)
-    (example,) = every_comparison([comparisons[number]], chat_format, *limits, too_long=config.too_long)
-    show_ranking(screen, config, tokenizer, example)
+    size, longest = config.prompts_per_batch, min(config.max_len, base.config.max_seq_len)
+    limits, too_long = (size, longest), config.too_long
+    (example,) = every_comparison([comparisons[number]], chat_format, *limits, too_long=too_long)
+    show_ranking(screen, config, tokenizer, example, comparisons[number])
     heading(screen, "checks")
     yield (fit := model_checks.tokenizer_fits(base.config.vocab_size, tokenizer.vocab_size))
     if not fit.ok:
         return
-    model = ScoreModel.from_language_model(base, seed=config.seed)
+    model = scorer_from(base, config.seed)
     adapt(model, config.adapter, config.seed)
-    settled(config.out, model, size, config.max_len)
-    whole = RankingBatches(comparisons, chat_format, *limits, config.seed, too_long=config.too_long)
+    model.raters = rater_model(config.objective, comparisons)
+    settled(config.out, model, size, longest)
+    whole = RankingBatches(comparisons, chat_format, *limits, config.seed, too_long=too_long)
     chosen = comparisons[:N_RANKINGS]
-    some = list(every_comparison(chosen, chat_format, *limits, too_long=config.too_long))
+    some = list(every_comparison(chosen, chat_format, *limits, too_long=too_long))
     yield data_checks.special_tokens(tokenizer)
-    yield data_checks.fitting(len(comparisons), whole.n_dropped, f"max_len, {config.max_len}")
+    yield data_checks.fitting(len(comparisons), whole.n_dropped, f"max_len, {longest}")
     yield data_checks.ranks_teach(some)
     n_cut = sum(sum(comparison.unfinished) for comparison in chosen)
     yield data_checks.scores_at_ends(some, tokenizer.im_end_id, n_cut)
-    loss, gradient = loss_and_gradient(model, Ranking(), some[0], model)
-    yield model_checks.ranking_loss(loss)
+    loss, gradient = loss_and_gradient(model, config.objective, some[0], model)
+    yield model_checks.ranking_loss(loss, config.objective.indifferent(model, some[0]))
     yield gradient
     yield packed_scores(model, some[0], tokenizer.pad_id)
 
@@ -444,11 +447,16 @@ def show_batch(
     show_tokens(screen, config, tokenizer, Shown(lines=kept, columns=shown.columns), "seg")
 
 
-def show_ranking(screen: Console, config: RewardDoctor, tokenizer: Tokenizer, batch: RankingBatch) -> None:
-    """The special tokens, the ranks, and prompt and completions token by token."""
+def show_ranking(
+    screen: Console, config: RewardDoctor, tokenizer: Tokenizer, batch: RankingBatch, comparison: Comparison
+) -> None:
+    """The special tokens, the ranking, and prompt and completions token by token."""
     heading(screen, "special tokens")
     screen.print(specials_table(tokenizer))
     heading(screen, f"ranks of example {config.example}: {batch.ranks.tolist()} (1 is best, equal is a tie)")
+    steps = list(comparison.strengths) or "not said"
+    screen.print(f"by {comparison.annotator or 'somebody unnamed'}, weighing {comparison.weight:g}")
+    screen.print(f"how much better each rank is than the next: {steps}")
     show_tokens(screen, config, tokenizer, lines_of_ranking(batch, 0, tokenizer.pad_id), "part")
 
 

@@ -16,12 +16,13 @@ from danlu.data.preferences import (
     PreferenceBatches,
     RatingBatches,
     Reference,
-    every_preference,
+    lay_out_completions,
     single,
 )
 from danlu.data.rankings import RankingBatches
 from danlu.data.records import PreferenceBatch
-from danlu.evaluate.ranking import Pair, pairs_of, summarise_pairs
+from danlu.evaluate.judging import all_pairs, judge
+from danlu.evaluate.ranking import summarise_pairs
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import apply_precision
@@ -35,7 +36,6 @@ from danlu.train.pace import Pace
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
-JUDGED_AT_ONCE = 16  # comparisons in one forward pass
 REPLANNED = 0.2  # share of the updates after which their number is fixed
 SUMMARY = "align an assistant with rankings or thumbs, without a reward model (DPO, IPO, SimPO, ORPO, KTO)"
 
@@ -178,7 +178,6 @@ def logprobs_of(model: LanguageModel) -> Logprobs:
     return logprobs
 
 
-@torch.no_grad()
 def measure(
     policy: LanguageModel,
     reference: LanguageModel | None,
@@ -187,13 +186,11 @@ def measure(
     config: DpoConfig,
 ) -> dict[str, Any]:
     """How the rewards that the policy implies order people's rankings: accuracy and calibration."""
-    pairs: list[Pair] = []
-    batches = every_preference(comparisons, chat_format, JUDGED_AT_ONCE, config.max_len, too_long="drop")
-    for number, batch in enumerate(batches):
+
+    def rewards(batch: PreferenceBatch) -> torch.Tensor:
         if reference is not None:
             batch = replace(batch, ref_logprobs=completion_logprobs(reference, batch))
-        rewards = config.objective.rewards(policy, batch)
-        for group in batch.group_ids.unique():
-            here = batch.group_ids == group
-            pairs += pairs_of(f"{number}/{int(group)}", rewards[here].tolist(), batch.ranks[here].tolist())
-    return summarise_pairs(pairs)
+        return config.objective.rewards(policy, batch)
+
+    judged = judge(comparisons, chat_format, config.max_len, lay_out_completions, rewards)
+    return summarise_pairs(list(all_pairs(judged)))

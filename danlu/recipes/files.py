@@ -214,6 +214,7 @@ def ranking_record(source: str, comparison: Comparison, prompt: Sequence[Message
         "completions": list(comparison.completions),
         "ranks": list(comparison.ranks),
         "annotator": comparison.annotator,
+        **({"strengths": list(comparison.strengths)} if comparison.strengths else {}),
     }
 
 

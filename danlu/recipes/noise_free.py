@@ -38,7 +38,8 @@ def noise_free_agreement(
         for question, texts in zip(asked, completions, strict=True)
         for text in texts
     ]
-    scores = iter(score_sequences(model, rows, chat_format.tokenizer.pad_id))
+    unit = float(model.gain)  # rankings, and so probabilities, are about scores before it
+    scores = iter(score / unit for score in score_sequences(model, rows, chat_format.tokenizer.pad_id))
     pairs: list[Pair] = []
     at_any_gap: list[Pair] = []
     for question, texts in zip(asked, completions, strict=True):

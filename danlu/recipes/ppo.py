@@ -96,5 +96,6 @@ def with_critic(config: PpoConfig, networks: Networks) -> PolicyAndValue:
     else:
         assert networks.reward_model is not None
         value = learner(networks.reward_model, config, config.seed + 1)
+        value.raters = None  # a critic is asked for no rankings
     apply_precision(value.eval(), networks.precision)
     return PolicyAndValue(policy, value, average=average)

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from danlu.adapters.lora import LoraConfig
-from danlu.data.chats import Chat, Comparison, read_chats, read_comparisons
-from danlu.data.rankings import RankingBatches, every_comparison
-from danlu.data.sft import render_chat
-from danlu.evaluate.ranking import Pair, pairs_of, summarise_pairs
-from danlu.model.heads import ScoreModel
-from danlu.model.hf import load_language_model
-from danlu.objectives.ranking import Ranking, end_scores
+from danlu.config import ConfigError
+from danlu.data.chats import Comparison, read_comparisons
+from danlu.data.rankings import RankingBatches, check_preferences
+from danlu.evaluate.judging import Judged, most_wrong
+from danlu.evaluate.ranking import counted_accuracy
+from danlu.evaluate.raters import fold_of
+from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_model
+from danlu.objectives.ranking import Ranking
+from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.rater_settings import RatersConfig, rater_model, weighted
+from danlu.recipes.reward_ensemble import ensemble_report
+from danlu.recipes.reward_report import judge, measure, pairs_by, rater_report, warnings
+from danlu.recipes.score_scale import normalise
 from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
-from danlu.rl.collect import evaluating
-from danlu.rl.scoring import score_sequences
-from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
-from danlu.train.run import open_run
+from danlu.train.run import Run, open_run
 from danlu.train.schedule import ScheduleConfig
 
-JUDGED_AT_ONCE = 16  # comparisons in one forward pass
 REPLANNED = 0.2  # share of the updates after which their number is fixed
-CENTRED_ON = 1000  # demonstrations, about: the mean of more is no surer
+RATER_LR_SCALE = 50.0  # a logarithm has further to go than a weight
 SUMMARY = "train a reward model on people's rankings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
-    base: Path  # model directory to start from: the SFT model
+    base: Path  # model directory to start from: the SFT model, or a reward model of other preferences
     comparisons: Path  # ranked completions, one prompt a line
     out: Path
     held_out: Path | None = None  # rankings to measure accuracy on
     demonstrations: Path | None = None  # chats whose mean score becomes zero
+    reference: Path | None = None  # or chats by the policy to be trained: mean score 0, deviation 1
+    objective: Ranking = field(default_factory=Ranking)
+    raters: RatersConfig = field(default_factory=RatersConfig)
+    members: int = 1  # models in all, of seeds that count on from `seed`; two or more are an ensemble
     prompts_per_batch: int = 8  # rankings a micro-batch
-    max_len: int = 256  # tokens of prompt and completion together
+    max_len: int = 256  # tokens of prompt and completion together, or the base's context if that is less
     too_long: Literal["error", "drop", "shorten"] = "error"
     n_epochs: float = 1.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
@@ -55,33 +64,92 @@ class RewardConfig:
     eval_every: int = 200  # updates
     save_every: int = 200  # updates
 
+    def __post_init__(self) -> None:
+        if self.demonstrations is not None and self.reference is not None:
+            raise ConfigError("demonstrations and reference are both set; one fixes the zero of scores")
+        if self.members < 1:
+            raise ConfigError(f"members is {self.members}; it must be at least 1")
+        if self.members > 1 and self.demonstrations is None and self.reference is None:
+            raise ConfigError(
+                f"members is {self.members}, and their scores have no zero in common; "
+                "set demonstrations or reference"
+            )
+
 
 def run(config: RewardConfig) -> Path:
     chat_format = chat_format_of(config.base)
-    base = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
-    comparisons = read_comparisons(config.comparisons)
-    held_out = read_comparisons(config.held_out) if config.held_out else []
+    base = load_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    model = scorer_from(base, config.seed)
+    train, measured_on = read_rankings(config)
+    raters = rater_model(config.objective, train)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    model = ScoreModel.on(base.backbone, seed=config.seed)
     adapt(model, config.adapter, config.seed)
-    settle(stage_run, model, config.prompts_per_batch, config.max_len)
+    model.raters = raters  # after the adapter, which freezes all that it finds
+    longest = min(config.max_len, model.config.max_seq_len)
+    settle(stage_run, model, config.prompts_per_batch, longest)
     batches = RankingBatches(
-        comparisons,
-        chat_format,
-        config.prompts_per_batch,
-        config.max_len,
-        config.seed,
-        too_long=config.too_long,
+        train, chat_format, config.prompts_per_batch, longest, config.seed, too_long=config.too_long
     )
+    check_preferences(batches.groups)
+    stage = build_stage(config, stage_run, model, batches)
+    for report, _ in stage.updates():
+        if "held_out" in measured_on and report.step % config.eval_every == 0:
+            judged = judge(model, measured_on["held_out"], chat_format, longest)
+            strict = [pair for pair in pairs_by(model, judged) if not pair.tie]
+            stage_run.log(report.step, held_out_accuracy=counted_accuracy(strict)["accuracy"])
+    normalise(model, chat_format, demonstrations=config.demonstrations, reference=config.reference)
+    deliver(stage_run, model, chat_format.tokenizer, config.adapter, config.base)
+    judged_of = {name: judge(model, some, chat_format, longest) for name, some in measured_on.items()}
+    if judged_of:
+        write_jsonl(config.out / "most_wrong.jsonl", most_wrong([*chain(*judged_of.values())]))
+    stage_run.finish(
+        n_comparisons=len(train),
+        n_dropped=batches.n_dropped,
+        n_steps=stage.pace.n_steps,
+        shift=float(model.shift),
+        gain=float(model.gain),
+        log_tie=None if model.raters is None else model.raters.to_tree()["log_tie"],
+        **report_of(config, model, train, judged_of),
+    )
+    return config.out
+
+
+def scorer_from(base: LanguageModel | ScoreModel, seed: int) -> ScoreModel:
+    """A language model's backbone under a fresh head; or a reward model without its zero, unit and raters.
+
+    The second is preference-model pretraining (Askell et al. 2021): learn from plentiful preferences first,
+    from those that matter afterwards.
+    """
+    if isinstance(base, LanguageModel):
+        return ScoreModel.on(base.backbone, seed=seed)
+    base.shift.zero_()
+    base.gain.fill_(1.0)
+    base.raters = None
+    return base
+
+
+def read_rankings(config: RewardConfig) -> tuple[list[Comparison], dict[str, list[Comparison]]]:
+    """What to learn from, and what to measure on, by name."""
+    comparisons = weighted(read_comparisons(config.comparisons), config.raters.weights)
+    if config.raters.left_out is not None:
+        fold = fold_of(comparisons, config.raters.folds, config.raters.left_out)
+        return fold.train, {"known_raters": fold.known_raters, "new_raters": fold.new_raters}
+    for k in range(config.raters.folds):  # what cannot be divided is told before hours of training
+        rater_model(config.objective, fold_of(comparisons, config.raters.folds, k).train)
+    return comparisons, {"held_out": read_comparisons(config.held_out)} if config.held_out else {}
+
+
+def build_stage(config: RewardConfig, stage_run: Run, model: ScoreModel, batches: RankingBatches) -> Stage:
     n_steps = max(1, round(config.n_epochs * batches.batches_per_epoch / config.loop.grad_accum_steps))
-    stage = Stage(
+    lr_scales = {} if model.raters is None else {"raters": RATER_LR_SCALE}
+    return Stage(
         name="reward",
         run=stage_run,
         model=model,
-        objective=Ranking(),
-        optimizer=build_optimizer(model, config.optim),
+        objective=config.objective,
+        optimizer=build_optimizer(model, config.optim, lr_scales=lr_scales),
         batches=batches,
         resumables={"batches": batches, **frozen_state(model)},
         lr=config.optim.lr,
@@ -97,48 +165,64 @@ def run(config: RewardConfig) -> Path:
         save_every=config.save_every,
         unit="rankings",
     )
-    for report, _ in stage.updates():
-        if held_out and report.step % config.eval_every == 0:
-            accuracy = summarise_pairs(judge(model, held_out, chat_format, config))["accuracy"]
-            stage_run.log(report.step, held_out_accuracy=accuracy)
-    demonstrations = read_chats(config.demonstrations) if config.demonstrations else []
-    shift = centre(model, demonstrations, chat_format)
-    deliver(stage_run, model, chat_format.tokenizer, config.adapter, config.base)
-    measured = summarise_pairs(judge(model, held_out, chat_format, config)) if held_out else None
-    stage_run.finish(
-        n_comparisons=len(comparisons),
-        n_dropped=batches.n_dropped,
-        n_steps=stage.pace.n_steps,
-        shift=shift,
-        held_out=measured,
-    )
-    return config.out
 
 
-def centre(model: ScoreModel, demonstrations: Sequence[Chat], chat_format: ChatFormat) -> float:
-    """Shift scores so that people's own answers score zero on average (Ouyang et al. 2022, section 3.5)."""
-    if not demonstrations:
-        return 0.0
-    every = max(1, len(demonstrations) // CENTRED_ON)
-    rendered = [render_chat(chat, chat_format) for chat in demonstrations[::every]]
-    ids = [ids[: max(i for i, learnt in enumerate(mask) if learnt) + 1] for ids, mask in rendered]
-    with evaluating(model):
-        scores = score_sequences(model, ids, chat_format.tokenizer.pad_id)
-    model.shift += sum(scores) / len(scores)
-    return float(model.shift)
+def report_of(
+    config: RewardConfig,
+    model: ScoreModel,
+    train: Sequence[Comparison],
+    judged_of: Mapping[str, Sequence[Judged]],
+) -> dict[str, Any]:
+    """How the model fares, who disagrees, and what further models say, of other raters or other seeds."""
+    measured = {name: measure(model, judged) for name, judged in judged_of.items()}
+    raters = rater_report(model, train, measured.get("held_out"))
+    if config.raters.folds and config.raters.left_out is None:
+        raters["cross_validation"] = cross_validate(config)
+    for told in warnings(raters):
+        print(f"warning: {told}")
+    found = {"raters": raters, "held_out": None, **measured}
+    if config.members > 1:
+        outs = [config.out, *train_members(config)]
+        found["ensemble"] = ensemble_report(outs, judged_of.get("held_out", ()), config.max_len)
+    return found
 
 
-@torch.no_grad()
-def judge(
-    model: ScoreModel, comparisons: Sequence[Comparison], chat_format: ChatFormat, config: Any
-) -> list[Pair]:
-    """The model's margin on every pair of every ranking."""
-    pairs: list[Pair] = []
-    batches = every_comparison(comparisons, chat_format, JUDGED_AT_ONCE, config.max_len, too_long="drop")
-    for number, batch in enumerate(batches):
-        with evaluating(model):
-            scores = end_scores(model, batch)
-        for group in batch.group_ids.unique():
-            here = batch.group_ids == group
-            pairs += pairs_of(f"{number}/{int(group)}", scores[here].tolist(), batch.ranks[here].tolist())
-    return pairs
+def train_members(config: RewardConfig) -> list[Path]:
+    """The run directories of the ensemble's further models, each of another seed."""
+    alone = replace(config, members=1, raters=replace(config.raters, folds=0))
+    return [
+        run(replace(alone, seed=config.seed + k, out=config.out / "members" / str(k)))
+        for k in range(1, config.members)
+    ]
+
+
+def cross_validate(config: RewardConfig) -> dict[str, Any]:
+    """Accuracy on raters that a model has not learnt from, beside raters it has (Ouyang et al. 2022, 4.1).
+
+    Of each fold a model is trained without a group of raters and without a share of the prompts, and measured
+    on these prompts.
+    """
+    found: dict[str, list[float]] = {"known_raters": [], "new_raters": []}
+    for k in range(config.raters.folds):
+        out = run(
+            replace(
+                config,
+                out=config.out / "folds" / str(k),
+                raters=replace(config.raters, left_out=k),
+                members=1,
+                held_out=None,
+                demonstrations=None,
+                reference=None,
+            )
+        )
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        for name, values in found.items():
+            if summary[name]["accuracy"] is not None:
+                values.append(summary[name]["accuracy"]["mean"])
+    return {name: over_folds(values) for name, values in found.items() if values}
+
+
+def over_folds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over the folds and its standard error."""
+    error = statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else None
+    return {"accuracy": statistics.fmean(values), "standard_error": error, "folds": list(values)}

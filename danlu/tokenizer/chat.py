@@ -101,9 +101,7 @@ class ChatFormat:
         if messages[-1]["role"] in ("system", "assistant"):
             raise ChatError(f"the last turn is from {messages[-1]['role']!r}; there is nothing to answer")
         if waiting := _waiting(messages):
-            raise ChatError(
-                f"{len(waiting)} tool calls are still without a result; an answer comes after the last"
-            )
+            raise ChatError(f"{len(waiting)} tool calls are without a result; an answer comes after the last")
         return rendered.ids + self._headers["assistant"]
 
     def parse(self, ids: Sequence[int]) -> Message:

@@ -17,6 +17,7 @@ from danlu.adapters.lora import LoraConfig, adapted_layers
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import save_model
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
+from danlu.model.raters import RaterModel
 from danlu.model.weights import ModelFileError
 
 
@@ -227,6 +228,52 @@ def test_a_reward_adapter_without_its_head_is_refused(saved: Path):
 def test_a_model_without_an_adapter_has_none_to_save(tmp_path: Path):
     with pytest.raises(ValueError, match="no adapter to save"):
         save_adapter(base_model(), tmp_path, LORA, base=tmp_path)
+
+
+def test_a_score_models_zero_unit_and_raters_come_back(base: Path, tmp_path: Path):
+    model = taught(ScoreModel.on(base_model().backbone))
+    model.shift.fill_(-1.25)
+    model.gain.fill_(0.1)
+    model.raters = RaterModel("davidson", log_tie=0.3, n_rankings={"安": 7, "bob": 5})
+    model.raters.log_scales.data = torch.tensor([0.5, -0.5])
+    save_adapter(model, tmp_path / "adapter", LORA, base=base)
+    back = load_adapter(tmp_path / "adapter")
+    assert isinstance(back, ScoreModel)
+    assert back.raters is not None
+    ours, theirs = model.raters.to_tree(), back.raters.to_tree()
+    assert theirs["raters"]["安"]["scale"] == pytest.approx(ours["raters"]["安"]["scale"])
+    assert theirs["raters"]["bob"]["rankings"] == 5
+    assert (theirs["kind"], theirs["log_tie"]) == (ours["kind"], ours["log_tie"])
+    assert torch.equal(back(some_ids()), model(some_ids()))
+
+
+def test_a_score_models_adapter_may_stand_on_another_score_model(tmp_path: Path):
+    other = ScoreModel(base_model().config, seed=5)
+    other.shift.fill_(3.0)
+    save_model(other, tmp_path / "scorer")
+    model = taught(ScoreModel.on(other.backbone, seed=9))
+    save_adapter(model, tmp_path / "adapter", LORA, base=tmp_path / "scorer")
+    assert torch.equal(load_adapter(tmp_path / "adapter")(some_ids()), model(some_ids()))
+    edit(tmp_path / "adapter", task_type="CAUSAL_LM")
+    with pytest.raises(ModelFileError, match=r"adapts a language model, but .* holds a score model"):
+        load_adapter(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"reward_shift": "up"}, "its header is damaged"),
+        ({"reward_gain": "0"}, r"reward_gain is 0\.0; it must be above 0"),
+        ({"reward_shift": "NaN"}, "reward_shift is nan; it must be a number"),
+        ({"reward_raters": "[1]"}, r"reward_raters is \[1\]; it must be a table"),
+    ],
+)
+def test_a_damaged_header_is_refused(base: Path, tmp_path: Path, told: dict[str, str], message: str):
+    save_adapter(taught(ScoreModel.on(base_model().backbone)), tmp_path / "adapter", LORA, base=base)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file(load_file(file), file, metadata={"format": "pt", **told})
+    with pytest.raises(ModelFileError, match=message):
+        load_adapter(tmp_path / "adapter")
 
 
 def test_the_header_keeps_the_shift_and_the_base(base: Path, tmp_path: Path):

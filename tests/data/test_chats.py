@@ -145,6 +145,12 @@ def test_a_broken_chat_is_an_error_with_its_file_its_line_and_the_line_itself(tm
         ({"prompt": "a", "completions": ["b", "c"], "ranks": [1]}, "has 2 completions but 1 ranks; each"),
         ({"prompt": "a", "completions": ["b"], "ranks": [1]}, "has 1 completion; a comparison needs 2 to 16"),
         ({"prompt": "a", "completions": ["b", "c"], "ranks": ["x", "y"]}, "must be a list of whole numbers"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": [1.5, 2]}, "must be a list of whole numbers"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": [True, 2]}, "must be a list of whole numbers"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": None}, "must be a list of whole numbers"),
+        ({"prompt": "a", "completions": ["b", "c"]}, "which is no comparison"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": [0, 1]}, "the rank 0; ranks count from 1"),
+        ({"prompt": "a", "completions": ["b", "c"], "ranks": [-3, -1]}, "the rank -3; ranks count from 1"),
         ({"chosen": "a", "rejected": "b"}, "has no field 'prompt', and 'chosen' and 'rejected'"),
         ({"prompt": "a", "answers": [{"text": "b"}, {"text": "c"}]}, "each needs 'text' and one of"),
         ({"prompt": "a", "response": "b"}, "which is no comparison; expected 'prompt', 'completions'"),
@@ -154,6 +160,21 @@ def test_a_broken_chat_is_an_error_with_its_file_its_line_and_the_line_itself(tm
 def test_a_broken_comparison_is_an_error_with_its_file_and_line(tmp_path, record, message):
     with pytest.raises(DataError, match=rf"records\.jsonl:1: .*{message}"):
         read_comparisons(write(tmp_path, record))
+
+
+@pytest.mark.parametrize("strengths", [[], [1, 2], [-1], ["much"], [True], [float("inf")], "much better", 2])
+def test_strengths_that_are_no_numbers_for_the_steps_between_ranks_are_refused(tmp_path, strengths):
+    record = {"prompt": "a", "completions": ["b", "c", "d"], "ranks": [1, 2, 2], "strengths": strengths}
+    (tmp_path / "ranked.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match=r"ranked\.jsonl:1: field 'strengths' is .*a list of 1 numbers"):
+        read_comparisons(tmp_path / "ranked.jsonl")
+
+
+def test_a_chosen_and_a_rejected_may_say_how_much_better(tmp_path):
+    record = {"prompt": "a", "chosen": "b", "rejected": "c", "strengths": [3]}
+    (tmp_path / "ranked.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    (comparison,) = read_comparisons(tmp_path / "ranked.jsonl")
+    assert comparison.levels == [0.0, -3.0]
 
 
 def test_the_votes_of_several_judges_make_a_ranking(tmp_path):

@@ -11,12 +11,13 @@ from danlu.data.preferences import (
     PreferenceBatches,
     RatingBatches,
     Reference,
-    every_preference,
+    lay_out_completions,
     mismatched,
     single,
 )
-from danlu.data.rankings import Group, RankingBatches
+from danlu.data.rankings import Group, RankingBatches, tokenize_comparisons
 from danlu.data.records import DataError
+from danlu.data.sft import padding_id
 
 
 def comparison(question="two and two?", completions=("Four.", "Five.", "你好"), **given):
@@ -29,6 +30,11 @@ def comparison(question="two and two?", completions=("Four.", "Five.", "你好")
 def rating(question, completion, liked):
     grade = 1 if liked else -1
     return Rating(prompt=[{"role": "user", "content": question}], completion=completion, grade=grade)
+
+
+def one_batch(comparisons, chat_format, max_len):
+    groups = tokenize_comparisons(comparisons, chat_format, max_len)
+    return lay_out_completions(groups, padding_id(chat_format))
 
 
 def asking(number):
@@ -44,7 +50,7 @@ def thumbs(n=5):
 
 
 def test_every_position_of_a_branch_asks_for_the_next_token_of_its_completion(tokenizer, chat_format):
-    (batch,) = every_preference([comparison(ranks=[1, 3, 2])], chat_format, 4, 64)
+    batch = one_batch([comparison(ranks=[1, 3, 2])], chat_format, max_len=64)
     prompt = chat_format.prompt([{"role": "user", "content": "two and two?"}])
     answers = [[*tokenizer.encode(text), tokenizer.im_end_id] for text in ("Four.", "Five.", "你好")]
     read = [*prompt[:-1]]
@@ -67,7 +73,7 @@ def test_completions_keep_their_comparison_whatever_row_they_stand_in(tokenizer,
     given = [
         comparison(question="two " * (1 + 5 * i), completions=("Four. " * (9 - i), "Hm")) for i in range(9)
     ]
-    (batch,) = every_preference(given, chat_format, 9, 256)
+    batch = one_batch(given, chat_format, max_len=256)
     assert len(batch.input_ids) > 1
     said = [tokenizer.decode(batch.target_ids[batch.completion_ids == i].tolist()) for i in range(18)]
     left = {group: iter(each.completions) for group, each in enumerate(given)}
@@ -76,7 +82,7 @@ def test_completions_keep_their_comparison_whatever_row_they_stand_in(tokenizer,
 
 def test_a_completion_that_was_cut_has_no_end_to_learn(tokenizer, chat_format):
     cut_one = comparison(completions=("Four.", "Four. Fo"), unfinished=[False, True])
-    (batch,) = every_preference([cut_one], chat_format, 1, 64)
+    batch = one_batch([cut_one], chat_format, max_len=64)
     last = [batch.target_ids[batch.completion_ids == i][-1].item() for i in range(2)]
     assert last == [tokenizer.im_end_id, tokenizer.encode("Four. Fo")[-1]]
 
@@ -132,7 +138,7 @@ def test_comparisons_that_are_all_ties_are_refused(chat_format):
 
 
 def test_a_thumb_is_a_ranking_of_one(tokenizer, chat_format):
-    (batch,) = every_preference([single(rating("Hi", "Four.", liked=False))], chat_format, 1, 64)
+    batch = one_batch([single(rating("Hi", "Four.", liked=False))], chat_format, max_len=64)
     assert batch.ranks.tolist() == [2]
     assert batch.target_ids[batch.loss_mask].tolist() == [*tokenizer.encode("Four."), tokenizer.im_end_id]
 
@@ -153,8 +159,9 @@ def test_the_reference_point_is_the_mean_log_ratio_of_foreign_completions_over_t
 
 def test_a_foreign_completion_answers_another_prompt_and_fits():
     # Three ratings of one prompt and two of others: whoever follows in the order must have another prompt.
-    same = [Group([1, 2], [[10 + i] * 3], [1 + i % 2]) for i in range(3)]
-    others = [Group([3] * 6, [[20] * 3], [1]), Group([4] * 7, [[21] * 3], [2])]
+    thumb = single(rating("Hi", "Four.", liked=True))
+    same = [Group([1, 2], [[10 + i] * 3], thumb) for i in range(3)]
+    others = [Group([3] * 6, [[20] * 3], thumb), Group([4] * 7, [[21] * 3], thumb)]
     for seed in range(5):
         foreign = mismatched([*same, *others], max_len=9, seed=seed)
         assert [group.prompt for group in foreign] == [group.prompt for group in [*same, *others]]

@@ -131,3 +131,32 @@ def test_shortening_leaves_out_the_oldest_exchange_and_keeps_the_system_message(
     (batch,) = every_comparison([long], chat_format, 1, 80, too_long="shorten")
     prompt = chat_format.prompt([turns[0], turns[3]])
     assert batch.input_ids[0, : len(prompt)].tolist() == prompt
+
+
+def test_strengths_become_levels_whose_differences_add_up(chat_format):
+    graded = comparison(ranks=[5, 1, 2], strengths=[0.5, 2.0])
+    assert graded.levels == [-2.5, 0.0, -0.5]  # rank 1 half above rank 2, that 2 above rank 5
+    (batch,) = every_comparison([graded, comparison()], chat_format, prompts_per_batch=2, max_len=64)
+    found = [batch.levels[batch.group_ids == group].tolist() for group in (0, 1)]
+    assert found == [[-2.5, 0.0, -0.5], [0.0, 0.0, 0.0]]
+
+
+def test_a_batch_without_strengths_or_weights_holds_none(chat_format):
+    (batch,) = every_comparison([comparison()], chat_format, prompts_per_batch=1, max_len=64)
+    assert batch.levels is None
+    assert batch.weights is None
+
+
+def test_every_completion_knows_its_rater_and_its_rankings_weight(chat_format):
+    given = [comparison(annotator="a", weight=2.0), comparison(completions=("Four.", "Five."), annotator="b")]
+    (batch,) = every_comparison(given, chat_format, prompts_per_batch=2, max_len=64)
+    found = sorted(zip(batch.raters, batch.weights.tolist(), strict=True))
+    assert found == [("a", 2.0)] * 3 + [("b", 1.0)] * 2
+    assert dict(zip(batch.group_ids.tolist(), batch.raters, strict=True)) == {0: "a", 1: "b"}
+
+
+@pytest.mark.parametrize("too_long", ["error", "shorten"])
+def test_a_prompt_longer_than_the_context_is_an_error_that_names_it(chat_format, too_long):
+    endless = comparison(question="two " * 100, id="c9")
+    with pytest.raises(DataError, match=r"'c9'.*prompt and completion are \d+ tokens long; at most max_len"):
+        RankingBatches([endless], chat_format, 1, 64, 0, too_long=too_long)

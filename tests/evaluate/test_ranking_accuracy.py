@@ -40,7 +40,8 @@ def test_accuracy_is_reported_by_kind_and_language():
     ]
     summary = summarise_pairs(pairs)
     assert summary["kinds"]["fact"]["accuracy"]["mean"] == 0.5
-    assert summary["kinds"]["honesty"] == {"n_pairs": 1, "accuracy": {"mean": 1.0, "low": 1.0, "high": 1.0}}
+    sure = {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert summary["kinds"]["honesty"] == {"n_pairs": 1, "n_prompts": 1, "accuracy": sure}
     assert summary["languages"]["en"]["n_pairs"] == 2
     assert summary["n_prompts"] == 2
 
@@ -77,3 +78,43 @@ def test_huge_margins_stay_finite():
 def test_only_ties_give_no_accuracy_rather_than_a_number():
     summary = summarise_pairs([Pair(prompt="a", margin=0.3, tie=True)])
     assert summary["accuracy"] is None
+
+
+def test_accuracy_is_reported_by_rater_where_raters_are_named():
+    pairs = [*pairs_of("p", [1.0, 0.0], [1, 2], rater="a"), *pairs_of("q", [1.0, 0.0], [2, 1], rater="b")]
+    summary = summarise_pairs([*pairs, *pairs_of("r", [1.0, 0.0], [1, 2])])
+    assert {name: each["accuracy"]["mean"] for name, each in summary["raters"].items()} == {"a": 1, "b": 0}
+    assert "raters" not in summarise_pairs([Pair(prompt="a", margin=1.0)])
+
+
+def test_level_pairs_should_have_the_smaller_gaps():
+    pairs = [Pair(prompt=p, margin=m) for p, m in (("a", 1.0), ("b", -2.0), ("c", 0.2))]
+    level = [Pair(prompt="d", margin=-0.2, tie=True), Pair(prompt="e", margin=1.5, tie=True)]
+    found = summarise_pairs([*pairs, *level])["ties"]
+    assert found["n_pairs"] == 2
+    assert found["mean_gap"] == pytest.approx({"level": 0.85, "apart": 3.2 / 3})
+    # 0.2 is below 1 and 2 and equal to 0.2; 1.5 is below 2 alone.
+    assert found["smaller_gap"] == pytest.approx((2.5 + 1) / 6)
+
+
+def test_a_model_of_ties_is_judged_by_what_it_foretells():
+    def outcomes(margin: float) -> tuple[float, float, float]:
+        return (0.7, 0.2, 0.1) if margin > 1 else (0.1, 0.2, 0.7) if margin < -1 else (0.25, 0.5, 0.25)
+
+    pairs = [
+        *pairs_of("a", [2.0, 0.0], [1, 2], outcomes=outcomes),  # foretold
+        *pairs_of("b", [2.0, 0.0], [2, 1], outcomes=outcomes),  # the wrong way round
+        *pairs_of("c", [0.5, 0.0], [1, 2], outcomes=outcomes),  # thought level
+        *pairs_of("d", [0.5, 0.0], [1, 1], outcomes=outcomes),  # level indeed
+        *pairs_of("e", [2.0, 0.0], [1, 1], outcomes=outcomes),  # not thought so
+    ]
+    summary = summarise_pairs(pairs)
+    assert summary["ties"]["accuracy"]["apart"]["mean"] == pytest.approx(1 / 3)
+    assert summary["ties"]["accuracy"]["level"]["mean"] == 0.5
+    points = summary["ties"]["calibration"]["points"]
+    assert [(p["n"], p["predicted"], p["observed"]) for p in points] == [
+        (3, pytest.approx(0.2), pytest.approx(1 / 3)),
+        (2, pytest.approx(0.5), pytest.approx(0.5)),
+    ]
+    # The preferred order's probability, a tie half: 0.7 + 0.1, and 0.25 + 0.25.
+    assert [p["predicted"] for p in summary["calibration"]["points"]] == pytest.approx([0.5, 0.8])

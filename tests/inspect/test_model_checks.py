@@ -131,9 +131,10 @@ def test_a_trained_model_worse_than_knowing_nothing_is_wrong():
     assert not model_checks.trained_loss(math.nan, 97).ok
 
 
-def test_a_ranking_loss_far_from_log_two_is_wrong():
-    assert model_checks.ranking_loss(math.log(2)).ok
-    assert not model_checks.ranking_loss(2.1).ok
+def test_a_ranking_loss_far_above_that_of_equal_scores_is_wrong():
+    assert model_checks.ranking_loss(math.log(2), math.log(2)).ok
+    assert not model_checks.ranking_loss(2.1, math.log(2)).ok
+    assert model_checks.ranking_loss(2.1, 2.04).ok  # sixteen completions by Plackett-Luce
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, load_language_model, load_model, load_score_model, save_model
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
+from danlu.model.raters import RaterModel
 from danlu.model.weights import ModelFileError
 
 SIZE = {
@@ -109,6 +112,35 @@ def test_a_score_model_comes_back_with_its_shift(tmp_path: Path):
     back = load_score_model(tmp_path)
     assert float(back.shift) == -1.25
     assert torch.equal(back(ids()), model(ids()))
+
+
+def test_a_score_model_comes_back_with_its_gain_and_what_it_learnt_of_raters(tmp_path: Path):
+    model = ScoreModel(QWEN3(**SIZE))
+    model.shift.fill_(0.5)
+    model.gain.fill_(0.25)
+    model.raters = RaterModel("davidson", log_tie=-0.7, n_rankings={"甲": 40, "b": 2})
+    model.raters.log_scales.data = torch.tensor([0.3, -0.1])
+    save_model(model, tmp_path)
+    back = load_score_model(tmp_path)
+    assert torch.equal(back(ids()), model(ids()))
+    bare = ScoreModel(QWEN3(**SIZE))
+    assert_close(back(ids()), (bare(ids()) - 0.5) * 0.25)
+    assert back.raters is not None
+    assert back.raters.kind == "davidson"
+    assert back.raters.log_tie.item() == pytest.approx(-0.7)
+    assert back.raters.scales() == pytest.approx(model.raters.scales())
+    assert back.raters.n_rankings.tolist() == [40, 2]
+    assert not any(p.requires_grad for p in back.raters.parameters())
+    assert "raters" not in "".join(load_file(tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize("broken", [{"kind": "davidson"}, {"kind": "d", "log_tie": "x", "raters": {}}, [1]])
+def test_raters_that_are_not_described_are_refused(broken: object, tmp_path: Path):
+    save_model(ScoreModel(QWEN3(**SIZE)), tmp_path)
+    tree = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(tree | {"reward_raters": broken}))
+    with pytest.raises(ConfigError, match=r"describes no raters|must be a table"):
+        load_score_model(tmp_path)
 
 
 def test_bfloat16_is_written_rounded_and_read_as_float32(tmp_path: Path):

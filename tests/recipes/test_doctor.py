@@ -112,6 +112,37 @@ def test_a_sound_stage_is_shown_and_found_well(
     assert shown.endswith("Nothing is wrong.\n")
 
 
+@pytest.mark.parametrize("kind", ["plackett_luce", "davidson", "rao_kupper"])
+def test_rankings_are_examined_under_the_likelihood_that_is_set(kind: str, words, models, tmp_path, capsys):
+    rankings = tmp_path / "rankings.jsonl"
+    record = {
+        "prompt": [{"role": "user", "content": "What colour is snow?"}],
+        "completions": ["It is white.", "green", "I will not say."],
+        "ranks": [1, 3, 1],
+        "strengths": [2],
+    }
+    named = [json.dumps(record | {"annotator": name}) + "\n" for name in ("ann", "bob", "ann")]
+    rankings.write_text("".join(named), encoding="utf-8")
+    given = [*words["reward"], f"comparisons={rankings}", f"objective.kind={kind}"]
+    shown = told(capsys, 0, [*given, "objective.rater_noise=true", "raters.weights={ann = 2.0}", "example=3"])
+    assert "ranks of example 3: [1, 3, 1]" in shown
+    assert "by ann, weighing 2\n" in shown
+    assert "how much better each rank is than the next: [2.0]" in shown
+    # A strength of 2 asks equal scores for a difference of 2 in two pairs of three, or in the last choice.
+    cost = float(re.search(r"preferring nothing costs ([\d.]+)\)", shown)[1])
+    assert cost > (1.3 if kind == "plackett_luce" else 1.5)
+    n_learnt = len(LanguageModel(SHAPE.model_config(320)).backbone.state_dict()) + 1
+    n_of_raters = 1 if kind == "plackett_luce" else 2
+    n_all = n_learnt + n_of_raters
+    assert f"gradient reaches every parameter: {n_all} of {n_all}" in shown
+    assert "the rankings name 0 raters" in told(capsys, 2, [*words["reward"], "objective.rater_noise=true"])
+
+
+def test_a_reward_model_that_is_to_learn_further_is_examined_too(words, models, capsys):
+    shown = told(capsys, 0, [*words["reward"], f"base={models / 'reward'}"])
+    assert "Nothing is wrong." in shown
+
+
 def test_nothing_is_written(words: dict[str, list[str]], models: Path, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in models.rglob("*")}

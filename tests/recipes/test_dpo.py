@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from danlu.data.chats import read_comparisons, read_ratings
-from danlu.data.preferences import every_preference, single
-from danlu.data.rankings import RankingBatches, tokenize_comparison
+from danlu.data.preferences import lay_out_completions, single
+from danlu.data.rankings import RankingBatches, tokenize_comparison, tokenize_comparisons
+from danlu.data.sft import padding_id
 from danlu.model.heads import LanguageModel
 from danlu.model.precision import Precision, apply_precision
 from danlu.objectives.preference import Preference, completion_logprobs
@@ -75,7 +76,8 @@ def load(policy, kernels):
 def test_the_tree_gives_what_every_completion_has_in_a_pass_of_its_own(kit, policy, chat_format, kernels):
     model, given = load(policy, kernels), read_comparisons(kit.comparisons)
     given += [single(rating) for rating in read_ratings(kit.ratings)]
-    (batch,) = every_preference(given, chat_format, len(given), 128)
+    groups = tokenize_comparisons(given, chat_format, 128)
+    batch = lay_out_completions(groups, padding_id(chat_format))
     assert len(batch.input_ids) > 1
     found = completion_logprobs(model, batch)
     found.square().sum().backward()

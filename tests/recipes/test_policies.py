@@ -20,6 +20,7 @@ from danlu.config import ConfigError
 from danlu.data.records import DataError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
+from danlu.model.raters import RaterModel
 from danlu.objectives.ppo import Ppo
 from danlu.recipes import best_of_n, grpo, ppo, rloo
 from danlu.recipes.judge import grade_of
@@ -254,6 +255,15 @@ def test_of_the_top_layer_nothing_below_is_trained_or_in_memory_twice(given, val
     if value_model == "policy":
         assert {p.data_ptr() for p in below.values()} <= memory_of(reference)
         assert not value(IDS).any()
+
+
+def test_a_critic_has_no_use_for_what_is_known_of_raters(given, tmp_path, kit):
+    tokenizer = Tokenizer.load(kit.tokenizer)
+    judge = ScoreModel(SHAPE.model_config(tokenizer.vocab_size), seed=1)
+    judge.raters = RaterModel("davidson", log_tie=0.3, n_rankings={"ann": 3, "bob": 2})
+    publish(judge, tokenizer, tmp_path / "judge")
+    team = built(ppo, ppo.PpoConfig(**given | {"reward_model": tmp_path / "judge"}))
+    assert not any("raters" in name for name, _ in team.trained.named_parameters())
 
 
 def test_the_top_layers_learn_and_the_others_stay(given, models):

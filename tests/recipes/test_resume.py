@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from danlu.config import ConfigError
 from danlu.objectives.ppo import Ppo
 from danlu.objectives.preference import Preference
+from danlu.objectives.ranking import Ranking
 from danlu.recipes import dpo, ppo, pretrain, reward, sft
 from danlu.recipes.stage import Stage
 from danlu.rl.collect import RolloutConfig
@@ -116,6 +117,10 @@ def stages(kit):
         "pretrain": (pretrain.run, kit.pretrain_config(Path(), 11)),
         "sft": (sft.run, sft_config(kit, Path())),
         "reward": (reward.run, reward_config(kit, Path())),
+        "reward with ties": (
+            reward.run,
+            replace(reward_config(kit, Path()), objective=Ranking(kind="davidson")),
+        ),
         "ppo": (ppo.run, ppo_config(kit, Path())),
         "dpo": (dpo.run, dpo_config(kit, Path())),
         "kto": (dpo.run, kto_config(kit, Path())),
@@ -124,7 +129,15 @@ def stages(kit):
 
 @pytest.mark.parametrize(
     ("stage", "n_updates"),
-    [("pretrain", 7), ("sft", 5), ("reward", 5), ("ppo", 13), ("dpo", 7), ("kto", 9)],
+    [
+        ("pretrain", 7),
+        ("sft", 5),
+        ("reward", 5),
+        ("reward with ties", 5),
+        ("ppo", 13),
+        ("dpo", 7),
+        ("kto", 9),
+    ],
 )
 def test_a_stage_resumes_bit_for_bit(trained, tmp_path, stage, n_updates):
     run, config = stages(trained)[stage]
@@ -178,10 +191,11 @@ def test_before_the_first_update_the_ratio_is_one(trained, tmp_path):
 def test_the_reward_model_scores_demonstrations_at_zero_on_average(trained):
     from danlu.data.chats import read_chats
     from danlu.model.hf import load_score_model
+    from danlu.recipes.score_scale import centre
     from danlu.recipes.stage import chat_format_of
 
     model = load_score_model(trained.reward_model)
     chats = read_chats(trained.chats)
     before = float(model.shift)
     assert abs(before) > 1e-6
-    assert abs(reward.centre(model, chats, chat_format_of(trained.reward_model)) - before) < 0.02  # bfloat16
+    assert abs(centre(model, chats, chat_format_of(trained.reward_model)) - before) < 0.02  # bfloat16

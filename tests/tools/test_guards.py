@@ -536,7 +536,8 @@ def test_no_tool_opens_a_connection(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     (tmp_path / "a.html").write_text("<p>The lighthouse is white.<img src=http://example.org/x.png>")
     box = Toolbox(
-        [builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path, PATIENT))], ToolLimits(wall_s=600)
+        [builtin.calculator(), builtin.search(Index.of(tmp_path)), builtin.database(Database(path, PATIENT))],
+        ToolLimits(wall_s=600),
     )
     for host in HOSTS:
         box.call(Call("1", "calculator", json.dumps({"expression": host})))

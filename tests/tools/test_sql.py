@@ -42,7 +42,7 @@ def test_the_schema_shows_tables_columns_and_where_they_point(city: Database):
     [
         ("SELECT name FROM city ORDER BY people DESC LIMIT 2", [["北京"], ["Paris"]]),
         (
-            "SELECT k.name, count(*), sum(c.people) AS total FROM city c JOIN country k ON c.country = k.code "
+            "SELECT k.name, count(*), sum(c.people) AS total FROM city c JOIN country k ON country = code "
             "GROUP BY k.code HAVING count(*) > 1 ORDER BY total",
             [["France", 2, 2624900]],
         ),
@@ -56,7 +56,7 @@ def test_the_schema_shows_tables_columns_and_where_they_point(city: Database):
         ("WITH f AS (SELECT people FROM city WHERE country = 'FR') SELECT avg(people) FROM f", [[1312450.0]]),
         ("SELECT code FROM country EXCEPT SELECT country FROM city WHERE people < 1000000", [["CN"]]),
         (
-            "SELECT city.* FROM city WHERE EXISTS (SELECT 1 FROM country WHERE code = country AND code = 'CN')",
+            "SELECT city.* FROM city WHERE EXISTS (SELECT 1 FROM country WHERE code = country AND code<'D')",
             [["北京", "CN", 21893095, None]],
         ),
         ("SELECT upper(name) || '!' FROM city WHERE CAST(people AS TEXT) = '522250'", [["LYON!"]]),

@@ -1,7 +1,7 @@
 """Text to terms and sentences, in English and Chinese.
 
 Chinese is written without spaces. Each pair of neighbouring characters is a term, as in Lucene's CJK
-analyser, and so is each single one: every word of two or more characters is found, whatever a dictionary would say.
+analyser, and so is each single one: every word of two or more characters is found without a dictionary.
 """
 
 from __future__ import annotations
