@@ -228,9 +228,10 @@ def _string(node: ast.stmt | None) -> str:
 
 
 COMMANDS = (
-    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "dpo"),
+    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
     *("evaluate", "doctor", "chat", "generate"),
     *("model", "import", "export"),
     *("calc", "index", "ask", "sql"),
 )
-RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "dpo"}  # cut off, they go on from a checkpoint
+# Cut off, they go on from a checkpoint.
+RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"}

@@ -116,6 +116,18 @@ class RolloutBatch(Batch):
     advantages: Tensor  # (batch, seq): whitened over the whole rollout
     returns: Tensor  # (batch, seq)
 
+    @property
+    def sequence_ids(self) -> Tensor:
+        """Of which sequence each position is, numbered over all rows, padding included, (batch, seq)."""
+        numbers = torch.arange(len(self), device=self.segment_ids.device)
+        return self.segment_ids + (self.segment_ids.max() + 1) * numbers.unsqueeze(1)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Targets that the policy chose in each sequence of `sequence_ids`, 0 for padding, (sequences,)."""
+        ids = self.sequence_ids
+        return ids[self.loss_mask].bincount(minlength=int(ids.max()) + 1)
+
     def shuffled(self, minibatch_size: int, seed: int) -> Iterator[Self]:
         """Minibatches of rows in an order that `seed` decides."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))

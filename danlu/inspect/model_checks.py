@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from danlu.model.heads import LanguageModel
 FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.05  # nats a token, mean: what rounding explains
 RATIO_TOLERANCE = 1e-4  # root mean square of log ratio; the same forward gives the same bits
 LOSS_TOLERANCE = 0.05  # relative
+NUDGE = 1e-3  # so little changes no ratio of probabilities that matters
 RANKING_TOLERANCE = 1.3  # nats a ranking that a start may cost more than preferring nothing
 
 
@@ -80,10 +82,15 @@ def ranking_loss(loss: float, indifferent: float) -> Finding:
     )
 
 
-def gradient_reaches(model: nn.Module, loss: Tensor) -> Finding:
-    """One backward pass reaches every parameter that is to be trained; gradients are gone afterwards."""
+def gradient_reaches(model: nn.Module, loss: Callable[[], Tensor]) -> Finding:
+    """One backward pass reaches every parameter that is to be trained; gradients are gone afterwards.
+
+    Where weights begin at zero by design, as LoRA's B and the head of a value model do, what stands before
+    them gets no gradient at first. So they are moved a little while the loss is computed.
+    """
     model.zero_grad(set_to_none=True)
-    loss.backward()
+    with nudged(model):
+        loss().backward()
     named = dict(model.named_parameters())
     trained = {name: p for name, p in named.items() if p.requires_grad}
     idle = [name for name, p in trained.items() if p.grad is None or not bool(p.grad.any())]
@@ -99,6 +106,22 @@ def gradient_reaches(model: nn.Module, loss: Tensor) -> Finding:
         wanted="all of them, finite",
         why="A parameter without a gradient keeps its random start for ever.",
     )
+
+
+@contextmanager
+def nudged(model: nn.Module) -> Generator[None]:
+    """Within, trained weights that are all zero are a little off it."""
+    at_zero = [p for p in model.parameters() if p.requires_grad and not bool(p.any())]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in at_zero:
+            parameter.copy_(NUDGE * torch.randn(parameter.shape, generator=generator))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter in at_zero:
+                parameter.zero_()
 
 
 def _few(names: Sequence[str]) -> str:
@@ -193,6 +216,24 @@ def scores_differ(scores: Tensor) -> Finding:
         found=f"mean {float(scores.mean()):+.3f}, deviation {spread:.3f} over {len(scores)} completions",
         wanted="finite numbers that are not all the same",
         why="Equal scores push nowhere, and one NaN makes every weight NaN.",
+    )
+
+
+def packing_keeps_logprobs(packed: Tensor, alone: Tensor, tolerance: float) -> Finding:
+    """A completion's log-probabilities do not depend on what shares its row.
+
+    Args:
+        packed: of all chosen tokens, in rows of several completions, (tokens,).
+        alone: of the same tokens, one completion a row, (tokens,).
+        tolerance: mean distance that rounding explains.
+    """
+    gap = float((packed - alone).abs().mean())
+    return Finding(
+        check="packed rollouts equal rollouts alone",
+        ok=gap <= tolerance,
+        found=f"log-probabilities of {len(packed)} tokens are {gap:.1g} apart on average",
+        wanted=f"at most {tolerance:.1g}, which is rounding",
+        why="Attention that crosses from one completion to the next makes every ratio wrong.",
     )
 
 

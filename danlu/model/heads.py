@@ -116,6 +116,19 @@ class ScoreModel(nn.Module):
         return (self.score(hidden.float()).squeeze(-1) - self.shift) * self.gain
 
 
+class ValueHead(nn.Module):
+    """One number a position from a language model's hidden vectors; zero at first (Ziegler et al. 2019)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.score = Linear(d_model, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Values, (batch, seq), float32, of hidden vectors, (batch, seq, d_model)."""
+        return self.score(hidden.float()).squeeze(-1)
+
+
 def score_head(config: ModelConfig, seed: int) -> Linear:
     """One number a position: N(0, 1 / (d_model + 1)) (Stiennon et al. 2020, appendix B)."""
     head = Linear(config.d_model, 1, bias=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,17 +10,18 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from danlu.adapters.files import is_adapter, load_adapter
 from danlu.config import ConfigError
 from danlu.data.chats import Chat, Comparison, read_chats
 from danlu.data.packing import PackedBatches
 from danlu.data.rankings import RankingBatches, every_comparison
-from danlu.data.records import Batch, RankingBatch
+from danlu.data.records import Batch, RankingBatch, RolloutBatch
 from danlu.data.sft import render_chat
 from danlu.data.shards import open_shards
 from danlu.generate.sampler import Sampler, SamplingConfig
@@ -37,17 +39,26 @@ from danlu.inspect.view import (
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, load_model
 from danlu.objectives.loss import Loss, Objective
-from danlu.objectives.ppo import PpoBatch
+from danlu.objectives.ppo import PpoBatch, Surrogate
 from danlu.objectives.ranking import end_scores
 from danlu.objectives.token_loss import TokenLoss, token_logprobs
-from danlu.recipes.ppo import PpoConfig, build_team, read_prompts
+from danlu.recipes import grpo, ppo
+from danlu.recipes.grpo import GrpoConfig
+from danlu.recipes.judge import check_one_judge, tokenizer_of
+from danlu.recipes.policy import read_prompts
+from danlu.recipes.ppo import PpoConfig
 from danlu.recipes.pretrain import PretrainConfig
 from danlu.recipes.rater_settings import rater_model
 from danlu.recipes.reward import RewardConfig, read_rankings, scorer_from
+from danlu.recipes.rloo import RlooConfig
 from danlu.recipes.sft import SftConfig, batches_of
-from danlu.recipes.stage import chat_format_of, settle
-from danlu.rl.collect import Prompt, Rollout, Team, collect, lay_out
+from danlu.recipes.stage import adapt, chat_format_of, settle
+from danlu.rl.collect import Collected, Memory, collect
+from danlu.rl.controller import AdaptiveKl
+from danlu.rl.packing import Packing
+from danlu.rl.rollout import Prompt, Rollout, lay_out
 from danlu.rl.scoring import score_sequences
+from danlu.rl.team import Team
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.run import Run
@@ -88,6 +99,24 @@ class PpoDoctor(PpoConfig):
     n_shown: int = 120  # tokens of prompt and answer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpoDoctor(GrpoConfig):
+    out: Path = NOT_GIVEN  # the stage's run directory, if it has one; only read
+    example: int = 1  # prompt to answer and show, counted from 1
+    n_shown: int = 120  # tokens of prompt and answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RlooDoctor(RlooConfig):
+    out: Path = NOT_GIVEN  # the stage's run directory, if it has one; only read
+    example: int = 1  # prompt to answer and show, counted from 1
+    n_shown: int = 120  # tokens of prompt and answer
+
+
+PolicyDoctor = PpoDoctor | GrpoDoctor | RlooDoctor
+TextDoctor = PretrainDoctor | SftDoctor | PolicyDoctor
+
+
 def check_pretrain(config: PretrainDoctor, screen: Console) -> Iterator[Finding]:
     """Packed documents, and the untrained model."""
     tokenizer = Tokenizer.load(config.tokenizer)
@@ -124,6 +153,7 @@ def check_sft(config: SftDoctor, screen: Console) -> Iterator[Finding]:
     yield (fit := model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size))
     if not fit.ok:  # every id means something else, so nothing that follows would mean anything
         return
+    adapt(model, config.adapter, config.seed)
     settled(config.out, model, config.batch_size, config.seq_len)
     some = list(islice(batches, N_BATCHES))
     is_pad = [batch.input_ids == tokenizer.pad_id for batch in some]
@@ -155,6 +185,7 @@ def check_reward(config: RewardDoctor, screen: Console) -> Iterator[Finding]:
     if not fit.ok:
         return
     model = scorer_from(base, config.seed)
+    adapt(model, config.adapter, config.seed)
     model.raters = rater_model(config.objective, comparisons)
     settled(config.out, model, size, longest)
     whole = RankingBatches(comparisons, chat_format, *limits, config.seed, too_long=too_long)
@@ -171,47 +202,47 @@ def check_reward(config: RewardDoctor, screen: Console) -> Iterator[Finding]:
     yield packed_scores(model, some[0], tokenizer.pad_id)
 
 
-def check_ppo(config: PpoDoctor, screen: Console) -> Iterator[Finding]:
-    """One rollout of the policy, scored, and the first minibatch of PPO on it."""
-    chat_format = chat_format_of(config.policy)
-    tokenizer, judged = chat_format.tokenizer, chat_format_of(config.reward_model).tokenizer
+def check_policy(config: PolicyDoctor, screen: Console) -> Iterator[Finding]:
+    """One rollout of the policy, rewarded, and the first minibatch that would be learnt from."""
+    check_one_judge(config, None)
+    tokenizer = (chat_format := chat_format_of(config.policy)).tokenizer
     heading(screen, "checks of the models")
-    for model in (load_model(config.policy), load_model(config.reward_model)):
-        yield (fit := model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size))
-        if not fit.ok:
+    for finding in tokenizer_findings(config, tokenizer):
+        yield finding
+        if not finding.ok:  # every id means something else, so nothing that follows means anything
             return
-    yield model_checks.same_tokenizer([tokenizer.fingerprint, judged.fingerprint])
     with scratch_run(config.out) as scratch:
-        team = build_team(config, chat_format, scratch)
-    longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
-    prompts = read_prompts(config.prompts, chat_format, longest)
-    first = number_of(config.example, len(prompts), "prompts")
-    size = config.rollout.minibatch_size
-    chosen = [prompts[(first + i) % len(prompts)] for i in range(size)]
+        team = TEAMS[type(config)](config, chat_format, scratch)
+    chosen = chosen_prompts(config, chat_format)
     yield data_checks.special_tokens(tokenizer)
     agreement = sampler_finding(team, chosen, config)
     yield agreement
     if not agreement.ok:  # nothing that is computed from such a rollout means anything
         return
-    rollout = replace(config.rollout, n_episodes=size)
-    collected = collect(team, chosen, rollout, kl_coef=config.kl.init_coef, seed=config.seed)
-    batch = collected.batch
-    numbers = {"logprob": batch.old_logprobs, "advantage": batch.advantages}
-    show_batch(screen, config, tokenizer, batch, 0, batch.input_ids == tokenizer.pad_id, numbers)
+    controller = AdaptiveKl(config.kl, config.n_episodes)
+    rollout = replace(config.rollout, n_episodes=len(chosen) * config.rollout.n_completions)
+    collected = collect(team, chosen, rollout, config.advantage, Memory(controller), seed=config.seed)
+    minibatch = collected.batch.rows(torch.arange(config.rollout.minibatch_size))
+    packing = Packing.of(minibatch)
+    rows, is_pad = packing.pack(minibatch), ~packing.filled
+    show_rollout(screen, config, tokenizer, rows, packing)
     heading(screen, "checks of the rollout")
-    yield from rollout_findings(collected.scores, collected.rollouts, collected.stats["kl"], config)
-    loss = config.objective(team.trained, PpoBatch(batch))
-    yield model_checks.ratio_is_one(metric(loss, "ratio"), metric(loss, "approx_kl"))
-    yield model_checks.gradient_reaches(
-        team.trained, mean_loss(loss, config.objective.weights(PpoBatch(batch)))
-    )
+    yield from rollout_findings(collected, config)
+    yield from text_findings([rows], [is_pad], cast(LanguageModel, team.trained.policy).config.max_seq_len)
+    yield packed_logprobs(team, minibatch, packing, config.objective.temperature)
+    yield from update_findings(team, config.objective, PpoBatch(rows, kl=controller.penalty))
 
 
+TEAMS: dict[type, Callable[[Any, ChatFormat, Run], Team]] = {
+    PpoDoctor: ppo.build_team,
+    GrpoDoctor: grpo.build_team,
+    RlooDoctor: grpo.build_team,
+}
 CHECKUPS: dict[type, Checkup] = {
     PretrainDoctor: check_pretrain,
     SftDoctor: check_sft,
     RewardDoctor: check_reward,
-    PpoDoctor: check_ppo,
+    **dict.fromkeys(TEAMS, check_policy),
 }
 
 
@@ -265,8 +296,12 @@ def loss_and_gradient(
     model: LanguageModel | ScoreModel, objective: Objective[Any], batch: Batch | RankingBatch, trained: Any
 ) -> tuple[float, Finding]:
     """The objective's mean on a batch, and where its gradient arrives."""
-    loss = mean_loss(objective(model, batch), objective.weights(batch))
-    return float(loss.detach()), model_checks.gradient_reaches(trained, loss)
+    weights = objective.weights(batch)
+
+    def loss() -> Tensor:
+        return mean_loss(objective(model, batch), weights)
+
+    return float(loss().detach()), model_checks.gradient_reaches(trained, loss)
 
 
 def mean_loss(loss: Loss, weights: Any) -> Tensor:
@@ -290,8 +325,8 @@ def sampling_findings(model: LanguageModel, prompts: Sequence[Sequence[int]]) ->
     yield model_checks.logprobs_agree(sampled, trained, model_checks.tolerance_of(model))
 
 
-def sampler_finding(team: Team, prompts: Sequence[Prompt], config: PpoDoctor) -> Finding:
-    """The same for PPO, with its own sampler, temperature and tolerance."""
+def sampler_finding(team: Team, prompts: Sequence[Prompt], config: PolicyDoctor) -> Finding:
+    """The same for rollouts, with their own sampler, temperature and tolerance."""
     rollout = config.rollout
     sampling = SamplingConfig(
         max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, seed=config.seed
@@ -329,19 +364,72 @@ def packed_scores(model: ScoreModel, batch: RankingBatch, pad_id: int) -> Findin
     return model_checks.packed_equals_alone(end_scores(model, batch), alone, tolerance)
 
 
-def rollout_findings(
-    scores: Tensor, rollouts: Sequence[Rollout], kl: float, config: PpoDoctor
-) -> Iterator[Finding]:
+def chosen_prompts(config: PolicyDoctor, chat_format: ChatFormat) -> list[Prompt]:
+    """The example and what follows it: as few prompts as fill whole minibatches and whole groups."""
+    rollout = config.rollout
+    longest = load_language_model(config.policy).config.max_seq_len - rollout.max_new_tokens
+    prompts = read_prompts(config.prompts, chat_format, longest)
+    first = number_of(config.example, len(prompts), "prompts")
+    n = math.lcm(rollout.minibatch_size, rollout.n_completions) // rollout.n_completions
+    return [prompts[(first + i) % len(prompts)] for i in range(n)]
+
+
+def tokenizer_findings(config: PolicyDoctor, tokenizer: Tokenizer) -> Iterator[Finding]:
+    """Whether policy and reward model read the same ids."""
+    for path in filter(None, (config.policy, config.reward_model)):
+        model = load_adapter(path) if is_adapter(path) else load_model(path)
+        yield model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size)
+    if config.reward_model is not None:
+        theirs = tokenizer_of(config.reward_model).fingerprint
+        yield model_checks.same_tokenizer([tokenizer.fingerprint, theirs])
+
+
+def update_findings(team: Team, objective: Surrogate, batch: PpoBatch) -> Iterator[Finding]:
+    """What must hold before the first update."""
+    loss, weights = objective(team.trained, batch), objective.weights(batch)
+    yield model_checks.ratio_is_one(metric(loss, "ratio"), metric(loss, "approx_kl"))
+    yield model_checks.gradient_reaches(
+        team.trained, lambda: mean_loss(objective(team.trained, batch), weights)
+    )
+
+
+def rollout_findings(collected: Collected, config: PolicyDoctor) -> Iterator[Finding]:
     """What must hold of a rollout before anything is learnt from it."""
+    rollouts = collected.rollouts
     n_ended = sum(rollout.ended for rollout in rollouts)
     yield model_checks.some_end(n_ended, len(rollouts), config.rollout.max_new_tokens)
-    yield model_checks.scores_differ(scores)
-    yield model_checks.starts_at_reference(kl, 1e-3)
+    yield model_checks.scores_differ(collected.scores)
+    yield model_checks.starts_at_reference(collected.stats["kl"], 1e-3)
+
+
+@torch.no_grad()
+def packed_logprobs(team: Team, minibatch: RolloutBatch, packing: Packing, temperature: float) -> Finding:
+    """The policy's log-probabilities in the rows of training against those of one completion a row."""
+
+    def logprobs(rows: Batch) -> Tensor:
+        return token_logprobs(team.trained.policy(*rows.inputs), rows.target_ids, temperature=temperature)
+
+    mask = minibatch.loss_mask
+    together = packing.unpack(logprobs(packing.pack(minibatch)))
+    tolerance = model_checks.tolerance_of(cast(LanguageModel, team.trained.policy))
+    return model_checks.packing_keeps_logprobs(together[mask], logprobs(minibatch)[mask], tolerance)
+
+
+def show_rollout(
+    screen: Console, config: PolicyDoctor, tokenizer: Tokenizer, rows: RolloutBatch, packing: Packing
+) -> None:
+    """The packed row that holds the example, and the example in it."""
+    first = packing.filled & (packing.source == 0)  # where the first completion begins
+    row = int(first.any(dim=1).nonzero()[0, 0])
+    segment = int(rows.segment_ids[first][0])
+    shown = rows.rows(torch.tensor([row]))
+    numbers = {"logprob": shown.old_logprobs, "advantage": shown.advantages}
+    show_batch(screen, config, tokenizer, shown, segment, ~packing.filled[row, None], numbers)
 
 
 def show_batch(
     screen: Console,
-    config: PretrainDoctor | SftDoctor | PpoDoctor,
+    config: TextDoctor,
     tokenizer: Tokenizer,
     batch: Batch,
     segment: int,

@@ -10,18 +10,29 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from danlu.config import ConfigError, read_toml
+from danlu.config import ConfigError, load, read_toml
 from danlu.inspect.view import check_line, console
-from danlu.recipes.checkups import CHECKUPS, Checkup, PpoDoctor, PretrainDoctor, RewardDoctor, SftDoctor
+from danlu.recipes.checkups import (
+    CHECKUPS,
+    Checkup,
+    GrpoDoctor,
+    PpoDoctor,
+    PretrainDoctor,
+    RewardDoctor,
+    RlooDoctor,
+    SftDoctor,
+)
 
 SUMMARY = "show and check what a stage will train on: danlu doctor STAGE …, or a run directory"
 
-DoctorConfig = PretrainDoctor | SftDoctor | RewardDoctor | PpoDoctor
+DoctorConfig = PretrainDoctor | SftDoctor | RewardDoctor | PpoDoctor | GrpoDoctor | RlooDoctor
 FORMS: dict[str, type] = {
     "pretrain": PretrainDoctor,
     "sft": SftDoctor,
     "reward": RewardDoctor,
     "ppo": PpoDoctor,
+    "grpo": GrpoDoctor,
+    "rloo": RlooDoctor,
 }
 
 
@@ -67,12 +78,23 @@ def _config_in(word: str) -> str:
 
 
 def recognise(path: Path) -> type:
-    """The stage whose required settings a config file holds."""
+    """The first stage whose settings a config file holds, or else the first that could be meant."""
     keys = read_toml(path).keys()
-    for form in FORMS.values():
-        required = {
-            each.name for each in fields(form) if each.default is MISSING and each.default_factory is MISSING
-        }
-        if required <= keys:
-            return form
-    raise ConfigError(f"{path}: holds the settings of none of {', '.join(FORMS)}")
+    meant = [form for form in FORMS.values() if required_settings(form) <= keys]
+    if not meant:
+        raise ConfigError(f"{path}: holds the settings of none of {', '.join(FORMS)}")
+    return next((form for form in meant if is_config_of(form, path)), meant[0])
+
+
+def required_settings(form: type) -> set[str]:
+    """Settings without a default."""
+    return {each.name for each in fields(form) if each.default is MISSING and each.default_factory is MISSING}
+
+
+def is_config_of(form: type, path: Path) -> bool:
+    """Whether a config file can be read as this form: a run of GRPO has settings that PPO does not know."""
+    try:
+        load(form, path)
+    except ConfigError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from danlu.recipes.plan import Plan
-from danlu.recipes.ppo import TrueScore
+from danlu.recipes.policy import TrueScore
 from danlu.recipes.speaker import Speaker
 from danlu.train.checkpoint import replace_file
 

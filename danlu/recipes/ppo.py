@@ -1,253 +1,101 @@
-"""`danlu ppo`: the assistant learns to write what the reward model prefers, near to where it began."""
+"""`danlu ppo`: the assistant learns to write what is rewarded, near to where it began."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal
 
-from danlu.adapters.files import is_adapter, load_score_adapter
-from danlu.adapters.lora import LoraConfig, twin
+from torch import nn
+
+from danlu.adapters.lora import twin
 from danlu.config import ConfigError
-from danlu.data.chats import read_chats
-from danlu.data.packing import PackedBatches
-from danlu.data.records import DataError
-from danlu.data.sft import SftBatches
-from danlu.data.shards import open_shards
-from danlu.generate.sampler import Sampler
-from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import load_language_model, load_score_model
+from danlu.model.heads import ScoreModel, ValueHead
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
-from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
-from danlu.rl.batches import PpoBatches
-from danlu.rl.collect import Collected, PolicyAndValue, Prompt, RolloutConfig, Team
-from danlu.rl.controller import AdaptiveKl, KlConfig
-from danlu.rl.scoring import reward_of
+from danlu.recipes.judge import check_judge
+from danlu.recipes.policy import Alignment, Networks, PolicyConfig, TrueScore, learner, load_networks
+from danlu.recipes.stage import chat_format_of
+from danlu.rl.advantages import Gae
+from danlu.rl.judges import Grade
+from danlu.rl.team import PolicyAndValue, SharedTrunk, Team
 from danlu.tokenizer.chat import ChatFormat
-from danlu.train.loop import LoopConfig
-from danlu.train.optim import OptimConfig, build_optimizer
-from danlu.train.pace import Pace
+from danlu.train.optim import build_optimizer
 from danlu.train.run import Run, open_run
-from danlu.train.schedule import ScheduleConfig
 
 SUMMARY = "align an assistant with a reward model by PPO"
 
-TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PpoConfig:
-    policy: Path  # model directory to start from: the SFT model, which is also the reference
-    reward_model: Path  # model or adapter directory; the value model starts from it too
-    prompts: Path  # {"id", "messages"} a line
-    out: Path
-    n_episodes: int = 4096  # completions sampled in all
-    minutes: float | None = None  # end in this time instead of after n_episodes
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+class PpoConfig(PolicyConfig):
     objective: Ppo = field(default_factory=lambda: Ppo(ptx_coef=0.1, sft_coef=0.5))
-    kl: KlConfig = field(default_factory=KlConfig)
-    pretrain_shards: Path | None = None  # token shards to mix in (PPO-ptx)
-    pretrain_rows: int = 4  # rows of text beside each minibatch
-    pretrain_seq_len: int = 128
-    demonstrations: Path | None = None  # chats to mix in, such as the policy was fine-tuned on
-    demonstration_rows: int = 4  # rows of packed chats beside each minibatch
-    demonstration_seq_len: int = 256
-    seed: int = 0
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=2.5e-4, weight_decay=0.0, beta2=0.95, eps=1e-5)
-    )
+    advantage: Gae = field(default_factory=Gae)
+    value_model: Literal["reward_model", "policy", "shared"] = "reward_model"
+    """What the critic starts from; shared is no network of its own but a head on the policy's."""
     value_lr_scale: float = 2.0  # the value model's learning rate relative to the policy's
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(warmup_steps=10, decay_fraction=0.5, final_lr_ratio=0.1)
-    )
-    max_grad_norm: float = 1.0
-    save_every: int = 64  # updates; checkpoints lie between rollouts
-    adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of the value model likewise
+    critic_warmup: int = 0  # first rollouts, from which only the value model learns
 
     def __post_init__(self) -> None:
-        if self.n_episodes % self.rollout.n_episodes:
+        PolicyConfig.__post_init__(self)
+        if self.value_model == "reward_model" and self.reward_model is None:
             raise ConfigError(
-                f"n_episodes is {self.n_episodes}; "
-                f"it must be a multiple of rollout.n_episodes, {self.rollout.n_episodes}"
+                "value_model is 'reward_model' and reward_model is not set; name a model directory, or where "
+                "something else rewards, use value_model='policy' or 'shared'"
             )
-        if self.objective.temperature != self.rollout.temperature:
+        if self.critic_warmup and self.value_model == "shared":
             raise ConfigError(
-                f"objective.temperature is {self.objective.temperature}; "
-                f"it must equal rollout.temperature, {self.rollout.temperature}"
-            )
-        if self.adapter.dropout:
-            raise ConfigError(
-                f"adapter.dropout is {self.adapter.dropout}; it must be 0 in PPO, which compares "
-                "probabilities before and after an update"
+                f"critic_warmup is {self.critic_warmup} and value_model is 'shared'; a critic on the "
+                "policy's network cannot learn while that stays. Use another value_model, or no warm-up"
             )
 
 
-def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
+def run(config: PpoConfig, true_score: TrueScore | None = None, *, grade: Grade | None = None) -> Path:
     """Train the policy.
 
     Args:
         config: the settings.
         true_score: where the truth is known, it is logged beside the reward model's score; nothing learns
             from it.
+        grade: a function of prompt and answer that rewards in the reward model's place.
     """
+    check_judge(config, grade)
     chat_format = chat_format_of(config.policy)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    team = build_team(config, chat_format, stage_run)
-    longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
-    prompts = read_prompts(config.prompts, chat_format, longest)
-    text, chats = text_of(config, chat_format), chats_of(config, chat_format)
-    controller = AdaptiveKl(config.kl, config.n_episodes)
-    batches = PpoBatches(
-        team, prompts, config.rollout, controller, pretrain=text, demonstrations=chats, seed=config.seed
-    )
-    beside = {name: each for name, each in {"text": text, "chats": chats}.items() if each is not None}
-    per_rollout = batches.updates_per_rollout
-    stage = Stage(
+    team = build_team(config, chat_format, stage_run, grade)
+    return Alignment(
         name="ppo",
+        config=config,
         run=stage_run,
-        model=team.trained,
-        objective=config.objective,
+        chat_format=chat_format,
+        team=team,
+        estimator=config.advantage,
         optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
-        batches=batches,
-        resumables={"batches": batches, **beside, **frozen_state(team.trained)},
-        lr=config.optim.lr,
-        schedule=config.schedule,
-        pace=Pace(
-            config.n_episodes // config.rollout.n_episodes * per_rollout,
-            seconds=None if config.minutes is None else 60 * config.minutes,
-            decay_fraction=config.schedule.decay_fraction,
-            multiple=per_rollout,
-        ),
-        loop=LoopConfig(max_grad_norm=config.max_grad_norm),
-        save_every=config.save_every,
-        boundary=per_rollout,
-    )
-    for report, progress in stage.updates():
-        controller.n_episodes = stage.pace.n_steps // per_rollout * config.rollout.n_episodes
-        if report.step % per_rollout == 1 % per_rollout and batches.latest is not None:
-            log_rollout(stage_run, report.step, batches.latest, chat_format, true_score)
-        if report.step % per_rollout == 0 and batches.latest is not None:
-            stats = batches.latest.stats
-            progress.say(
-                f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
-            )
-    policy = cast(LanguageModel, team.trained.policy)
-    deliver(stage_run, policy, chat_format.tokenizer, config.adapter, config.policy)
-    stage_run.finish(
-        n_episodes=batches.n_rollouts * config.rollout.n_episodes,
-        n_prompts=len(prompts),
-        kl_coef=controller.coef,
-    )
-    return config.out
+        critic_warmup=config.critic_warmup,
+        true_score=true_score,
+    ).learn()
 
 
-def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Team:
-    """Policy and frozen reference from the SFT model, value model from the reward model, in one precision."""
-    tokenizer = chat_format.tokenizer
-    policy, reference = policy_and_reference(config, tokenizer.vocab_size)
-    reward_model, value = reward_and_value(config, reference)
-    precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
-    for model in (policy, reference, reward_model, value):
-        apply_precision(model.eval(), precision)
-    sampler = Sampler(policy, stop_ids=chat_format.stop_ids, max_batch=config.rollout.n_episodes)
-    return Team(
-        PolicyAndValue(policy, value),
-        reference,
-        sampler,
-        reward_of(reward_model, tokenizer.pad_id),
-        tokenizer.pad_id,
-    )
+def build_team(
+    config: PpoConfig, chat_format: ChatFormat, stage_run: Run, grade: Grade | None = None
+) -> Team:
+    """Policy with its critic, reference, sampler and reward."""
+    networks = load_networks(config, chat_format, stage_run, grade)
+    return networks.team(with_critic(config, networks), config, chat_format)
 
 
-def policy_and_reference(config: PpoConfig, vocab_size: int) -> tuple[LanguageModel, LanguageModel]:
-    """The trained policy and where it began, frozen; with an adapter both stand on the same weights."""
-    reference = load_language_model(config.policy, vocab_size=vocab_size).requires_grad_(False)
-    if not config.adapter.on:
-        return load_language_model(config.policy), reference
-    policy = twin(reference)
-    adapt(policy, config.adapter, config.seed)
-    return policy, reference
-
-
-def reward_and_value(config: PpoConfig, reference: LanguageModel) -> tuple[ScoreModel, ScoreModel]:
-    """The frozen reward model, and the value model that starts from it; adapters share what is frozen."""
-    if is_adapter(config.reward_model):
-        reward_model = load_score_adapter(config.reward_model, base=reference, base_dir=config.policy)
-        value = twin(reward_model)
-        return reward_model.requires_grad_(False), value
-    reward_model = load_score_model(config.reward_model, vocab_size=reference.config.vocab_size)
-    if not config.adapter.on:
-        return reward_model.requires_grad_(False), load_score_model(config.reward_model)
-    value = twin(reward_model.requires_grad_(False))
-    adapt(value, config.adapter, config.seed + 1)
-    return reward_model, value
-
-
-def text_of(config: PpoConfig, chat_format: ChatFormat) -> PackedBatches | None:
-    """Text to be modelled beside the rollouts."""
-    if config.pretrain_shards is None:
-        return None
-    shards = open_shards(config.pretrain_shards, fingerprint=chat_format.tokenizer.fingerprint)
-    return PackedBatches(
-        shards, config.pretrain_rows, config.pretrain_seq_len, config.seed, lead_with_eos=True
-    )
-
-
-def chats_of(config: PpoConfig, chat_format: ChatFormat) -> SftBatches | None:
-    """Demonstrations to be modelled beside the rollouts."""
-    if config.demonstrations is None:
-        return None
-    return SftBatches(
-        read_chats(config.demonstrations),
-        chat_format,
-        config.demonstration_rows,
-        config.demonstration_seq_len,
-        config.seed,
-        too_long="drop",
-    )
-
-
-def read_prompts(path: Path, chat_format: ChatFormat, longest: int) -> list[Prompt]:
-    """Prompts of at most `longest` tokens; a line is `{"id", "messages"}` and ends with a user turn."""
-    prompts: list[Prompt] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-                prompt = Prompt(str(record["id"]), chat_format.prompt(record["messages"]))
-            except (ValueError, KeyError, TypeError) as error:
-                wanted = 'an object with "id" and "messages" that end with a user turn'
-                raise DataError(f"{path}:{number}: {error}; each line must be {wanted}") from None
-            if len(prompt.ids) > longest:
-                raise DataError(
-                    f"{path}:{number}: the prompt has {len(prompt.ids)} tokens; at most {longest} leave room "
-                    "for a completion of rollout.max_new_tokens"
-                )
-            prompts.append(prompt)
-    if not prompts:
-        raise DataError(f"{path}: holds no prompt")
-    return prompts
-
-
-def log_rollout(
-    stage_run: Run, step: int, collected: Collected, chat_format: ChatFormat, true_score: TrueScore | None
-) -> None:
-    """The rollout's statistics, and one sample."""
-    texts = [str(chat_format.parse(r.completion.ids)["content"]) for r in collected.rollouts]
-    stats: dict[str, object] = dict(collected.stats)
-    if true_score is not None:
-        stats["true_score"] = mean_of(
-            [true_score(r.prompt.id, t) for r, t in zip(collected.rollouts, texts, strict=True)]
-        )
-    best = int(collected.scores.argmax())
-    prompt = chat_format.tokenizer.decode(collected.rollouts[best].prompt.ids)
-    stage_run.log(step, rollout=stats, sample={"prompt": prompt, "completion": texts[best]})
-
-
-def mean_of(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def with_critic(config: PpoConfig, networks: Networks) -> PolicyAndValue:
+    """The policy and its value model or head."""
+    policy, average = networks.policy, networks.average
+    if config.value_model == "shared":
+        return SharedTrunk(policy, ValueHead(policy.config.d_model), average=average)
+    if config.value_model == "policy":
+        value = ScoreModel.on(twin(policy.backbone))
+        nn.init.zeros_(value.score.weight)
+    else:
+        assert networks.reward_model is not None
+        value = learner(networks.reward_model, config, config.seed + 1)
+        value.raters = None  # a critic is asked for no rankings
+    apply_precision(value.eval(), networks.precision)
+    return PolicyAndValue(policy, value, average=average)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,7 +71,7 @@ class Stage:
     pace: Pace
     loop: LoopConfig
     save_every: int
-    boundary: int = 1  # checkpoints only after multiples of so many updates
+    may_save: Callable[[], bool] = lambda: True  # whether the batches can be taken up here again
     unit: str = "tokens"
 
     def updates(self) -> Iterator[tuple[StepReport, Progress]]:
@@ -92,9 +92,9 @@ class Stage:
                 self.run,
                 reports,
                 progress,
-                self._save,
+                self.save,
                 save_every=self.save_every,
-                boundary=self.boundary,
+                may_save=self.may_save,
                 unit=self.unit,
             )
             for report in followed:
@@ -103,10 +103,11 @@ class Stage:
                 progress.resize(self.pace.n_steps)
                 yield report, progress
                 if report.step >= self.pace.n_steps:
-                    self._save(report.step)
+                    self.save(report.step)
                     return
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """Write a checkpoint after `step` updates, if there is none."""
         if rank():
             return
         extra = {name: dict(each.state_dict()) for name, each in self._saved.items()}

@@ -2,8 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
+
+ScoreScaling = Literal["none", "reference", "running"]
+
+
+class Moments:
+    """Number, mean and standard deviation of all values seen so far (Chan, Golub and LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self.n, self.mean, self.squares = 0, 0.0, 0.0  # the last: squared distances from the mean, summed
+
+    @property
+    def std(self) -> float:
+        """Of the population."""
+        return (self.squares / self.n) ** 0.5
+
+    def add(self, values: Tensor) -> None:
+        """Count more values."""
+        n, mean = values.numel(), float(values.mean())
+        total, distance = self.n + n, mean - self.mean
+        self.squares += float((values - mean).square().sum()) + distance**2 * self.n * n / total
+        self.mean += distance * n / total
+        self.n = total
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n": self.n, "mean": self.mean, "squares": self.squares}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.n, self.mean, self.squares = state["n"], state["mean"], state["squares"]
+
+
+def scale_scores(scores: Tensor, seen: Moments, scaling: ScoreScaling) -> Tensor:
+    """Bring scores to mean zero and deviation one.
+
+    Args:
+        scores: one a completion, (batch,).
+        seen: scores of earlier rollouts, to which these are added if they count.
+        scaling: `reference` goes by the first rollout, which the reference wrote (Ziegler et al. 2019 take
+            samples of it); `running` by all scores so far (Zheng et al. 2023).
+    """
+    if scaling == "none":
+        return scores
+    if scaling == "running" or not seen.n:
+        seen.add(scores)
+    return (scores - seen.mean) / max(seen.std, 1e-6)
+
+
+def length_cost(lengths: Tensor, coef: float, free: int) -> Tensor:
+    """What a completion's tokens beyond the first `free` cost, `coef` each, (batch,)."""
+    return coef * (lengths - free).clamp(min=0)
 
 
 def token_rewards(

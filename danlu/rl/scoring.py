@@ -10,7 +10,7 @@ from torch import nn
 
 from danlu.config import ConfigError
 from danlu.data.records import pad_rows
-from danlu.rl.collect import Reward, Rollout
+from danlu.rl.rollout import Reward, Rollout
 
 
 @torch.no_grad()

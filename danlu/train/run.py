@@ -126,7 +126,7 @@ def follow(
     save: Callable[[int], None],
     *,
     save_every: int,
-    boundary: int = 1,
+    may_save: Callable[[], bool] = lambda: True,
     unit: str = "tokens",
 ) -> Iterator[StepReport]:
     """Pass reports on, having logged each; save at intervals and when interrupted.
@@ -137,7 +137,7 @@ def follow(
         progress: bar to advance.
         save: writes a checkpoint for the given step.
         save_every: updates between checkpoints.
-        boundary: a checkpoint is possible only after a multiple of so many updates.
+        may_save: whether a checkpoint is possible now, asked after each update.
         unit: what the first weight of a report counts, for the rate shown.
     """
     unsaved = 0
@@ -157,7 +157,7 @@ def follow(
             progress.advance(report.step, loss=report.loss, rate=rate)
             yield report
             unsaved += 1
-            if report.step % boundary == 0 and (unsaved >= save_every or interrupted()):
+            if (unsaved >= save_every or interrupted()) and may_save():
                 save(report.step)
                 unsaved = 0
             if interrupted() and not unsaved:

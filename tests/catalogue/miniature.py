@@ -14,7 +14,9 @@ from danlu.data.sft import SftBatches
 from danlu.generate.sampler import Sampler
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.transformer import ModelConfig
-from danlu.rl.collect import PolicyAndValue, Prompt, Rollout, Team
+from danlu.rl.judges import CheckedReward
+from danlu.rl.rollout import Prompt, Rollout
+from danlu.rl.team import PolicyAndValue, Team
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat, Message
 
@@ -69,7 +71,8 @@ def team() -> Team:
         return [float(len(set(rollout.completion.ids))) for rollout in rollouts]
 
     value = ScoreModel(model_config(), seed=2).eval()
-    return Team(PolicyAndValue(policy, value), deepcopy(policy), sampler, reward, tokenizer().pad_id)
+    trained, judge = PolicyAndValue(policy, value), CheckedReward(reward)
+    return Team(trained, deepcopy(policy), sampler, judge, tokenizer().pad_id)
 
 
 def prompts(n: int) -> list[Prompt]:

@@ -27,13 +27,17 @@ from danlu.objectives.token_loss import token_logprobs
 from danlu.recipes import ppo
 from danlu.recipes.stage import publish
 from danlu.rl import advantages, collect, controller, rewards
-from danlu.rl.collect import Prompt, Rollout, RolloutConfig, Team
+from danlu.rl.collect import RolloutConfig
+from danlu.rl.rollout import Prompt, Rollout
+from danlu.rl.team import Team
 
 SMALL = RolloutConfig(n_episodes=4, minibatch_size=4, max_new_tokens=8)
 
 
 def collected(given: Team, config: RolloutConfig = SMALL) -> collect.Collected:
-    return collect.collect(given, prompts(config.n_episodes), config, kl_coef=0.1, seed=0)
+    kl = controller.AdaptiveKl(controller.KlConfig(init_coef=0.1), 1000)
+    some = prompts(config.n_episodes)
+    return collect.collect(given, some, config, advantages.Gae(), collect.Memory(kl), seed=0)
 
 
 def truncated(given: Team, some: Sequence[Prompt], config: RolloutConfig, seed: int) -> list[Rollout]:
@@ -129,8 +133,8 @@ def test_old_logprobs_are_taken_without_dropout():
     assert_close(batch.old_logprobs[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
 
-def other_shapes(forward: Any, batch: Any, size: int) -> Tensor:
-    return forward(batch) + 0.01
+def other_shapes(forward: Any, batch: Any, size: int) -> tuple[Tensor, ...]:
+    return tuple(each + 0.01 for each in forward(batch))
 
 
 @fault("trl #454; trlx #107", broken={"danlu.rl.collect.minibatched": other_shapes})
@@ -307,9 +311,36 @@ def test_rewards_that_are_all_alike_give_no_advantage():
     assert float(advantages.whiten(alike, torch.ones(3, 7, dtype=torch.bool)).abs().max()) < 0.01
 
 
+def unchecked(self: advantages.Baseline) -> None:
+    pass
+
+
+@fault(
+    "NeMo-RL #1518: leave-one-out, then divided by the deviation",
+    broken={"danlu.rl.advantages.Baseline.__post_init__": unchecked},
+)
+def test_what_was_left_out_is_never_divided_by_how_much_it_varies():
+    with pytest.raises(ConfigError, match="next to others almost equal, a reward would become huge"):
+        advantages.Baseline(kind="leave_one_out", divide_by_std=True)
+
+
+@fault(
+    "OpenRLHF #768: KL in the reward and in the loss",
+    broken={"danlu.rl.controller.AdaptiveKl.reward_coef": 0.1},
+)
+def test_kl_is_charged_once():
+    in_loss = controller.AdaptiveKl(controller.KlConfig(init_coef=0.1, estimator="k3", place="loss"), 1000)
+    assert in_loss.penalty is not None
+    assert in_loss.penalty.coef == 0.1
+    assert in_loss.reward_coef == 0
+    in_reward = controller.AdaptiveKl(controller.KlConfig(init_coef=0.1), 1000)
+    assert in_reward.penalty is None
+    assert in_reward.reward_coef == 0.1
+
+
 @fault(
     "DeepSpeed-Chat: advantages as they come; minimind: normalised over a batch of 2",
-    broken={"danlu.rl.collect.whiten": lambda x, mask, shift_mean=True: x * mask},
+    broken={"danlu.rl.advantages.whiten": lambda x, mask, shift_mean=True: x * mask},
 )
 def test_advantages_are_whitened_over_the_whole_rollout():
     batch = collected(team()).batch

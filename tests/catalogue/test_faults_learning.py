@@ -104,7 +104,7 @@ def padded_at_the_left(rows: Any, masks: Any, pad_id: int, width: int | None = N
 
 @fault(
     "DeepSpeed-Chat actor forward; OpenRLHF #217; trl #469",
-    broken={"danlu.rl.collect.pad_rows": padded_at_the_left},
+    broken={"danlu.rl.rollout.pad_rows": padded_at_the_left},
 )
 def test_padding_changes_no_logprob():
     given = team()

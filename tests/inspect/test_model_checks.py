@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from danlu.adapters.lora import LoraConfig, adapted_layers, attach_lora
 from danlu.generate.decoder import TorchDecoder
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.inspect import model_checks
@@ -36,14 +37,14 @@ def loss_of(model: LanguageModel) -> torch.Tensor:
 
 
 def test_a_gradient_reaches_every_parameter_of_a_decoder_and_is_gone_afterwards(model: LanguageModel):
-    finding = model_checks.gradient_reaches(model, loss_of(model))
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert finding.ok, finding.line
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_a_parameter_that_gets_no_gradient_is_named(model: LanguageModel):
     model.register_parameter("forgotten", nn.Parameter(torch.ones(3)))
-    finding = model_checks.gradient_reaches(model, loss_of(model))
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert not finding.ok
     assert finding.found.endswith("; not forgotten")
 
@@ -51,26 +52,41 @@ def test_a_parameter_that_gets_no_gradient_is_named(model: LanguageModel):
 def test_a_block_cut_out_of_the_graph_is_named(model: LanguageModel):
     block = model.backbone.blocks[1].mlp.sublayer
     block.register_forward_hook(lambda module, inputs, output: output.detach())
-    finding = model_checks.gradient_reaches(model, loss_of(model))
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert not finding.ok
     assert "backbone.blocks.1.mlp.sublayer.gate.weight" in finding.found
 
 
+def test_what_stands_before_weights_that_begin_at_zero_is_reached_too(model: LanguageModel):
+    attach_lora(model, LoraConfig(kind="lora", rank=2))
+    down = [layer.lora_a for layer in adapted_layers(model).values()]
+    loss_of(model).backward()
+    assert not any(bool(a.grad.any()) for a in down if a.grad is not None)  # B is zero
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
+    assert finding.ok, finding.line
+    assert not any(bool(layer.lora_b.any()) for layer in adapted_layers(model).values())  # as before
+    down[0].requires_grad_(False)
+    down[3].register_hook(lambda grad: 0 * grad)
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
+    assert not finding.ok
+    assert "not backbone.blocks.0.self_attn.sublayer.out.lora_a" in finding.found
+
+
 def test_a_gradient_that_is_not_finite_is_named(model: LanguageModel):
-    finding = model_checks.gradient_reaches(model, loss_of(model) * float("inf"))
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model) * float("inf"))
     assert not finding.ok
     assert "not finite in" in finding.found
 
 
 def test_frozen_parameters_are_counted_and_a_model_of_nothing_else_is_wrong(model: LanguageModel):
     model.backbone.embedding.weight.requires_grad_(False)
-    finding = model_checks.gradient_reaches(model, loss_of(model))
+    finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert finding.ok
     assert finding.found.endswith(", 1 are frozen")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     constant = torch.zeros((), requires_grad=True)
-    assert not model_checks.gradient_reaches(model, constant * 2).ok
+    assert not model_checks.gradient_reaches(model, lambda: constant * 2).ok
 
 
 def test_cached_decoding_of_a_sound_model_is_the_full_pass(model: LanguageModel):

@@ -17,9 +17,11 @@ from danlu.data import sft
 from danlu.data.records import Batch
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_language_model
 from danlu.recipes import checkups
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.stage import publish
+from danlu.rl.packing import Packing
 from danlu.tokenizer.bpe import Tokenizer
 
 SHAPE = Shape(d_model=32, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=32, max_seq_len=128)
@@ -63,6 +65,8 @@ def words(kit, models: Path) -> dict[str, list[str]]:
         "sft": ["sft", f"base={base}", f"data={kit.chats}", "batch_size=2", "seq_len=96"],
         "reward": ["reward", f"base={base}", f"comparisons={kit.comparisons}", "prompts_per_batch=2"],
         "ppo": ["ppo", f"policy={base}", f"reward_model={reward}", f"prompts={kit.prompts}", *small],
+        "grpo": ["grpo", f"policy={base}", f"reward_model={reward}", f"prompts={kit.prompts}", *small],
+        "rloo": ["rloo", f"policy={base}", f"reward_model={reward}", f"prompts={kit.prompts}", *small],
     }
 
 
@@ -86,7 +90,12 @@ CHECKS = {
     ],
     "sft": ["tokenizer fits the model", "template", "mask sums", "gradient reaches every parameter"],
     "reward": ["rankings", "scores are read at the end", "packed scores equal scores alone"],
-    "ppo": ["one tokenizer", "completions end", "KL at the start", "ratio is one", "gradient reaches"],
+    "ppo": [
+        *("one tokenizer", "completions end", "KL at the start", "ratio is one", "gradient reaches"),
+        *("mask sums", "shifted once", "positions", "packed rollouts equal rollouts alone"),
+    ],
+    "grpo": ["one tokenizer", "ratio is one", "gradient reaches", "packed rollouts equal rollouts alone"],
+    "rloo": ["one tokenizer", "ratio is one", "gradient reaches", "packed rollouts equal rollouts alone"],
 }
 
 
@@ -264,6 +273,59 @@ def test_another_tokenizer_than_the_models_is_refused(
     shown = told(capsys, 2, [*words["sft"], f"base={tmp_path}/base"])
     assert "WRONG  tokenizer fits the model: " in shown
     assert "ok     mask sums" not in shown  # what follows would mean nothing
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["adapter.kind=lora"],
+        ["value_model=policy"],
+        ["value_model=shared", "adapter.kind=lora"],
+        ["adapter.kind=lora", "value_model=policy"],
+        ["ema_decay=0.9"],
+    ],
+)
+def test_weights_that_begin_at_zero_are_no_fault(words: dict[str, list[str]], more: list[str], capsys):
+    shown = told(capsys, 0, [*words["ppo"], *more])
+    assert "ok     gradient reaches every parameter" in shown
+    assert ("are frozen" in shown) == ("adapter.kind=lora" in more)
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward", "grpo"])
+def test_an_adapter_is_checked_as_the_stage_would_train_it(stage: str, words, capsys):
+    shown = told(capsys, 0, [*words[stage], "adapter.kind=lora"])
+    assert "ok     gradient reaches every parameter" in shown
+    assert "are frozen" in shown
+
+
+def test_a_run_of_grpo_is_recognised(words: dict[str, list[str]], tmp_path: Path, capsys):
+    short = ["rollout.n_episodes=8", "rollout.minibatch_size=8", "n_episodes=8", "rollout.max_new_tokens=8"]
+    assert main([*words["grpo"], *short, f"out={tmp_path}/run"]) == 0
+    shown = told(capsys, 0, [f"{tmp_path}/run", "rollout.max_new_tokens=32"])
+    assert "Nothing is wrong." in shown
+
+
+@pytest.mark.parametrize("stage", ["ppo", "grpo"])
+def test_attention_that_crosses_from_one_rollout_to_the_next_is_refused(
+    stage: str, words: dict[str, list[str]], models: Path, tmp_path: Path, capsys, monkeypatch
+):
+    attentive = load_language_model(models / "base")
+    with torch.no_grad():  # untrained, what is attended to hardly matters
+        for parameter in attentive.backbone.parameters():
+            parameter.mul_(3.0 if parameter.ndim == 2 else 1.0)
+    publish(attentive, Tokenizer.load(models / "base"), tmp_path / "policy")
+    sound = Packing.pack
+
+    def without_boundaries(self: Packing, batch):
+        rows = sound(self, batch)
+        return replace(rows, segment_ids=torch.zeros_like(rows.segment_ids))
+
+    monkeypatch.setattr(Packing, "pack", without_boundaries)
+    exact = json.dumps({"dtype": "float32", "kernels": "plain", "threads": 1})
+    (tmp_path / "machine.json").write_text(exact, encoding="utf-8")
+    shown = told(capsys, 2, [*words[stage], f"policy={tmp_path}/policy", f"out={tmp_path}"])
+    assert "WRONG  positions: " in shown
+    assert "WRONG  packed rollouts equal rollouts alone: " in shown
 
 
 @pytest.mark.parametrize("stage", ["sft", "ppo"])

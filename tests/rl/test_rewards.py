@@ -55,3 +55,9 @@ def test_without_a_target_the_coefficient_is_fixed():
     controller = AdaptiveKl(KlConfig(init_coef=0.3, target=None), n_episodes=100)
     controller.update(kl=50.0, n_episodes=100)
     assert controller.coef == 0.3
+
+
+def test_one_rollout_at_most_halves_the_coefficient_however_short_the_horizon():
+    controller = AdaptiveKl(KlConfig(init_coef=0.4, target=1.0, horizon=10), n_episodes=100)
+    controller.update(kl=0.0, n_episodes=100)  # 1 - 0.2 * 10 would turn the penalty into a reward
+    assert controller.coef == 0.2

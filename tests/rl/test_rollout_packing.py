@@ -8,8 +8,9 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.transformer import ModelConfig
 from danlu.objectives.ppo import Ppo, PpoBatch
 from danlu.objectives.token_loss import token_logprobs
-from danlu.rl.collect import PolicyAndValue, minibatched
+from danlu.rl.collect import minibatched
 from danlu.rl.packing import LEAST_WIDTH, Packing, packed
+from danlu.rl.team import PolicyAndValue
 
 LENGTHS = [9, 70, 33, 5, 60, 58, 41, 100, 12]
 PROMPT = 3
@@ -71,7 +72,7 @@ def test_packed_rows_get_the_log_probabilities_of_padded_ones(rollout: RolloutBa
         return token_logprobs(trained.policy(*batch.inputs), batch.target_ids)
 
     with torch.no_grad():
-        padded, unpacked = logprobs(rollout), minibatched(logprobs, rollout, 4)
+        padded, (unpacked,) = logprobs(rollout), minibatched(lambda rows: (logprobs(rows),), rollout, 4)
     mask = rollout.loss_mask
     assert torch.allclose(unpacked[mask], padded[mask], atol=1e-5)
 
