@@ -52,9 +52,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ModelConfig(vocab_size=tokenizer.vocab_size, max_seq_len=160, **SIZES)
     model = LanguageModel(config, seed=1)
     chats = [said(question, answer) for question in QUESTIONS for answer in ANSWERS]
-    batches = SftBatches(chats, ChatFormat(tokenizer), batch_size=2, seq_len=160, seed=0)
-    optimizer = build_optimizer(model, OptimConfig(lr=5e-3))
-    for _ in train(model, batches, TokenLoss(), optimizer, lambda _: 5e-3, LoopConfig(n_steps=90)):
+    batches = SftBatches(chats, ChatFormat(tokenizer), batch_size=1, seq_len=192, seed=0)
+    optimizer = build_optimizer(model, OptimConfig(kind="adamw"))
+    for _ in train(model, batches, TokenLoss(), optimizer, lambda _: 1e-2, LoopConfig(n_steps=60)):
         pass
     run = tmp_path_factory.mktemp("run")
     publish(model, tokenizer, run / "model")
