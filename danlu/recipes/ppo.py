@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -21,10 +21,12 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, load_score_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
+from danlu.recipes.guard import TrueScore, Watch, build_guard
 from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
 from danlu.rl.batches import PpoBatches
 from danlu.rl.collect import Collected, PolicyAndValue, Prompt, RolloutConfig, Team
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.guard import GuardConfig
 from danlu.rl.scoring import reward_of
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
@@ -35,8 +37,6 @@ from danlu.train.schedule import ScheduleConfig
 
 SUMMARY = "align an assistant with a reward model by PPO"
 
-TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PpoConfig:
@@ -44,6 +44,7 @@ class PpoConfig:
     reward_model: Path  # model or adapter directory; the value model starts from it too
     prompts: Path  # {"id", "messages"} a line
     out: Path
+    reference: Path | None = None  # what KL is measured from; none is `policy` as it begins
     n_episodes: int = 4096  # completions sampled in all
     minutes: float | None = None  # end in this time instead of after n_episodes
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -66,6 +67,7 @@ class PpoConfig:
     max_grad_norm: float = 1.0
     save_every: int = 64  # updates; checkpoints lie between rollouts
     adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of the value model likewise
+    guard: GuardConfig = field(default_factory=GuardConfig)  # against over-optimisation
 
     def __post_init__(self) -> None:
         if self.n_episodes % self.rollout.n_episodes:
@@ -82,6 +84,10 @@ class PpoConfig:
             raise ConfigError(
                 f"adapter.dropout is {self.adapter.dropout}; it must be 0 in PPO, which compares "
                 "probabilities before and after an update"
+            )
+        if self.reference is not None and self.adapter.on:
+            raise ConfigError(
+                f"reference is {self.reference} and an adapter is trained; its reference is what it stands on"
             )
 
 
@@ -101,6 +107,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
     longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
     prompts = read_prompts(config.prompts, chat_format, longest)
     text, chats = text_of(config, chat_format), chats_of(config, chat_format)
+    watch = watch_of(config, team, stage_run, chat_format, true_score)
     controller = AdaptiveKl(config.kl, config.n_episodes)
     batches = PpoBatches(
         team, prompts, config.rollout, controller, pretrain=text, demonstrations=chats, seed=config.seed
@@ -114,7 +121,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         objective=config.objective,
         optimizer=build_optimizer(team.trained, config.optim, lr_scales={"value": config.value_lr_scale}),
         batches=batches,
-        resumables={"batches": batches, **beside, **frozen_state(team.trained)},
+        resumables={"batches": batches, **beside, **frozen_state(team.trained), **watch.resumables},
         lr=config.optim.lr,
         schedule=config.schedule,
         pace=Pace(
@@ -127,6 +134,7 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
         save_every=config.save_every,
         boundary=per_rollout,
     )
+    watch.begin()
     for report, progress in stage.updates():
         controller.n_episodes = stage.pace.n_steps // per_rollout * config.rollout.n_episodes
         if report.step % per_rollout == 1 % per_rollout and batches.latest is not None:
@@ -136,14 +144,29 @@ def run(config: PpoConfig, true_score: TrueScore | None = None) -> Path:
             progress.say(
                 f"  score {stats['score']:+.3f} · KL {stats['kl']:.2f} · length {stats['length']:.1f}"
             )
+        watch.follow(report.step, stage.pace, progress)
+    watch.conclude(stage.pace.n_steps)
     policy = cast(LanguageModel, team.trained.policy)
     deliver(stage_run, policy, chat_format.tokenizer, config.adapter, config.policy)
     stage_run.finish(
         n_episodes=batches.n_rollouts * config.rollout.n_episodes,
         n_prompts=len(prompts),
         kl_coef=controller.coef,
+        **watch.summary,
     )
     return config.out
+
+
+def watch_of(
+    config: PpoConfig, team: Team, stage_run: Run, chat_format: ChatFormat, true_score: TrueScore | None
+) -> Watch:
+    """The guard against over-optimisation, where one is wanted."""
+    if config.guard.prompts is None:
+        return Watch(stage_run)
+    longest = team.sampler.max_seq_len - config.rollout.max_new_tokens
+    prompts = read_prompts(config.guard.prompts, chat_format, longest)
+    guard = build_guard(config.guard, team, prompts, config.rollout, stage_run, chat_format, true_score)
+    return Watch(stage_run, guard)
 
 
 def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Team:
@@ -165,8 +188,11 @@ def build_team(config: PpoConfig, chat_format: ChatFormat, stage_run: Run) -> Te
 
 
 def policy_and_reference(config: PpoConfig, vocab_size: int) -> tuple[LanguageModel, LanguageModel]:
-    """The trained policy and where it began, frozen; with an adapter both stand on the same weights."""
-    reference = load_language_model(config.policy, vocab_size=vocab_size).requires_grad_(False)
+    """The trained policy, and frozen what it stays near; with an adapter both stand on the same weights."""
+    begun = config.reference or config.policy
+    if chat_format_of(begun).tokenizer.fingerprint != chat_format_of(config.policy).tokenizer.fingerprint:
+        raise ConfigError(f"reference: {begun} has another tokenizer than {config.policy}")
+    reference = load_language_model(begun, vocab_size=vocab_size).requires_grad_(False)
     if not config.adapter.on:
         return load_language_model(config.policy), reference
     policy = twin(reference)
