@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import ConfigError
-from danlu.model.heads import ScoreModel
 from danlu.model.hf import load_score_model
 from danlu.recipes.stage import chat_format_of, settle
 from danlu.rl.collect import Prompt, Reward, Rollout, RolloutConfig, Team
@@ -94,25 +93,29 @@ def build_guard(
     true_score: TrueScore | None,
 ) -> Guard:
     """A guard with its judges in memory."""
-
-    def truth(rollouts: Sequence[Rollout]) -> list[float]:
-        assert true_score is not None
-        texts = [str(chat_format.parse(r.completion.ids)["content"]) for r in rollouts]
-        return [true_score(r.prompt.id, text) for r, text in zip(rollouts, texts, strict=True)]
-
-    judges: dict[str, Reward] = {}
-    for path in config.judges:
-        model = load_judge(path, chat_format)
-        settle(run, model, rollout.minibatch_size, 64)
-        judges[str(path)] = reward_of(model, chat_format.tokenizer.pad_id)
-    known = None if true_score is None else truth
-    judgement = Judgement(team.reward, judges, known, rollout.missing_end_penalty)
+    judges = {str(path): load_reward(path, run, chat_format) for path in config.judges}
+    truth = truth_of(true_score, chat_format)
+    judgement = Judgement(team.reward, judges, truth, rollout.missing_end_penalty)
     return Guard(team, prompts, judgement, config, rollout)
 
 
-def load_judge(path: Path, chat_format: ChatFormat) -> ScoreModel:
-    """A reward model that nothing is trained on, frozen."""
+def truth_of(true_score: TrueScore | None, chat_format: ChatFormat) -> Reward | None:
+    """The truth about rollouts, where there is one."""
+    if true_score is None:
+        return None
+
+    def truth(rollouts: Sequence[Rollout]) -> list[float]:
+        texts = [str(chat_format.parse(r.completion.ids)["content"]) for r in rollouts]
+        return [true_score(r.prompt.id, text) for r, text in zip(rollouts, texts, strict=True)]
+
+    return truth
+
+
+def load_reward(path: Path, run: Run, chat_format: ChatFormat) -> Reward:
+    """A frozen reward model, in the precision of a run."""
     tokenizer = chat_format_of(path).tokenizer
     if tokenizer.fingerprint != chat_format.tokenizer.fingerprint:
-        raise ConfigError(f"guard.judges: {path} has another tokenizer than the policy")
-    return load_score_model(path, vocab_size=tokenizer.vocab_size).eval().requires_grad_(False)
+        raise ConfigError(f"{path} has another tokenizer than the policy; a judge must share it")
+    model = load_score_model(path, vocab_size=tokenizer.vocab_size).eval().requires_grad_(False)
+    settle(run, model, 64, 64)
+    return reward_of(model, tokenizer.pad_id)

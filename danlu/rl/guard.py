@@ -203,6 +203,7 @@ class Guard:
         return {
             "measure": self.config.measure,
             "n_prompts": len(self.prompts),
+            "zeros": self.zeros,
             "looks": [asdict(look) for look in self.looks],
             "passed": self.passed,
             "kept_step": self.kept_step,
@@ -231,7 +232,7 @@ class Guard:
         return sequence_kl(logprobs(team.trained.policy), logprobs(team.reference), batch.loss_mask)
 
     def _gains(self, judges: Mapping[str, Tensor]) -> Tensor | None:
-        """What each judge gives less its mean at the first look, so that they share a zero, (judges, batch)."""
+        """What each judge gives less its mean at the first look: so they share a zero; (judges, batch)."""
         if not judges:
             return None
         if not self.looks:
