@@ -239,6 +239,7 @@ COMMANDS = (
     "sft",
     "reward",
     "ppo",
+    "rlhf",
     "dpo",
     "evaluate",
     "doctor",

@@ -107,6 +107,7 @@ def teacher_of(config: RlhfConfig, model: Path, home: Path | None) -> Teacher:
     rankings = config.rankings
     teaching = TeachingConfig(
         n_annotators=rankings.n_annotators,
+        n_held_out=config.n_watched,
         n_completions=rankings.n_completions,
         n_borrowed=rankings.n_borrowed if rankings.by == "annotators" else 0,
         max_new_tokens=config.ppo.rollout.max_new_tokens,

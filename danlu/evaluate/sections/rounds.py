@@ -219,7 +219,8 @@ def frontiers(rounds: Sequence[Round]) -> Markup | None:
             "answers from the reference, takes the one that the reward model likes best, and costs "
             "log n − (n − 1) / n nats. Score up while the truth or the judges go down is over-optimisation.",
             "守卫在留出问题上的每次观察，按时间相连。best-of-n 从参考模型抽 1、2、4……个回答，"
-            "取奖励模型最喜欢的一个，代价为 log n − (n − 1) / n 奈特。得分上升而真实得分或评审分下降，就是过度优化。",
+            "取奖励模型最喜欢的一个，代价为 log n − (n − 1) / n 奈特。"
+            "得分上升而真实得分或评审分下降，就是过度优化。",
         ),
         shown,
     )
