@@ -1,16 +1,18 @@
-"""The guard beside PPO: it ends a run whose policy falls, publishes the peak's weights, and survives a kill."""
+"""The guard beside PPO: it ends a run whose policy falls, publishes the peak, and survives a kill."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import replace
+from math import log
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from danlu.adapters.lora import LoraConfig
 from danlu.config import ConfigError
 from danlu.data.records import DataError
 from danlu.model.heads import LanguageModel, ScoreModel
@@ -19,7 +21,7 @@ from danlu.recipes import ppo
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.stage import publish
 from danlu.rl.collect import RolloutConfig
-from danlu.rl.guard import Guard, GuardConfig
+from danlu.rl.guard import Guard, GuardConfig, token_kl
 from danlu.tokenizer.bpe import Tokenizer
 
 SHAPE = Shape(d_model=32, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=48, max_seq_len=96)
@@ -175,7 +177,7 @@ def test_judges_are_heard_from_a_zero_of_their_own(folder, tmp_path):
     [
         ({}, "guard.judges is empty"),
         ({"measure": "true_score"}, "the truth is not known here"),
-        ({"judges": ("policy",)}, "language model"),
+        ({"judges": ("policy",)}, "a ScoreModel is needed here"),
         ({"prompts": "few.jsonl", "measure": "worst", "judges": ("judge-1",)}, "holds 3 prompts"),
     ],
 )
@@ -192,6 +194,13 @@ def test_a_guard_that_could_see_nothing_is_refused(folder, tmp_path, guard, mess
         ppo.run(config(folder, tmp_path / "run", **named))
 
 
+def test_kl_of_a_token_is_over_the_whole_vocabulary():
+    p, q = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.25, 0.25, 0.5])
+    wanted = 0.5 * log(2) - 0.25 * log(2)
+    found = token_kl((3 + p.log())[None, None] * 0.7, q.log()[None, None] * 0.7, 0.7)
+    assert float(found) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_kl_may_be_measured_from_another_model_and_not_beside_an_adapter(folder, tmp_path):
     other = ppo.run(replace(config(folder, tmp_path / "other"), guard=GuardConfig(), n_episodes=16))
     plain = replace(config(folder, tmp_path / "run"), guard=GuardConfig(), n_episodes=8)
@@ -200,4 +209,4 @@ def test_kl_may_be_measured_from_another_model_and_not_beside_an_adapter(folder,
     first = next(line["rollout"] for line in rollouts if "rollout" in line)
     assert abs(first["kl"]) > 1e-5  # from the start, for the policy does not begin where KL is measured from
     with pytest.raises(ConfigError, match="an adapter is trained"):
-        replace(plain, reference=other / "model", adapter=replace(plain.adapter, rank=4))
+        replace(plain, reference=other / "model", adapter=LoraConfig(kind="lora"))
