@@ -177,6 +177,7 @@ class FileAsks:
         prompts = [record["messages"] for record in self.parts["examined"][:MOST_EXAMINED]]
         speakers = {"before": load_speaker(before), "after": load_speaker(after)}
         found = compare_speakers(judges, speakers, prompts, self.amounts.max_new_tokens)
+        found["judges"] = [path.parent.name for path in judges]
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "summary.json", json.dumps(found, indent=1))
 

@@ -145,7 +145,14 @@ def judged(rounds: Sequence[Round]) -> Markup | None:
             "由未参与 PPO 训练的奖励模型给出：对没有任何阶段学过的问题，回答的平均分。"
             "各轮的评审不同，行与行之间不可比较。",
         ),
+        FLATTERED if any("reward" in each.gain.get("judges", []) for each in rounds) else None,
     )
+
+
+FLATTERED = note(
+    "There were no judges: these are scores by the very reward model that PPO raises, which flatters.",
+    "这里没有评审：分数出自 PPO 所抬高的那个奖励模型，因此偏高。",
+)
 
 
 def table_of_rounds(rounds: Sequence[Round]) -> Markup | None:
