@@ -26,16 +26,17 @@ def run(config: RlhfConfig) -> Path:
     open_run(config.out, config, free=GROWING)
     job.do("start", rounds.start)
     for number in range(1, config.rounds + 1):
-        for name, stage in STAGES.items():
-            key = f"round-{number}/{name}"
-            if key in job.done():
-                continue
+        to_do = {f"round-{number}/{name}": name for name in STAGES}
+        to_do = {key: name for key, name in to_do.items() if key not in job.done()}
+        for key, name in to_do.items():
             console.rule(key)
             if name == "rankings" and (waiting := job.waits_for(number)):
                 console.print(instructions(number, *waiting), highlight=False, markup=False, soft_wrap=True)
                 return config.out
-            job.do(key, partial(stage, number))
-        build_report(config.out)
+            job.do(key, partial(STAGES[name], number))
+        if to_do and number < config.rounds:
+            build_report(config.out)
+    build_report(config.out)
     console.print(f"report: {config.out / 'report.html'}", highlight=False)
     console.print(f"talk to it: danlu chat {job.policy(config.rounds)}", highlight=False)
     return config.out

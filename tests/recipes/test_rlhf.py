@@ -310,7 +310,7 @@ def waiting(home, prompts, tmp_path_factory):
         ),
         (lambda ranked: [{**ranked[0], "ranks": [1.5, 2, 3]}], r"ranked\.jsonl:1: field 'ranks'"),
         (lambda ranked: [{"id": "1"}], r"ranked\.jsonl:1: .* is no comparison"),
-        (lambda ranked: [], "tasks are not ranked"),
+        (lambda ranked: [], "every file is empty"),
     ],
 )
 def test_wrong_or_partial_rankings_are_refused_and_may_be_mended(home, prompts, waiting, spoil, message):
