@@ -171,16 +171,23 @@ def sample_completions(
     model_dir: Path, asked: Sequence[Question], config: TeachingConfig, seed: int
 ) -> list[list[str]]:
     """Several answers of a model to each question, at temperature 1, and some that it gave to others."""
+    prompts = [cast(Sequence[Message], question.messages) for question in asked]
+    sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, seed=seed)
+    own = sample_texts(model_dir, prompts, sampling, config.n_completions - config.n_borrowed)
+    borrowed = borrow(asked, own, config.n_borrowed, seed)
+    return [[*mine, *others] for mine, others in zip(own, borrowed, strict=True)]
+
+
+def sample_texts(
+    model_dir: Path, prompts: Sequence[Sequence[Message]], sampling: SamplingConfig, n: int
+) -> list[list[str]]:
+    """`n` answers of a model to each prompt."""
     chat_format = chat_format_of(model_dir)
     model = load_language_model(model_dir).eval()
     sampler = Sampler(model, stop_ids=chat_format.stop_ids, max_batch=128)
-    sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, seed=seed)
-    prompts = [chat_format.prompt(cast(Sequence[Message], question.messages)) for question in asked]
-    n = config.n_completions - config.n_borrowed
-    texts = [str(chat_format.parse(c.ids)["content"]) for c in sampler.generate(prompts, sampling, n=n)]
-    own = [texts[i : i + n] for i in range(0, len(texts), n)]
-    borrowed = borrow(asked, own, config.n_borrowed, seed)
-    return [[*mine, *others] for mine, others in zip(own, borrowed, strict=True)]
+    completions = sampler.generate([chat_format.prompt(prompt) for prompt in prompts], sampling, n=n)
+    texts = [str(chat_format.parse(completion.ids)["content"]) for completion in completions]
+    return [texts[i : i + n] for i in range(0, len(texts), n)]
 
 
 def borrow(asked: Sequence[Question], own: Sequence[Sequence[str]], n: int, seed: int) -> Iterator[list[str]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from danlu.objectives.ppo import Surrogate
 from danlu.recipes.judge import check_judge
-from danlu.recipes.policy import Alignment, PolicyConfig, TrueScore, load_networks
+from danlu.recipes.policy import Alignment, PolicyConfig, load_networks
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Baseline
 from danlu.rl.collect import RolloutConfig
 from danlu.rl.controller import KlConfig
-from danlu.rl.judges import Grade
+from danlu.rl.judges import Grade, TrueScore
 from danlu.rl.team import PolicyAndValue, Team
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.optim import build_optimizer

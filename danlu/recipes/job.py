@@ -1,4 +1,4 @@
-"""A run of the whole recipe: what a source must provide, how long each stage may take, and what is done."""
+"""A run of several stages: what a source must provide, how long each may take, and what is done."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from danlu.recipes.plan import Plan
-from danlu.recipes.policy import TrueScore
 from danlu.recipes.speaker import Speaker
+from danlu.rl.judges import TrueScore
 from danlu.train.checkpoint import replace_file
 
 
@@ -63,17 +63,40 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One run of the whole recipe: where it lies, its plan, its source, and what was spent."""
+class Ledger:
+    """Which stages of a run are done, in `done.json` of its directory."""
 
     out: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.out / name
+
+    def done(self) -> dict[str, float]:
+        """Finished stages and the seconds that each took."""
+        path = self / "done.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def spent(self) -> float:
+        """Seconds that finished stages took."""
+        return sum(self.done().values())
+
+    def do(self, name: str, stage: Callable[[Self], None]) -> None:
+        """Run a stage unless it is done; it counts as done only when all of it is written."""
+        if name in self.done():
+            return
+        began = perf_counter()
+        stage(self)
+        replace_file(self / "done.json", json.dumps({**self.done(), name: perf_counter() - began}))
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Ledger):
+    """One run of the whole recipe: where it lies, its plan, its source, and what was spent."""
+
     minutes: float
     seed: int
     plan: Plan
     source: Source
-
-    def __truediv__(self, name: str) -> Path:
-        return self.out / name
 
     def budget(self, stage: str) -> float:
         """Seconds for a stage: its share of what is left, fixed when the stage first begins."""
@@ -87,23 +110,6 @@ class Job:
             budgets[stage] = max(5.0, left * share)
             replace_file(path, json.dumps(budgets))
         return budgets[stage]
-
-    def done(self) -> dict[str, float]:
-        """Finished stages and the seconds that each took."""
-        path = self / "done.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    def spent(self) -> float:
-        """Seconds that finished stages took."""
-        return sum(self.done().values())
-
-    def do(self, name: str, stage: Callable[[Job], None]) -> None:
-        """Run a stage unless it is done; it counts as done only when all of it is written."""
-        if name in self.done():
-            return
-        began = perf_counter()
-        stage(self)
-        replace_file(self / "done.json", json.dumps({**self.done(), name: perf_counter() - began}))
 
 
 @contextmanager

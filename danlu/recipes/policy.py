@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
@@ -22,13 +22,15 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import Precision, apply_precision
 from danlu.objectives.ppo import Surrogate
+from danlu.recipes.guard import Watch, build_guard
 from danlu.recipes.judge import load_reward_model, reward_by
-from danlu.recipes.stage import Stage, adapt, deliver, frozen_state, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
 from danlu.rl.advantages import Estimator
 from danlu.rl.batches import Beside, PpoBatches
 from danlu.rl.collect import Collected, RolloutConfig
 from danlu.rl.controller import AdaptiveKl, KlConfig
-from danlu.rl.judges import CheckedReward, Endpoint, Grade
+from danlu.rl.guard import GuardConfig
+from danlu.rl.judges import CheckedReward, Endpoint, Grade, TrueScore
 from danlu.rl.rollout import Prompt
 from danlu.rl.team import Average, PolicyAndValue, Team
 from danlu.tokenizer.chat import ChatFormat
@@ -40,12 +42,14 @@ from danlu.train.schedule import ScheduleConfig
 
 M = TypeVar("M", LanguageModel, ScoreModel)
 Text = PackedBatches | SftBatches
-TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    policy: Path  # model directory to start from: the SFT model, which is also the reference
+    policy: Path  # model directory to start from, such as the SFT model
+    reference: Path | None = (
+        None  # model directory that KL is measured from; by default where `policy` begins
+    )
     reward_model: Path | None = None  # model or adapter directory; none where something else rewards
     endpoint: Endpoint = field(default_factory=Endpoint)
     grade_timeout_s: float | None = None  # a function that `run` is handed may take so long for an answer
@@ -76,6 +80,7 @@ class PolicyConfig:
     save_every: int = 64  # updates; checkpoints lie between rollouts
     adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of a value model likewise
     top_layers: int | None = None  # train only the last so many, of the policy and of a value model likewise
+    guard: GuardConfig = field(default_factory=GuardConfig)  # against over-optimisation
 
     def __post_init__(self) -> None:
         rollout = self.rollout
@@ -94,6 +99,11 @@ class PolicyConfig:
                 f"objective.temperature is {self.objective.temperature}; "
                 f"it must equal rollout.temperature, {rollout.temperature}"
             )
+        self._check_trained()
+        self._check_kept()
+
+    def _check_trained(self) -> None:
+        """Which weights are trained, beside which frozen ones."""
         if self.adapter.dropout:
             raise ConfigError(
                 f"adapter.dropout is {self.adapter.dropout}; it must be 0 in PPO and its siblings, which "
@@ -104,6 +114,15 @@ class PolicyConfig:
                 f"top_layers is {self.top_layers} and adapter.kind is {self.adapter.kind!r}; an adapter is "
                 "trained and no layer beside it. Use one of the two"
             )
+        part = "an adapter" if self.adapter.on else None if self.top_layers is None else "top_layers"
+        if self.reference is not None and part:
+            raise ConfigError(
+                f"reference is {self.reference} and only {part} is trained; "
+                "the reference is then the same weights without it"
+            )
+
+    def _check_kept(self) -> None:
+        """Which of the weights that come by are published."""
         if self.max_approx_kl is not None and self.max_approx_kl <= 0:
             raise ConfigError(
                 f"max_approx_kl is {self.max_approx_kl}; it must be above 0, for instance 0.02, or none"
@@ -111,6 +130,11 @@ class PolicyConfig:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(
                 f"ema_decay is {self.ema_decay}; it must lie between 0 and 1, for instance 0.992"
+            )
+        if self.ema_decay is not None and self.guard.prompts is not None:
+            raise ConfigError(
+                f"ema_decay is {self.ema_decay} and guard.prompts is {self.guard.prompts}; the guard looks "
+                "at weights that an average would replace. Use one of the two"
             )
 
 
@@ -136,6 +160,7 @@ class Alignment:
         prompts = read_prompts(config.prompts, self.chat_format, longest)
         controller = AdaptiveKl(config.kl, config.n_episodes)
         beside = beside_of(config, self.chat_format)
+        watch = self._watch(longest)
         batches = PpoBatches(
             team=self.team,
             prompts=prompts,
@@ -146,7 +171,9 @@ class Alignment:
             critic_warmup=self.critic_warmup,
             seed=config.seed,
         )
-        self._follow(self._stage(batches, beside), batches)
+        stage = self._stage(batches, beside, watch)
+        self._follow(stage, batches, watch)
+        watch.conclude(stage.pace.n_steps)
         if trained.average is not None:
             trained.average.copy_to(policy)
         deliver(self.run, policy, self.chat_format.tokenizer, config.adapter, config.policy)
@@ -154,10 +181,22 @@ class Alignment:
             n_episodes=batches.n_rollouts * config.rollout.n_episodes,
             n_prompts=len(prompts),
             kl_coef=controller.coef,
+            **watch.summary,
         )
         return config.out
 
-    def _stage(self, batches: PpoBatches, beside: Mapping[Beside, Text]) -> Stage:
+    def _watch(self, longest: int) -> Watch:
+        """The guard against over-optimisation, where one is wanted."""
+        config = self.config
+        if config.guard.prompts is None:
+            return Watch(self.run)
+        prompts = read_prompts(config.guard.prompts, self.chat_format, longest)
+        guard = build_guard(
+            config.guard, self.team, prompts, config.rollout, self.run, self.chat_format, self.true_score
+        )
+        return Watch(self.run, guard)
+
+    def _stage(self, batches: PpoBatches, beside: Mapping[Beside, Text], watch: Watch) -> Stage:
         config = self.config
         per_rollout = config.rollout.n_minibatches // config.grad_accum_steps
         return Stage(
@@ -167,7 +206,12 @@ class Alignment:
             objective=config.objective,
             optimizer=self.optimizer,
             batches=batches,
-            resumables={"batches": batches, **beside, **frozen_state(self.team.trained)},
+            resumables={
+                "batches": batches,
+                **beside,
+                **frozen_state(self.team.trained),
+                **watch.resumables,
+            },
             lr=config.optim.lr,
             schedule=config.schedule,
             pace=Pace(
@@ -181,9 +225,10 @@ class Alignment:
             may_save=lambda: not batches.n_left,
         )
 
-    def _follow(self, stage: Stage, batches: PpoBatches) -> None:
+    def _follow(self, stage: Stage, batches: PpoBatches, watch: Watch) -> None:
         """Every update, with each rollout logged once."""
         logged = step = None
+        watch.begin()
         try:
             for report, progress in stage.updates():
                 step = report.step
@@ -195,6 +240,7 @@ class Alignment:
                         progress.say(f"warning: {warning}")
                 if logged is not None and not batches.n_left:
                     progress.say(summary_line(logged.stats))
+                watch.follow(step, batches, stage.pace, progress)
         finally:
             # The reward is asked between two updates and two rollouts: exactly here the run can go on.
             if self.team.reward.failed and step is not None:
@@ -255,9 +301,10 @@ def load_networks(
     config: PolicyConfig, chat_format: ChatFormat, stage_run: Run, grade: Grade | None
 ) -> Networks:
     """Policy and frozen reference from one model directory, and the reward, all in one precision."""
-    reference = load_language_model(config.policy, vocab_size=chat_format.tokenizer.vocab_size)
-    policy = learner(reference, config, config.seed)
-    reward_model = load_reward_model(config, reference)
+    begun = load_language_model(config.policy, vocab_size=chat_format.tokenizer.vocab_size)
+    policy = learner(begun, config, config.seed)
+    reference = begun if config.reference is None else load_reference(config.reference, chat_format)
+    reward_model = load_reward_model(config, begun)
     precision = settle(stage_run, policy, config.rollout.minibatch_size, 64)
     for model in (policy, reference, reward_model):
         if model is not None:
@@ -270,6 +317,13 @@ def load_networks(
         precision,
         Average(policy) if config.ema_decay is not None else None,
     )
+
+
+def load_reference(path: Path, chat_format: ChatFormat) -> LanguageModel:
+    """A model of the policy's tokenizer, frozen, to stay near to."""
+    if chat_format_of(path).tokenizer.fingerprint != chat_format.tokenizer.fingerprint:
+        raise ConfigError(f"reference is {path}, which has another tokenizer than the policy")
+    return load_language_model(path, vocab_size=chat_format.tokenizer.vocab_size).requires_grad_(False)
 
 
 def learner(start: M, config: PolicyConfig, seed: int) -> M:

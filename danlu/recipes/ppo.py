@@ -14,10 +14,10 @@ from danlu.model.heads import ScoreModel, ValueHead
 from danlu.model.precision import apply_precision
 from danlu.objectives.ppo import Ppo
 from danlu.recipes.judge import check_judge
-from danlu.recipes.policy import Alignment, Networks, PolicyConfig, TrueScore, learner, load_networks
+from danlu.recipes.policy import Alignment, Networks, PolicyConfig, learner, load_networks
 from danlu.recipes.stage import chat_format_of
 from danlu.rl.advantages import Gae
-from danlu.rl.judges import Grade
+from danlu.rl.judges import Grade, TrueScore
 from danlu.rl.team import PolicyAndValue, SharedTrunk, Team
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.optim import build_optimizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +62,40 @@ def compare_rewards(
     reward_model: Path, sft: Speaker, ppo: Speaker, prompts: Sequence[Sequence[Message]], max_new_tokens: int
 ) -> dict[str, Any]:
     """The reward model's mean score of both systems' answers to held-out prompts, drawn at temperature 1."""
-    model = load_score_model(reward_model, vocab_size=sft.chat.tokenizer.vocab_size).eval()
+    speakers = {"sft": sft, "ppo": ppo}
+    return compare_speakers([reward_model], speakers, prompts, max_new_tokens)
+
+
+def compare_speakers(
+    judges: Sequence[Path],
+    speakers: Mapping[str, Speaker],
+    prompts: Sequence[Sequence[Message]],
+    max_new_tokens: int,
+) -> dict[str, Any]:
+    """The mean score that reward models give two systems' answers, drawn at temperature 1.
+
+    Args:
+        judges: reward models; of several the mean counts.
+        speakers: two, the earlier first.
+        prompts: held out.
+        max_new_tokens: of an answer.
+    """
+    chat = next(iter(speakers.values())).chat
+    models = [load_score_model(path, vocab_size=chat.tokenizer.vocab_size).eval() for path in judges]
     summary: dict[str, Any] = {"n": len(prompts)}
     scores: dict[str, list[float]] = {}
-    for name, speaker in (("sft", sft), ("ppo", ppo)):
+    for name, speaker in speakers.items():
         ids = [speaker.chat.prompt(prompt) for prompt in prompts]
         sampler = Sampler(speaker.model, stop_ids=speaker.chat.stop_ids)
         drawn = sampler.generate(ids, SamplingConfig(max_new_tokens=max_new_tokens))
         rows = [[*prompt, *completion.ids] for prompt, completion in zip(ids, drawn, strict=True)]
-        scores[name] = score_sequences(model, rows, speaker.chat.tokenizer.pad_id)
+        given = [score_sequences(model, rows, speaker.chat.tokenizer.pad_id) for model in models]
+        scores[name] = [sum(each) / len(each) for each in zip(*given, strict=True)]
         summary[name] = {
             "score": sum(scores[name]) / len(rows),
             "length": sum(len(completion.ids) for completion in drawn) / len(rows),
             "ended": sum(completion.finish_reason == "stop" for completion in drawn) / len(rows),
         }
-    gains = [after - before for before, after in zip(scores["sft"], scores["ppo"], strict=True)]
+    first, second = scores.values()
+    gains = [after - before for before, after in zip(first, second, strict=True)]
     return {**summary, "difference": macro_bootstrap([gains]).to_tree()}

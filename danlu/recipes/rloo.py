@@ -7,11 +7,10 @@ from pathlib import Path
 
 from danlu.objectives.ppo import Surrogate
 from danlu.recipes.grpo import GrpoConfig, align
-from danlu.recipes.policy import TrueScore
 from danlu.rl.advantages import Baseline
 from danlu.rl.collect import RolloutConfig
 from danlu.rl.controller import KlConfig
-from danlu.rl.judges import Grade
+from danlu.rl.judges import Grade, TrueScore
 
 SUMMARY = "align by REINFORCE with a baseline: the other answers (RLOO), the batch, or the past"
 

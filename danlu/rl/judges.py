@@ -24,6 +24,7 @@ from danlu.rl.rollout import Prompt, Reward, Rollout
 from danlu.tokenizer.chat import ChatFormat
 
 Grade = Callable[[Prompt, str], float]  # what an answer to a prompt is worth
+TrueScore = Callable[[str, str], float]  # (prompt id, completion) → what a careful person would say
 PAUSE_S = 1.0  # before a service is asked again; twice as long each time
 
 
