@@ -14,19 +14,17 @@ import argparse
 import importlib
 import json
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from turns import Worker, median_ratio, serve
 
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model, save_model
@@ -89,7 +87,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         save_model(SHAPES[arguments.shape].build(), Path(folder))
-        workers = [Worker(name, arguments, folder) for name in arguments.competitors]
+        workers = [Worker(name, worker_arguments(name, arguments, folder)) for name in arguments.competitors]
         for _ in range(arguments.rounds):
             for worker in workers:
                 worker.turn()
@@ -113,59 +111,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Worker:
-    """A competitor in its own process, which does one update whenever it is told to."""
-
-    def __init__(self, name: str, arguments: argparse.Namespace, folder: str) -> None:
-        self.name, self.seconds, self.values, self.memory_gb = name, list[float](), list[float](), 0.0
-        command = [sys.executable, __file__, arguments.shape, "--worker", name, "--folder", folder]
-        command += ["--threads", str(arguments.threads)]
-        command += ["--same-allocator"] if arguments.same_allocator else []
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        first = self._ask()
-        self.first_s = first["seconds"]
-        self._ask()  # the second update still allocates the optimizer's state
-
-    def turn(self) -> None:
-        answer = self._ask()
-        self.seconds.append(answer["seconds"])
-        self.values.append(answer["value"])
-        self.memory_gb = answer["memory_gb"]
-
-    def _ask(self) -> dict[str, float]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write("go\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended with code {self._process.wait()}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self._process.communicate()
+def worker_arguments(name: str, arguments: argparse.Namespace, folder: str) -> list[str]:
+    given = [arguments.shape, "--worker", name, "--folder", folder, "--threads", str(arguments.threads)]
+    return [*given, "--same-allocator"] if arguments.same_allocator else given
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Do an update a line read, and answer with its seconds and its loss; the ceiling, with its rate."""
+    """Do an update a turn, and answer with its loss; the ceiling, with its rate."""
     if arguments.worker == OURS or arguments.same_allocator:
         keep_memory()
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else a library prints goes to stderr
     torch.set_num_threads(arguments.threads)
     shape = SHAPES[arguments.shape]
-    update = ceiling(shape) if arguments.worker == "ceiling" else competitor(arguments, shape)
-    for _ in sys.stdin:
-        began = perf_counter()
-        value = update()
-        answer(answers, perf_counter() - began, value)
-
-
-def answer(answers: IO[str], seconds: float, value: float) -> None:
-    memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    answers.write(json.dumps({"seconds": seconds, "value": value, "memory_gb": memory_gb}) + "\n")
-    answers.flush()
+    serve(ceiling(shape) if arguments.worker == "ceiling" else competitor(arguments, shape))
 
 
 def competitor(arguments: argparse.Namespace, shape: Shape) -> Callable[[], float]:
@@ -245,11 +202,6 @@ def print_table(arguments: argparse.Namespace, workers: Sequence[Worker]) -> Non
         rows.append({"name": worker.name, "tokens_per_s": speed, "ours_is": ratio, "of_ceiling": share})
     if arguments.json:
         arguments.json.write_text(json.dumps({"shape": arguments.shape, "rows": rows}, indent=2))
-
-
-def median_ratio(worker: Worker, reference: Worker) -> float:
-    """How many times as fast the reference is, by the median over rounds of the ratio within a round."""
-    return statistics.median(a / b for a, b in zip(worker.seconds, reference.seconds, strict=True))
 
 
 if __name__ == "__main__":
