@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -74,9 +75,9 @@ def danlu(stage: str, *settings: str, out: Path) -> None:
 
 def peak_of_nothing() -> float:
     """What a process that has imported all that training needs has used, in MB."""
-    code = "import resource, danlu.recipes.ppo; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = "import danlu.recipes.ppo; print(open('/proc/self/status').read())"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return int(found.stdout) / 1024
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", found.stdout)[0]) / 1024
 
 
 def parse_arguments() -> argparse.Namespace:

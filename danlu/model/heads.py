@@ -55,15 +55,22 @@ class LanguageModel(nn.Module):
         return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
     def target_logprobs(
-        self, inputs: tuple[Tensor | None, ...], target_ids: Tensor, loss_mask: Tensor
+        self,
+        inputs: tuple[Tensor | None, ...],
+        target_ids: Tensor,
+        loss_mask: Tensor,
+        *,
+        temperature: float = 1.0,
     ) -> Tensor:
         """log p of each target under `loss_mask`, row by row, (counted,), float32; all logits are never held.
 
         Args:
             inputs: positional arguments of the backbone, so that a prompt may be the stem of several answers.
             target_ids: (batch, seq); `loss_mask` likewise, True where the target counts.
+            temperature: divides the logits.
         """
         hidden = self.backbone(*inputs)
+        hidden = hidden if temperature == 1 else hidden / temperature
         return target_logprobs(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
 

@@ -8,9 +8,9 @@ needed: whatever lies beyond a row's last position is never read before it is ov
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,10 +82,12 @@ class KvCache:
 def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, not empty: a masked value has weight 0, and 0 times a stray NaN is NaN.
 
-    On the CPU they come from numpy, which leaves untouched pages to the system: a cache takes the memory of
-    the positions that were used, not of those that could be.
+    On the CPU they are mapped, not allocated: the system gives pages as they are touched, so a cache takes the
+    memory of the positions that were used, not of those that could be.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     size_bytes = math.prod(shape) * dtype.itemsize
-    return torch.from_numpy(np.zeros(size_bytes, dtype=np.uint8)).view(dtype).view(*shape)
+    if not size_bytes:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, size_bytes), dtype=torch.uint8).view(dtype).view(*shape)

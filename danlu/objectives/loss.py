@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -40,3 +40,27 @@ class Objective(Protocol[B]):
     def weights(self, batch: B) -> Mapping[str, Tensor]:
         """How many units each term counts, known before the forward pass, so that the loop can divide."""
         ...
+
+
+@runtime_checkable
+class InParts(Protocol[B]):
+    """An objective over several networks or texts, whose graphs need not be in memory together."""
+
+    def parts(self, model: Any, batch: B) -> Iterator[Loss]:
+        """The terms, some at a time: the gradient of each part may be taken before the next is computed."""
+        ...
+
+
+def parts_of(objective: Objective[B], model: Any, batch: B) -> Iterable[Loss]:
+    """An objective's loss in as many parts as it comes in."""
+    return objective.parts(model, batch) if isinstance(objective, InParts) else [objective(model, batch)]
+
+
+def whole(parts: Iterable[Loss]) -> Loss:
+    """All parts as one loss."""
+    terms: dict[str, Term] = {}
+    metrics: dict[str, tuple[Tensor, Tensor]] = {}
+    for part in parts:
+        terms |= part.terms
+        metrics |= part.metrics
+    return Loss(terms, metrics)

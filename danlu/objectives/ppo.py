@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,9 @@ from torch import Tensor
 from danlu.config import ConfigError
 from danlu.data.records import Batch, RolloutBatch
 from danlu.objectives.kl import KlPenalty
-from danlu.objectives.loss import Loss, Term
-from danlu.objectives.token_loss import token_logprobs
+from danlu.objectives.loss import Loss, Term, whole
+from danlu.objectives.token_loss import counted_logprobs, token_logprobs
 
-Terms = dict[str, Term]
 Metrics = dict[str, tuple[Tensor, Tensor]]  # sums and what to divide them by
 
 
@@ -35,6 +34,14 @@ class PpoBatch:
         """What is there of the two, by the name of its term."""
         found = {"ptx": self.pretrain, "sft": self.demonstrations}
         return {name: batch for name, batch in found.items() if batch is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the policy makes of rollouts by now, each (batch, seq)."""
+
+    logprobs: Tensor
+    entropy: Tensor | None = None  # of the next token's distribution; None where none is learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +74,29 @@ class Surrogate:
             )
 
     def __call__(self, model: Any, batch: PpoBatch) -> Loss:
-        logits, _ = model(*batch.rollout.inputs)
-        terms, metrics = self.policy_terms(logits, batch)
-        return Loss({**terms, **self.text_terms(model, batch)}, metrics)
+        return whole(self.parts(model, batch))
+
+    def parts(self, model: Any, batch: PpoBatch) -> Iterator[Loss]:
+        """What is learnt from rollouts, then each kind of text."""
+        yield self.policy_part(self.read(model, batch), batch)
+        yield from self.text_parts(model, batch)
 
     def weights(self, batch: PpoBatch) -> Mapping[str, Tensor]:
         return {**self.policy_weights(batch), **text_weights(batch)}
 
-    def policy_terms(self, logits: Tensor, batch: PpoBatch) -> tuple[Terms, Metrics]:
+    def read(self, model: Any, batch: PpoBatch) -> Said:
+        """The policy on the rollouts; logits are held only where entropy itself is to be learnt."""
+        if self.has_bonus(batch):
+            return self.said(model.policy(*batch.rollout.inputs), batch)
+        return Said(counted_logprobs(model.policy, batch.rollout, temperature=self.temperature))
+
+    def said(self, logits: Tensor, batch: PpoBatch) -> Said:
+        logprobs = token_logprobs(logits, batch.rollout.target_ids, temperature=self.temperature)
+        return Said(logprobs, token_entropy(logits, self.temperature) if self.has_bonus(batch) else None)
+
+    def policy_part(self, said: Said, batch: PpoBatch) -> Loss:
         """Surrogate, KL and entropy, as far as they count, and what happened to the ratio."""
-        rollout, mask = batch.rollout, batch.rollout.loss_mask
-        logprobs = token_logprobs(logits, rollout.target_ids, temperature=self.temperature)
+        rollout, mask, logprobs = batch.rollout, batch.rollout.loss_mask, said.logprobs
         total, metrics = self.policy_term(logprobs, rollout)
         terms = {"policy": Term(total)}
         if batch.kl is not None:
@@ -86,11 +105,11 @@ class Surrogate:
                 *(x.where(mask, 0.0) for x in (logprobs, rollout.old_logprobs, rollout.ref_logprobs))
             )
             terms["kl"] = Term((each * self.shares(rollout)).sum(), batch.kl.coef)
-        bonus = self.has_bonus(batch)
-        entropy = token_entropy(logits if bonus else logits.detach(), self.temperature)
-        if bonus:
+        # Without a bonus, surprise at the tokens that were drawn: its mean is the entropy.
+        entropy = -logprobs.detach() if said.entropy is None else said.entropy
+        if said.entropy is not None:
             terms["entropy_bonus"] = Term(-(entropy * self.shares(rollout)).sum(), self.entropy_coef)
-        return terms, {**metrics, "entropy": ((entropy.detach() * mask).sum(), mask.sum())}
+        return Loss(terms, {**metrics, "entropy": ((entropy.detach() * mask).sum(), mask.sum())})
 
     def policy_weights(self, batch: PpoBatch) -> dict[str, Tensor]:
         rollout = batch.rollout
@@ -131,16 +150,12 @@ class Surrogate:
         low = self.entropy_floor is None or batch.entropy < self.entropy_floor
         return low and self.entropy_coef > 0
 
-    def text_terms(self, model: Any, batch: PpoBatch) -> Terms:
+    def text_parts(self, model: Any, batch: PpoBatch) -> Iterator[Loss]:
         """Ordinary text and demonstrations: Ouyang et al. 2022, eq. 2 (PPO-ptx)."""
         coefs = {"ptx": self.ptx_coef, "sft": self.sft_coef}
-        return {
-            name: Term(
-                model.policy.nll_sum(*text.inputs, text.target_ids, text.loss_mask),
-                coefs[name],
-            )
-            for name, text in batch.beside.items()
-        }
+        for name, text in batch.beside.items():
+            nll = model.policy.nll_sum(*text.inputs, text.target_ids, text.loss_mask)
+            yield Loss({name: Term(nll, coefs[name])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,16 +169,20 @@ class Ppo(Surrogate):
         Surrogate.__post_init__(self)
         require_positive(self, "value_clip_range")
 
-    def __call__(self, model: Any, batch: PpoBatch) -> Loss:
+    def parts(self, model: Any, batch: PpoBatch) -> Iterator[Loss]:
+        """The policy, the critic, then each kind of text; over a shared trunk the first two are one."""
         inputs = batch.rollout.inputs
         if batch.value_only:
-            total, metrics = self.value_term(model.value(*inputs), batch.rollout)
-            return Loss({"value": Term(total, self.value_coef)}, metrics)
-        logits, values = model(*inputs)
-        terms, metrics = self.policy_terms(logits, batch)
-        total, value_metrics = self.value_term(values, batch.rollout)
-        terms["value"] = Term(total, self.value_coef)
-        return Loss({**terms, **self.text_terms(model, batch)}, {**metrics, **value_metrics})
+            yield self.value_part(model.value(*inputs), batch.rollout)
+            return
+        if model.shares_trunk:
+            logits, values = model(*inputs)
+            rewarded = self.policy_part(self.said(logits, batch), batch)
+            yield whole([rewarded, self.value_part(values, batch.rollout)])
+        else:
+            yield self.policy_part(self.read(model, batch), batch)
+            yield self.value_part(model.value(*inputs), batch.rollout)
+        yield from self.text_parts(model, batch)
 
     def weights(self, batch: PpoBatch) -> Mapping[str, Tensor]:
         value = {"value": batch.rollout.loss_mask.sum()}
@@ -171,8 +190,8 @@ class Ppo(Surrogate):
             return value
         return {**self.policy_weights(batch), **value, **text_weights(batch)}
 
-    def value_term(self, values: Tensor, rollout: RolloutBatch) -> tuple[Tensor, Metrics]:
-        """Summed value error; a move beyond the clip range earns nothing (Schulman's published code)."""
+    def value_part(self, values: Tensor, rollout: RolloutBatch) -> Loss:
+        """The value error; a move beyond the clip range earns nothing (Schulman's published code)."""
         mask = rollout.loss_mask
         near = rollout.old_values + (values - rollout.old_values).clamp(
             -self.value_clip_range, self.value_clip_range
@@ -181,7 +200,8 @@ class Ppo(Surrogate):
         loss = 0.5 * torch.maximum(error, near_error)
         with torch.no_grad():
             clips = ((near_error > error) & mask).sum()
-        return (loss * mask).sum(), {"value_clip_fraction": (clips, mask.sum())}
+        term = Term((loss * mask).sum(), self.value_coef)
+        return Loss({"value": term}, {"value_clip_fraction": (clips, mask.sum())})
 
 
 def text_weights(batch: PpoBatch) -> dict[str, Tensor]:

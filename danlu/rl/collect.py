@@ -13,7 +13,7 @@ from danlu.config import ConfigError
 from danlu.data.records import Batch, RolloutBatch
 from danlu.generate.sampler import SamplingConfig
 from danlu.objectives.ppo import token_entropy
-from danlu.objectives.token_loss import token_logprobs
+from danlu.objectives.token_loss import counted_logprobs, token_logprobs
 from danlu.rl.advantages import Estimator, Rewarded, explained_variance
 from danlu.rl.agreement import negative_kl, sampler_gap
 from danlu.rl.controller import AdaptiveKl
@@ -172,13 +172,15 @@ def read(team: Team, batch: Batch, config: RolloutConfig) -> Readings:
     """Run the networks on rows packed as in training, so that both give the same numbers."""
 
     def by_trained(rows: Batch) -> tuple[Tensor, Tensor]:
-        logits, values = team.trained(*rows.inputs)
-        logprobs = token_logprobs(logits, rows.target_ids, temperature=config.temperature)
-        return logprobs, torch.zeros_like(logprobs) if values is None else values
+        if team.trained.shares_trunk:
+            logits, values = team.trained(*rows.inputs)
+            return token_logprobs(logits, rows.target_ids, temperature=config.temperature), values
+        logprobs = counted_logprobs(team.trained.policy, rows, temperature=config.temperature)
+        value = team.trained.value
+        return logprobs, torch.zeros_like(logprobs) if value is None else value(*rows.inputs)
 
     def by_reference(rows: Batch) -> tuple[Tensor]:
-        logits = team.reference(*rows.inputs)
-        return (token_logprobs(logits, rows.target_ids, temperature=config.temperature),)
+        return (counted_logprobs(team.reference, rows, temperature=config.temperature),)
 
     logprobs, values = minibatched(by_trained, batch, config.minibatch_size)
     (ref_logprobs,) = minibatched(by_reference, batch, config.minibatch_size)

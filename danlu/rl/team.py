@@ -45,6 +45,8 @@ def trained_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 class PolicyAndValue(nn.Module):
     """What is trained: the policy and, where there is one, its critic."""
 
+    shares_trunk = False  # whether the critic reads the policy's hidden vectors
+
     def __init__(
         self, policy: nn.Module, value: nn.Module | None = None, *, average: Average | None = None
     ) -> None:
@@ -58,6 +60,8 @@ class PolicyAndValue(nn.Module):
 
 class SharedTrunk(PolicyAndValue):
     """A policy whose hidden vectors the critic reads too: `value` is a head, not a network."""
+
+    shares_trunk = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         policy: Any = self.policy

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from danlu.config import ConfigError
 from danlu.data.records import DataError
-from danlu.objectives.loss import Loss, Objective
+from danlu.objectives.loss import Loss, Objective, parts_of
 from danlu.train.optim import Optimizers
 
 B = TypeVar("B")
@@ -76,7 +76,9 @@ def train(
         if not micro_batches:
             return
         weights = total_weights(objective, micro_batches, step)
-        losses = [backward(objective(model, batch), weights) for batch in micro_batches]
+        losses = [
+            backward(loss, weights) for batch in micro_batches for loss in parts_of(objective, model, batch)
+        ]
         lr = lr_at(step)
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
@@ -128,8 +130,8 @@ def report(
     }
     coefs = {name: term.coef for loss in losses for name, term in loss.terms.items()}
     total = sum(coefs[name] * mean for name, mean in means.items())
-    for name in losses[0].metrics:
-        pairs = [loss.metrics[name] for loss in losses]
+    for name in {name: None for loss in losses for name in loss.metrics}:
+        pairs = [loss.metrics[name] for loss in losses if name in loss.metrics]
         means[name] = ratio(sum(float(a) for a, _ in pairs), sum(float(b) for _, b in pairs))
     return StepReport(step, total, means, grad_norm, lr, seconds, {k: float(w) for k, w in weights.items()})
 

@@ -32,17 +32,25 @@ def rollout(**changed):
 class Networks(nn.Module):
     """Two tokens of vocabulary; the policy gives the first p at each position, the critic fixed values."""
 
+    shares_trunk = False
+
     def __init__(self, p, values):
         super().__init__()
         self.logits = nn.Parameter(tensor([[[math.log(x), math.log(1 - x)] for x in p]]))
         self.values = nn.Parameter(tensor([values]))
 
+    @property
+    def policy(self):
+        return self
+
     def forward(self, *inputs):
-        n = len(inputs[0])
-        return self.logits.expand(n, -1, -1), self.values.expand(n, -1)
+        return self.logits.expand(len(inputs[0]), -1, -1)
+
+    def target_logprobs(self, inputs, target_ids, loss_mask, *, temperature):
+        return token_logprobs(self(*inputs), target_ids, temperature=temperature)[loss_mask]
 
     def value(self, *inputs):
-        return self.values
+        return self.values.expand(len(inputs[0]), -1)
 
 
 def test_clipped_surrogate_and_values_worked_by_hand():
