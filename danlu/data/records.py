@@ -7,7 +7,7 @@ what the model should answer at `input_ids[:, t]`. Shifting happens here and now
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
@@ -31,18 +31,29 @@ class Batch:
     loss_mask: Tensor  # (batch, seq) bool: True = this target counts
     position_ids: Tensor  # (batch, seq) int64: restarts at 0 with every segment
     segment_ids: Tensor  # (batch, seq) int64
+    # (batch, seq) int64, where a segment is a tree: 0 in its stem, 1, 2, … in its branches; None = none is
+    branch_ids: Tensor | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Positional arguments of a decoder's forward."""
+        """Positional arguments of a decoder's forward where no segment is a tree."""
+        if self.branch_ids is not None:
+            raise ValueError("these rows hold trees; use tree_inputs, or branches would see each other")
         return self.input_ids, self.position_ids, self.segment_ids
+
+    @property
+    def tree_inputs(self) -> tuple[Tensor, ...]:
+        """Positional arguments of a decoder's forward, whether or not there are trees."""
+        given = self.input_ids, self.position_ids, self.segment_ids
+        return given if self.branch_ids is None else (*given, self.branch_ids)
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def rows(self, index: Tensor) -> Self:
         """The same record for some of its rows."""
-        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        there = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: each[index] for name, each in there.items() if each is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +131,8 @@ class RolloutBatch(Batch):
     def sequence_ids(self) -> Tensor:
         """Of which sequence each position is, numbered over all rows, padding included, (batch, seq)."""
         numbers = torch.arange(len(self), device=self.segment_ids.device)
-        return self.segment_ids + (self.segment_ids.max() + 1) * numbers.unsqueeze(1)
+        ids = self.segment_ids + (self.segment_ids.max() + 1) * numbers.unsqueeze(1)
+        return ids if self.branch_ids is None else ids * (self.branch_ids.max() + 1) + self.branch_ids
 
     @property
     def lengths(self) -> Tensor:
@@ -128,10 +140,18 @@ class RolloutBatch(Batch):
         ids = self.sequence_ids
         return ids[self.loss_mask].bincount(minlength=int(ids.max()) + 1)
 
-    def shuffled(self, minibatch_size: int, seed: int) -> Iterator[Self]:
-        """Minibatches of rows in an order that `seed` decides."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        for index in order.split(minibatch_size):
+    def shuffled(self, minibatch_size: int, seed: int, together: int = 1) -> Iterator[Self]:
+        """Minibatches of rows in an order that `seed` decides.
+
+        Args:
+            minibatch_size: rows each.
+            seed: of the order.
+            together: so many rows in a row stay together, if a minibatch holds a whole number of such groups.
+        """
+        size = together if minibatch_size % together == 0 else 1
+        groups = torch.arange(len(self)).view(-1, size)
+        order = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed))]
+        for index in order.flatten().split(minibatch_size):
             yield self.rows(index)
 
 

@@ -35,11 +35,12 @@ class LanguageModel(nn.Module):
         input_ids: Tensor,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
+        branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
     ) -> Tensor:
         """Logits, (batch, seq, vocab), float32; the arguments are the backbone's."""
-        hidden = self.backbone(input_ids, position_ids, segment_ids, kv_cache=kv_cache)
+        hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
         return self.lm_head(hidden).float()
 
     def nll_sum(

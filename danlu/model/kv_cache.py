@@ -82,8 +82,8 @@ class KvCache:
 def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, not empty: a masked value has weight 0, and 0 times a stray NaN is NaN.
 
-    On the CPU they are mapped, not allocated: the system gives pages as they are touched, so a cache takes the
-    memory of the positions that were used, not of those that could be.
+    On the CPU they are mapped, not allocated: the system gives pages as they are touched, so a cache takes
+    the memory of the positions that were used, not of those that could be.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)

@@ -87,7 +87,7 @@ class Surrogate:
     def read(self, model: Any, batch: PpoBatch) -> Said:
         """The policy on the rollouts; logits are held only where entropy itself is to be learnt."""
         if self.has_bonus(batch):
-            return self.said(model.policy(*batch.rollout.inputs), batch)
+            return self.said(model.policy(*batch.rollout.tree_inputs), batch)
         return Said(counted_logprobs(model.policy, batch.rollout, temperature=self.temperature))
 
     def said(self, logits: Tensor, batch: PpoBatch) -> Said:
@@ -171,7 +171,7 @@ class Ppo(Surrogate):
 
     def parts(self, model: Any, batch: PpoBatch) -> Iterator[Loss]:
         """The policy, the critic, then each kind of text; over a shared trunk the first two are one."""
-        inputs = batch.rollout.inputs
+        inputs = batch.rollout.tree_inputs
         if batch.value_only:
             yield self.value_part(model.value(*inputs), batch.rollout)
             return

@@ -31,7 +31,9 @@ def token_logprobs(logits: Tensor, target_ids: Tensor, *, temperature: float = 1
 
 def counted_logprobs(model: Any, batch: Batch, *, temperature: float = 1.0) -> Tensor:
     """log p of the counted targets and 0 elsewhere, (batch, seq), float32; all logits are never held."""
-    counted = model.target_logprobs(batch.inputs, batch.target_ids, batch.loss_mask, temperature=temperature)
+    counted = model.target_logprobs(
+        batch.tree_inputs, batch.target_ids, batch.loss_mask, temperature=temperature
+    )
     return torch.zeros(batch.loss_mask.shape, device=counted.device).masked_scatter(batch.loss_mask, counted)
 
 

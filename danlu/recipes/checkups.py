@@ -408,7 +408,9 @@ def packed_logprobs(team: Team, minibatch: RolloutBatch, packing: Packing, tempe
     """The policy's log-probabilities in the rows of training against those of one completion a row."""
 
     def logprobs(rows: Batch) -> Tensor:
-        return token_logprobs(team.trained.policy(*rows.inputs), rows.target_ids, temperature=temperature)
+        return token_logprobs(
+            team.trained.policy(*rows.tree_inputs), rows.target_ids, temperature=temperature
+        )
 
     mask = minibatch.loss_mask
     together = packing.unpack(logprobs(packing.pack(minibatch)))

@@ -64,7 +64,9 @@ class PpoBatches:
         """A rollout in shuffled minibatches, several times, until the rest is skipped."""
         self.n_left = self.config.n_minibatches
         for epoch in range(self.config.n_epochs):
-            for minibatch in collected.batch.shuffled(self.config.minibatch_size, seed * 101 + epoch):
+            for minibatch in collected.batch.shuffled(
+                self.config.minibatch_size, seed * 101 + epoch, together=self.config.n_completions
+            ):
                 if not self.n_left:
                     return
                 self.n_left -= 1

@@ -173,11 +173,11 @@ def read(team: Team, batch: Batch, config: RolloutConfig) -> Readings:
 
     def by_trained(rows: Batch) -> tuple[Tensor, Tensor]:
         if team.trained.shares_trunk:
-            logits, values = team.trained(*rows.inputs)
+            logits, values = team.trained(*rows.tree_inputs)
             return token_logprobs(logits, rows.target_ids, temperature=config.temperature), values
         logprobs = counted_logprobs(team.trained.policy, rows, temperature=config.temperature)
         value = team.trained.value
-        return logprobs, torch.zeros_like(logprobs) if value is None else value(*rows.inputs)
+        return logprobs, torch.zeros_like(logprobs) if value is None else value(*rows.tree_inputs)
 
     def by_reference(rows: Batch) -> tuple[Tensor]:
         return (counted_logprobs(team.reference, rows, temperature=config.temperature),)
@@ -242,7 +242,7 @@ def excess_surprise(team: Team, batch: Batch, config: RolloutConfig) -> Tensor:
     """-log p of the tokens drawn less the policy's entropy there, summed over each completion, (batch,)."""
 
     def excess(rows: Batch) -> tuple[Tensor]:
-        logits, _ = team.trained(*rows.inputs)
+        logits, _ = team.trained(*rows.tree_inputs)
         logprobs = token_logprobs(logits, rows.target_ids, temperature=config.temperature)
         return (-logprobs - token_entropy(logits, config.temperature),)
 

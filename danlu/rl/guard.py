@@ -225,7 +225,7 @@ class Guard:
         sums: list[Tensor] = []
         for index in torch.arange(len(batch)).split(self.rollout.minibatch_size):
             rows = batch.rows(index)
-            both = policy(*rows.inputs), self.team.reference(*rows.inputs)
+            both = policy(*rows.tree_inputs), self.team.reference(*rows.tree_inputs)
             sums.append((token_kl(*both, self.rollout.temperature) * rows.loss_mask).sum(dim=1))
         return torch.cat(sums)
 

@@ -89,7 +89,9 @@ def test_padding_changes_nothing(update):
     networks, objective, whole = update
     rollout = whole.rollout
     wider = {
-        f.name: F.pad(getattr(rollout, f.name), (0, 8), value=FILLING.get(f.name, 0)) for f in fields(rollout)
+        name: F.pad(each, (0, 8), value=FILLING.get(name, 0))
+        for name in (f.name for f in fields(rollout))
+        if (each := getattr(rollout, name)) is not None
     }
     width = wider["input_ids"].shape[1]
     wider["position_ids"] = torch.arange(width).expand(16, width).contiguous()
