@@ -219,7 +219,7 @@ def _mapping(hint: Any, value: Any, key: str, default: Any) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _hints(cls: type) -> Mapping[str, Any]:
-    """The annotations of a dataclass; evaluating them takes longer than all else, and a log has many records."""
+    """The annotations of a dataclass; evaluating them takes longer than all else in `build`."""
     return get_type_hints(cls)
 
 

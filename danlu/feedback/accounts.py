@@ -1,7 +1,7 @@
 """Who may do what: accounts with roles, passwords, and keys for programs.
 
-None of this enters the log or an export. Passwords are kept as scrypt hashes, keys as SHA-256: a key is random
-enough that nobody can guess it from its digest.
+None of this enters the log or an export. Passwords are kept as scrypt hashes, keys as SHA-256: a key is too
+random to be guessed from its digest.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class Accounts:
         right = is_password(password, row.password if row is not None and row.password else NOBODY)
         return _as_person(row) if row is not None and row.password and right and row.active else None
 
-    def new_key(self, person: str, label: str, scopes: Iterable[Scope], *, days: float | None = None) -> tuple[str, Key]:
+    def new_key(
+        self, person: str, label: str, scopes: Iterable[Scope], *, days: float | None = None
+    ) -> tuple[str, Key]:
         """A key and what is known of it; the key is shown here and never again.
 
         Args:
@@ -140,7 +142,8 @@ class Accounts:
             owner = _person(connection, person)
             if not wanted or not wanted <= owner.scopes:
                 raise FeedbackError(
-                    f"scopes are {sorted(wanted)}; {person!r} ({owner.role}) may give some of {sorted(owner.scopes)}"
+                    f"scopes are {sorted(wanted)}; {person!r} ({owner.role}) may give some of "
+                    f"{sorted(owner.scopes)}"
                 )
             connection.execute(
                 KEYS.insert().values(
@@ -172,7 +175,9 @@ class Accounts:
     def keys(self, person: str) -> list[Key]:
         """Somebody's keys, the oldest first."""
         with self.store.database.read() as connection:
-            rows = connection.execute(sa.select(KEYS).where(KEYS.c.person == person).order_by(KEYS.c.created_at))
+            rows = connection.execute(
+                sa.select(KEYS).where(KEYS.c.person == person).order_by(KEYS.c.created_at)
+            )
             return [_as_key(row) for row in rows]
 
     def revoke(self, key_id: str) -> None:
@@ -189,7 +194,9 @@ class Accounts:
 def hash_password(password: str) -> str:
     """`scrypt$n$r$p$salt$hash`; a password that is too short is refused."""
     if len(password) < LEAST_PASSWORD:
-        raise FeedbackError(f"the password has {len(password)} characters; at least {LEAST_PASSWORD} are needed")
+        raise FeedbackError(
+            f"the password has {len(password)} characters; at least {LEAST_PASSWORD} are needed"
+        )
     salt = secrets.token_bytes(16)
     found = _scrypt(password, salt, COST, BLOCK, PARALLEL)
     return f"scrypt${COST}${BLOCK}${PARALLEL}${b64encode(salt).decode()}${b64encode(found).decode()}"
@@ -246,7 +253,7 @@ def _admins(connection: Connection) -> int:
     return connection.scalar(asked) or 0
 
 
-def _checked_role(role: str) -> str:
+def _checked_role(role: Role) -> Role:
     if role not in MAY:
         raise FeedbackError(f"the role is {role!r}; it must be one of {', '.join(MAY)}")
     return role

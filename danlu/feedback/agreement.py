@@ -15,7 +15,7 @@ Value = int | float | Fraction
 Difference = Callable[[Value, Value], float]
 
 N_SWEEPS = 200  # of fitting reliabilities; each comes nearer by a constant factor
-PRIOR = 1.0  # imagined pairs of which half are agreed, so that two people who met once are not called perfect
+PRIOR = 1.0  # imagined pairs, half of them agreed, so that one common pair proves nobody perfect
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,7 @@ def krippendorff_alpha(units: Iterable[Sequence[Value]], metric: Metric = "ordin
             for k, n_k in counts.items():
                 coincidences[c, k] += n_c * (n_k - (c == k)) / (n - 1)
     difference = DIFFERENCES[metric](totals)
-    expected = sum(
-        2 * totals[c] * totals[k] * difference(c, k) for c, k in combinations(sorted(totals), 2)
-    )
+    expected = sum(2 * totals[c] * totals[k] * difference(c, k) for c, k in combinations(sorted(totals), 2))
     if not expected:
         return None
     observed = sum(pairs * difference(c, k) for (c, k), pairs in coincidences.items() if c != k)
@@ -95,7 +93,8 @@ def ranking_alpha(sets: Iterable[Sequence[Judged]]) -> float | None:
     units: list[list[Value]] = []
     for people in sets:
         placed = [standing(each.ranks) for each in people]
-        units += [[place[answer] for place in placed] for answer in placed[0]]
+        for answer in placed[0]:
+            units.append([place[answer] for place in placed])
     return krippendorff_alpha(units)
 
 

@@ -1,7 +1,7 @@
 """Opening the database: SQLite by default, PostgreSQL by URL, both with one writer at a time.
 
-A judgement takes a millisecond to write and a person seconds to make, so writers wait for each other; each sees
-all that was accepted before, and none can collide with another.
+A judgement takes milliseconds to write and seconds to make, so writers wait for each other; each sees all
+that was accepted before, and none can collide with another.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Database:
 def open_database(where: str | Path, *, create: bool = True) -> Database:
     """Open, and where needed create or bring up to date, the database at a path or URL."""
     url = database_url(where)
-    name = url.render_as_string(hide_password=True) if url.get_backend_name() != "sqlite" else str(url.database)
+    name = (
+        url.render_as_string(hide_password=True) if url.get_backend_name() != "sqlite" else str(url.database)
+    )
     if url.get_backend_name() == "sqlite":
         _check_place(Path(str(url.database)), create)
     database = Database(_engine(url), name)
@@ -94,19 +96,27 @@ def database_url(where: str | Path) -> URL:
     try:
         url = make_url(str(where))
     except ArgumentError:
-        raise FeedbackError("the database's URL cannot be read; expected postgresql://user@host/name") from None
+        raise FeedbackError(
+            "the database's URL cannot be read; expected postgresql://user@host/name"
+        ) from None
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise FeedbackError(f"databases of the kind {url.drivername!r} are not supported; use SQLite or PostgreSQL")
+        raise FeedbackError(
+            f"databases of the kind {url.drivername!r} are not supported; use SQLite or PostgreSQL"
+        )
     if not url.database:
-        raise FeedbackError(f"{url.render_as_string()} names no database; a store in memory would keep nothing")
+        raise FeedbackError(
+            f"{url.render_as_string()} names no database; a store in memory would keep nothing"
+        )
     return url
 
 
 def _check_place(path: Path, create: bool) -> None:
     if path.is_dir():
-        raise FeedbackError(f"{path}: is a folder; expected a database file, for example {path / 'feedback.db'}")
+        raise FeedbackError(
+            f"{path}: is a folder; expected a database file, for example {path / 'feedback.db'}"
+        )
     if not path.exists() and not create:
         raise FeedbackError(f"{path}: no such database; `danlu feedback import` or `tasks` makes one")
     if create:
@@ -156,8 +166,8 @@ def _bring_up_to_date(database: Database, create: bool) -> None:
         known = [each.revision for each in scripts.walk_revisions()]
         if found is not None and found not in known:
             raise FeedbackError(
-                f"{database.name}: written by a newer version of danlu (tables of revision {found}, known here "
-                f"up to {known[0]}); upgrade danlu to open it. Nothing was changed"
+                f"{database.name}: written by a newer version of danlu (tables of revision {found}, known "
+                f"here up to {known[0]}); upgrade danlu to open it. Nothing was changed"
             )
         if found is None:
             _check_free(connection, database.name, create)

@@ -1,8 +1,9 @@
 """Judgements as records that training reads, and such records as judgements: nothing is lost on the way.
 
-A record has the fields of its shape for whoever trains on it and, under `danlu`, whatever else the store knows:
-ids, times, models, sampling, log-probabilities. A record of another program has no such part; its ids follow from
-its content, so that a file taken in twice is kept once, and fields of its own travel along under `about`.
+A record has the fields of its shape for whoever trains on it and, under `danlu`, whatever else the store
+knows: ids, times, models, sampling, log-probabilities. A record of another program has no such part; its ids
+follow from its content, so that a file taken in twice is kept once, and fields of its own travel along under
+`about`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def ratings(store: Store) -> Iterator[Tree]:
         body = cast(Rating, event.body)
         answer = nodes[body.completion]
         path = _path(nodes, log.parent_of(answer))
-        said = {"thumb": "up" if body.value > 0 else "down"} if body.scale == "thumb" else {"grade": body.value}
+        said = (
+            {"thumb": "up" if body.value > 0 else "down"} if body.scale == "thumb" else {"grade": body.value}
+        )
         unfinished = isinstance(answer.body, Message) and answer.body.origin.unfinished
         yield {
             "id": event.id,
@@ -149,7 +152,9 @@ def _set_of(event: Event) -> frozenset[str]:
 def _path(nodes: Mapping[str, Event], node_id: str) -> list[Event]:
     path = log.thread(nodes, node_id)
     if not path:
-        raise FeedbackError("an answer at the very beginning of a conversation has no prompt to be exported with")
+        raise FeedbackError(
+            "an answer at the very beginning of a conversation has no prompt to be exported with"
+        )
     return path
 
 
@@ -218,15 +223,15 @@ class Reader:
         *before, last = fields["messages"]
         path = self._prompt(before, ours)
         kept = [ours["completion"]] if "completion" in ours else None
-        (completion,) = self.completions(
-            path[-1], [last["content"]], kept, [bool(fields.get("unfinished"))]
-        )
+        (completion,) = self.completions(path[-1], [last["content"]], kept, [bool(fields.get("unfinished"))])
         said = {"completion": completion, **_value(fields)}
         if fields.get("comment"):
             said["comment"] = fields["comment"]
         return self._judgement("rating", fields, said, about)
 
-    def task(self, prompt: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]], **how: Any) -> Event:
+    def task(
+        self, prompt: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]], **how: Any
+    ) -> Event:
         """A task from a prompt and its answers, each with `content` and optionally `origin`.
 
         Args:
@@ -240,7 +245,11 @@ class Reader:
         return self._add(Event(id=derived_id(Task.kind, plain(body)), at=self.at, person="", body=body))
 
     def completions(
-        self, above: Event, texts: Sequence[str], kept: Sequence[Tree] | None, unfinished: Sequence[bool] | None
+        self,
+        above: Event,
+        texts: Sequence[str],
+        kept: Sequence[Tree] | None,
+        unfinished: Sequence[bool] | None,
     ) -> list[str]:
         """The ids of some answers below a node. Those that read the same are told apart by their number."""
         conversation = getattr(above.body, "conversation", "")
@@ -250,9 +259,13 @@ class Reader:
             if "id" in known:
                 ids.append(self.event({**known, "content": text}).id)
                 continue
-            origin = known.get("origin") or ({"unfinished": True} if unfinished and unfinished[number] else {})
+            origin = known.get("origin") or (
+                {"unfinished": True} if unfinished and unfinished[number] else {}
+            )
             where = {"conversation": conversation, "parent": above.id, "role": "assistant"}
-            body = read_body(Message.kind, {**where, "content": text, **({"origin": origin} if origin else {})})
+            body = read_body(
+                Message.kind, {**where, "content": text, **({"origin": origin} if origin else {})}
+            )
             same = sum(each == text for each in texts[:number])
             event_id = derived_id("completion", plain(body), same)
             ids.append(self._add(Event(id=event_id, at=self.at, person="", body=body)).id)
@@ -266,7 +279,9 @@ class Reader:
         if kept:
             self.event(ours["conversation"])
             return [
-                self.event({**each, **(_as_fields(message) if each.get("kind") == Message.kind else _text(message))})
+                self.event(
+                    {**each, **(_as_fields(message) if each.get("kind") == Message.kind else _text(message))}
+                )
                 for each, message in zip(kept, messages, strict=True)
             ]
         root = derived_id(Conversation.kind, messages[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -62,7 +62,7 @@ def get(connection: Connection, event_id: str) -> Event:
 
 def select(
     connection: Connection, *conditions: sa.ColumnElement[bool], stands: bool = True
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Events in the order in which they came; unless `stands` is False, without those taken back."""
     asked = sa.select(EVENTS).where(*conditions, *([STANDS] if stands else [])).order_by(EVENTS.c.seq)
     for row in connection.execution_options(yield_per=AT_ONCE).execute(asked):

@@ -148,7 +148,9 @@ def is_free_for(connection: Connection, person: str, task: str, now: datetime) -
     return connection.execute(asked).first() is not None
 
 
-def _next(connection: Connection, person: str, n_before: int, now: datetime, config: QueueConfig) -> str | None:
+def _next(
+    connection: Connection, person: str, n_before: int, now: datetime, config: QueueConfig
+) -> str | None:
     """A gold question where one is due, or what others have begun, or the oldest task."""
     ordinary = (~TASKS.c.gold, _has_room(person, now))
     kinds = [(TASKS.c.gold,), ordinary] if gold_is_due(person, n_before, config.gold_share) else [ordinary]
@@ -219,9 +221,7 @@ def assignments(connection: Connection, person: str, leases: Mapping[str, float]
     bodies = {task_id: body for task_id in leases if isinstance(body := tasks[task_id].body, Task)}
     wanted = [node for body in bodies.values() for node in (body.prompt, *body.completions)]
     nodes = nodes_above(connection, wanted)
-    return [
-        _assignment(task_id, body, nodes, person, leases[task_id]) for task_id, body in bodies.items()
-    ]
+    return [_assignment(task_id, body, nodes, person, leases[task_id]) for task_id, body in bodies.items()]
 
 
 def _assignment(

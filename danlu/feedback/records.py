@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from danlu.config import ConfigError, build
@@ -160,7 +161,9 @@ class Ranking(Body):
         if not LEAST <= n <= MOST or len(set(self.completions)) != n:
             raise FeedbackError(f"{n} completions; a ranking needs {LEAST} to {MOST} different ones")
         if len(self.ranks) != n or min(self.ranks, default=0) < 1:
-            raise FeedbackError(f"ranks are {list(self.ranks)}; {n} are needed, counting from 1, which is best")
+            raise FeedbackError(
+                f"ranks are {list(self.ranks)}; {n} are needed, counting from 1, which is best"
+            )
         n_steps = len(set(self.ranks)) - 1
         if self.strengths and (len(self.strengths) != n_steps or not all(map(is_strength, self.strengths))):
             raise FeedbackError(
@@ -308,7 +311,9 @@ class Task(Body):
         if self.overlap < 1:
             raise FeedbackError(f"overlap is {self.overlap}; at least one person must do a task")
         if self.gold and (self.do != "rank" or len(self.gold) != n or min(self.gold) < 1):
-            raise FeedbackError(f"gold ranks are {list(self.gold)}; a ranking task of {n} needs {n} from 1 up")
+            raise FeedbackError(
+                f"gold ranks are {list(self.gold)}; a ranking task of {n} needs {n} from 1 up"
+            )
 
     @property
     def subject(self) -> str:
@@ -390,6 +395,7 @@ class Event:
         if missing:
             raise FeedbackError(f"has no {missing[0]!r}; an event needs 'id', 'kind', 'at' and what it says")
         event_id, kind, at = (rest.pop(name) for name in ("id", "kind", "at"))
+        check_time(at)
         person = str(rest.pop("person", ""))
         return cls(id=checked_id(event_id), at=at, person=checked_name(person), body=read_body(kind, rest))
 
@@ -449,8 +455,18 @@ def checked_id(value: str) -> str:
 def checked_name(value: str) -> str:
     """A person's name, which may be any short line of text."""
     if len(value) > 200 or any(ord(char) < 32 or SURROGATE.match(char) for char in value):
-        raise FeedbackError(f"the name {value[:60]!r} cannot be used; it must be one line of at most 200 characters")
+        raise FeedbackError(
+            f"the name {value[:60]!r} cannot be used; it must be one line of at most 200 characters"
+        )
     return value
+
+
+def check_time(at: str) -> None:
+    """A time that can be compared with others."""
+    try:
+        datetime.fromisoformat(at)
+    except ValueError:
+        raise FeedbackError(f"the time is {at[:60]!r}; it must be in ISO 8601") from None
 
 
 def check_seconds(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """The shapes that other programs train on, made from our own records.
 
-What a shape cannot say is left out and counted, never bent: a pair knows no tie, a Human/Assistant transcript no
-system message.
+What a shape cannot say is left out and counted, never bent: a pair knows no tie, a Human/Assistant transcript
+no system message.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def transcript(messages: list[Mapping[str, Any]]) -> str | None:
     alternating = speakers == [list(SPEAKERS.values())[i % 2] for i in range(len(speakers))]
     texts = [message["content"] for message in messages]
     plain = all(set(message) == {"role", "content"} for message in messages)
-    if not alternating or not plain or any(text != text.strip() or any(t in text for t in TURNS) for text in texts):
+    if (
+        not alternating
+        or not plain
+        or any(text != text.strip() or any(t in text for t in TURNS) for text in texts)
+    ):
         return None
     return "".join(f"\n\n{speaker}: {text}" for speaker, text in zip(speakers, texts, strict=True))
 

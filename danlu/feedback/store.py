@@ -1,4 +1,4 @@
-"""The store: everything that is said and judged goes through `add`, and nothing is ever changed or removed."""
+"""The store: what is said and judged goes through `add`, and nothing is ever changed or removed."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ class Store:
             return event
 
     def take_in(self, events: Sequence[Event]) -> Taken:
-        """Events of a file, with their ids and times; what is known is left as it is, a contradiction is refused.
+        """Accept the events of a file with their ids and times, or none of them.
 
-        All of them are accepted, or none.
+        What is known is left as it is; what contradicts it is refused.
         """
         with self.database.write() as connection:
             known = log.find(connection, (event.id for event in events))
@@ -119,8 +119,8 @@ class Store:
                 before = known.get(event.id) or fresh.get(event.id)
                 if before is not None and not before.same(event):
                     raise FeedbackError(
-                        f"{event.kind} {event.id} says something else than the {before.kind} of that id which is "
-                        "already here; an event never changes. Nothing was taken in"
+                        f"{event.kind} {event.id} says something else than the {before.kind} of that id "
+                        "which is already here; an event never changes. Nothing was taken in"
                     )
                 if before is None:
                     fresh[event.id] = event
@@ -158,8 +158,8 @@ class Store:
                 # A task stays behind where only what people said of it was exported.
                 if each not in kinds and each != event.task:
                     raise FeedbackError(
-                        f"{event.kind} {event.id} refers to {each}, which is neither here nor before it in the "
-                        "file; take in the file that it comes from first. Nothing was taken in"
+                        f"{event.kind} {event.id} refers to {each}, which is neither here nor before it in "
+                        "the file; take in the file that it comes from first. Nothing was taken in"
                     )
                 check_kind(event, each, kinds.get(each, allowed[0]), allowed)
             kinds[event.id] = event.kind
@@ -205,7 +205,10 @@ class Store:
         """Events of some kinds, or all, in order; unless `stands` is False, without those taken back."""
         conditions: list[sa.ColumnElement[bool]] = [EVENTS.c.kind.in_(kinds)] if kinds else []
         conditions += [] if person is None else [EVENTS.c.person == person]
-        with self.database.read() as connection, closing(log.select(connection, *conditions, stands=stands)) as found:
+        with (
+            self.database.read() as connection,
+            closing(log.select(connection, *conditions, stands=stands)) as found,
+        ):
             yield from found
 
     def thread(self, node_id: str) -> list[Event]:
@@ -253,7 +256,9 @@ def check(connection: Connection, event: Event) -> None:
     referred = log.find(connection, (each for each, _ in event.body.references()))
     for each, allowed in event.body.references():
         if each not in referred:
-            raise FeedbackError(f"the {event.kind} refers to {each[:60]!r}, which is not here; it may be of another database")
+            raise FeedbackError(
+                f"the {event.kind} refers to {each[:60]!r}, which is not here; it may be of another database"
+            )
         check_kind(event, each, referred[each].kind, allowed)
     for kind, fitting in FITTING:
         if isinstance(event.body, kind):
@@ -263,7 +268,9 @@ def check(connection: Connection, event: Event) -> None:
 def check_kind(event: Event, reference: str, kind: str, allowed: Sequence[str]) -> None:
     """Refuse a reference to a thing of the wrong kind."""
     if kind not in allowed:
-        raise FeedbackError(f"the {event.kind} refers to {reference}, a {kind}; it must be a {' or '.join(allowed)}")
+        raise FeedbackError(
+            f"the {event.kind} refers to {reference}, a {kind}; it must be a {' or '.join(allowed)}"
+        )
 
 
 def check_place(connection: Connection, event: Event, referred: Mapping[str, Event]) -> None:
@@ -273,7 +280,9 @@ def check_place(connection: Connection, event: Event, referred: Mapping[str, Eve
         if node.kind in NODES and here != there:
             raise FeedbackError(f"the turn above, {node.id}, is in another conversation, {there}")
     if isinstance(event.body, Edit) and log.parent_of(referred[event.body.of]) != event.body.parent:
-        raise FeedbackError(f"{event.body.of} answers another turn than {event.body.parent}; an edit stands beside it")
+        raise FeedbackError(
+            f"{event.body.of} answers another turn than {event.body.parent}; an edit stands beside it"
+        )
 
 
 def check_alternatives(connection: Connection, event: Event, referred: Mapping[str, Event]) -> None:
@@ -283,7 +292,9 @@ def check_alternatives(connection: Connection, event: Event, referred: Mapping[s
     above = {log.parent_of(referred[each]) for each in completions}
     above |= {body.prompt} if isinstance(body, Task) and completions else set()
     if len(above) > 1:
-        raise FeedbackError("the completions answer different turns; only answers to one turn can be compared")
+        raise FeedbackError(
+            "the completions answer different turns; only answers to one turn can be compared"
+        )
 
 
 def check_answer(connection: Connection, event: Event, referred: Mapping[str, Event]) -> None:
@@ -296,7 +307,9 @@ def check_answer(connection: Connection, event: Event, referred: Mapping[str, Ev
     if event.kind in DONE and event.kind not in ANSWERS[task.do]:
         raise FeedbackError(f"the task is to {task.do}; a {event.kind} does not do it")
     if queue.task_state(connection, event.task) == "withdrawn":
-        raise FeedbackError("the task was withdrawn meanwhile; nothing is lost but this answer. Ask for the next one")
+        raise FeedbackError(
+            "the task was withdrawn meanwhile; nothing is lost but this answer. Ask for the next one"
+        )
     if isinstance(event.body, Ranking) and set(event.body.completions) != set(task.completions):
         raise FeedbackError("the completions are not those of the task; each of them needs a rank")
     before = queue.standing_answer(connection, event.person, event.task)
@@ -308,7 +321,9 @@ def check_undo(connection: Connection, event: Event, referred: Mapping[str, Even
     """People take back what is their own, and once; a task may be withdrawn by whoever may add one."""
     (target,) = referred.values()
     if target.person != event.person and target.kind != Task.kind:
-        raise FeedbackError(f"the {target.kind} {target.id} is by {target.person!r}; only they can take it back")
+        raise FeedbackError(
+            f"the {target.kind} {target.id} is by {target.person!r}; only they can take it back"
+        )
     if next(log.select(connection, EVENTS.c.id == target.id), None) is None:
         raise FeedbackError(f"the {target.kind} {target.id} has already been taken back")
 
@@ -323,7 +338,9 @@ def _containing(connection: Connection, conversations: Iterable[str], text: str)
     return found
 
 
-FITTING: tuple[tuple[type | tuple[type, ...], Callable[[Connection, Event, Mapping[str, Event]], None]], ...] = (
+FITTING: tuple[
+    tuple[type | tuple[type, ...], Callable[[Connection, Event, Mapping[str, Event]], None]], ...
+] = (
     ((Message, Demonstration), check_place),
     ((Ranking, Task), check_alternatives),
     (Undo, check_undo),

@@ -94,7 +94,9 @@ def status(store: Store, *, disputed: float = DISPUTED) -> Status:
         rankings = [event for event in judged if event.kind == Ranking.kind]
         ordinary = [event for event in rankings if event.task not in gold]
         sets = grouped((frozenset(_ranking(event).completions), _as_judged(event)) for event in ordinary)
-        texts = _texts(log.find(connection, {answer for people in sets for answer in people[0].ranks}).values())
+        texts = _texts(
+            log.find(connection, {answer for people in sets for answer in people[0].ranks}).values()
+        )
         counted = sa.select(EVENTS.c.kind, sa.func.count()).where(log.STANDS).group_by(EVENTS.c.kind)
         counts = {row[0]: row[1] for row in connection.execute(counted)}
         waiting = _queue(connection, store.clock().timestamp())
@@ -175,9 +177,7 @@ def _median_seconds(events: Sequence[Event]) -> float | None:
     return median(taken) if taken else None
 
 
-def _against_gold(
-    events: Iterable[Event], gold: Mapping[str, Mapping[str, int]]
-) -> list[tuple[float, int]]:
+def _against_gold(events: Iterable[Event], gold: Mapping[str, Mapping[str, int]]) -> list[tuple[float, int]]:
     return [
         agreement(_as_judged(event), Judged("", gold[event.task]))
         for event in events
@@ -196,7 +196,9 @@ def _rating_alpha(judged: Iterable[Event]) -> float | None:
     if len(scales) > 1:
         counts = Counter(scale for (_, scale), people in units.items() if len(people) > 1)
         scales = {scale for scale, _ in counts.most_common(1)}
-    return krippendorff_alpha(list(people.values()) for (_, scale), people in units.items() if scale in scales)
+    return krippendorff_alpha(
+        list(people.values()) for (_, scale), people in units.items() if scale in scales
+    )
 
 
 def _disputes(

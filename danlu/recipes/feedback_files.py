@@ -97,9 +97,7 @@ def _messages(fields: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 def _are_messages(value: Any) -> bool:
     turns = cast(list[Any], value) if isinstance(value, list) else []
     return bool(turns) and all(
-        isinstance(turn, dict)
-        and turn.get("role") in get_args(Role)
-        and isinstance(turn.get("content"), str)
+        isinstance(turn, dict) and turn.get("role") in get_args(Role) and isinstance(turn.get("content"), str)
         for turn in turns
     )
 

@@ -102,10 +102,14 @@ def read_prompts(path: Path) -> Iterator[Asked]:
             raise DataError(f"{where}: {error}") from None
         texts: Any = fields.get("completions", [])
         if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
-            raise DataError(f"{where}: field 'completions' is {str(texts)[:60]!r}; it must be a list of texts")
+            raise DataError(
+                f"{where}: field 'completions' is {str(texts)[:60]!r}; it must be a list of texts"
+            )
         origins: Any = fields.get("origins") or [{}] * len(texts)
         if not isinstance(origins, list) or len(origins) != len(texts):
-            raise DataError(f"{where}: field 'origins' must be a list of {len(texts)} objects, one a completion")
+            raise DataError(
+                f"{where}: field 'origins' must be a list of {len(texts)} objects, one a completion"
+            )
         completions = [
             {"content": text, **({"origin": origin} if origin else {})}
             for text, origin in zip(texts, origins, strict=True)

@@ -1,4 +1,4 @@
-"""Alembic's entry: the migrations run on the connection, and in the transaction, of whoever opens the store."""
+"""Alembic's entry: migrations run on the connection, and in the transaction, of whoever opens the store."""
 
 from __future__ import annotations
 

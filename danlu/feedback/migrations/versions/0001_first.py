@@ -37,7 +37,10 @@ def create_log() -> None:
         "events",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
         sa.Column("id", sa.Text, nullable=False, unique=True),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("kind", "at", "person", "subject", "task", "body")),
+        *(
+            sa.Column(name, sa.Text, nullable=False)
+            for name in ("kind", "at", "person", "subject", "task", "body")
+        ),
         sqlite_autoincrement=True,
     )
     op.create_index("events_subject", "events", ["subject", "kind"])
