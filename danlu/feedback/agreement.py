@@ -15,7 +15,7 @@ Value = int | float | Fraction
 Difference = Callable[[Value, Value], float]
 
 N_SWEEPS = 200  # of fitting reliabilities; each comes nearer by a constant factor
-PRIOR = 1.0  # imagined pairs, half of them agreed, so that one common pair proves nobody perfect
+PRIOR = 1.0  # imagined pairs, half of them agreed: one common pair proves nobody perfect
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def noise(met: Mapping[tuple[str, str], tuple[float, int]]) -> dict[str, float]:
 
     If person i errs with probability e_i, independently of the others, i and j agree with probability
     (1 + c_i c_j) / 2, where c_i = 1 - 2 e_i (Dawid and Skene 1979, for two classes and one error rate a
-    person). Each c_i in turn is set to its least-squares value given the others. Two people alone cannot be
-    told apart: both get the same.
+    person). All c_i move together towards their least-squares values given the others. Two people alone
+    cannot be told apart: both get the same.
 
     Args:
         met: for each two people, the agreed pairs and how many they both judged.
@@ -135,13 +135,19 @@ def noise(met: Mapping[tuple[str, str], tuple[float, int]]) -> dict[str, float]:
             others[b].append((a, excess, n))
     reliability = dict.fromkeys(others, 0.7)
     for _ in range(N_SWEEPS):
-        for person, meetings in others.items():
-            above = sum(n * excess * reliability[other] for other, excess, n in meetings)
-            below = sum(n * reliability[other] ** 2 for other, _, n in meetings)
-            # Half of the way each time, or two people who met only each other would swing for ever.
-            aim = min(1.0, max(0.0, above / below)) if below else 0.0
-            reliability[person] = (reliability[person] + aim) / 2
+        # Half of the way each time, or two people who met only each other would swing for ever.
+        reliability = {
+            person: (reliability[person] + _fitting(meetings, reliability)) / 2
+            for person, meetings in others.items()
+        }
     return {person: (1 - reliability[person]) / 2 for person in sorted(reliability)}
+
+
+def _fitting(meetings: Sequence[tuple[str, float, float]], reliability: Mapping[str, float]) -> float:
+    """The reliability from 0 to 1 that fits somebody's excess agreements best, given the others'."""
+    above = sum(n * excess * reliability[other] for other, excess, n in meetings)
+    below = sum(n * reliability[other] ** 2 for other, _, n in meetings)
+    return min(1.0, max(0.0, above / below)) if below else 0.0
 
 
 def by_pairs_of_people(

@@ -1,4 +1,4 @@
-"""Stores in both databases: a SQLite file, and a schema of its own in PostgreSQL where a server is reachable."""
+"""Stores in both databases: a SQLite file, and a database of PostgreSQL where a server is reachable."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A writer that is killed: forks children that hand in judgements until they die, and says what was acknowledged.
+"""A writer that is killed: children hand in judgements until they die, and it tells what was acknowledged.
 
-Called with a database, a way of dying and a number. `statement K` dies before the K-th thing that is sent to the
-database; `after K` right behind it. `working` never dies by itself.
+Called with a database and a way of dying: `before` each thing that is sent to the database, or `after` it, one
+step later each time; `working` never dies by itself.
 """
 
 from __future__ import annotations

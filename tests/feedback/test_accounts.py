@@ -8,11 +8,19 @@ from base64 import b64decode
 import pytest
 from conftest import Clock
 
+from danlu.feedback import accounts as kept
 from danlu.feedback.accounts import MAY, Accounts, hash_password, is_password
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.store import Store
 
 PASSWORD = "correct horse 电池"
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost little, where their strength is not the question."""
+    monkeypatch.setattr(kept, "COST", 1 << 4)
+    monkeypatch.setattr(kept, "NOBODY", hash_password("nobody has this"))
 
 
 def test_a_password_is_kept_as_scrypt_says_and_nowhere_else(store: Store):
@@ -27,6 +35,7 @@ def test_a_password_is_kept_as_scrypt_says_and_nowhere_else(store: Store):
     assert list(store.events(stands=False)) == []
 
 
+@pytest.mark.usefixtures("cheap")
 def test_one_password_has_many_hashes_and_no_other_fits():
     one, two = hash_password(PASSWORD), hash_password(PASSWORD)
     assert one != two
@@ -34,6 +43,7 @@ def test_one_password_has_many_hashes_and_no_other_fits():
     assert not is_password(PASSWORD + " ", one)
 
 
+@pytest.mark.usefixtures("cheap")
 def test_signing_in_needs_name_password_and_an_active_account(store: Store):
     accounts = Accounts(store)
     accounts.add("ann", "admin", PASSWORD)
@@ -43,7 +53,13 @@ def test_signing_in_needs_name_password_and_an_active_account(store: Store):
     assert signed_in is not None
     assert signed_in.scopes == {"chat", "annotate"}
     accounts.change("bob", active=False)
-    for name, password in (("bob", PASSWORD), ("ann", "wrong"), ("nobody", PASSWORD), ("bot", ""), ("bot", PASSWORD)):
+    for name, password in (
+        ("bob", PASSWORD),
+        ("ann", "wrong"),
+        ("nobody", PASSWORD),
+        ("bot", ""),
+        ("bot", PASSWORD),
+    ):
         assert accounts.sign_in(name, password) is None
 
 

@@ -70,7 +70,10 @@ def by_definition(units: list[list[int]]) -> Fraction | None:
         return (between - Fraction(counts[c] + counts[k], 2)) ** 2 if c != k else Fraction(0)
 
     observed = sum(
-        (sum((distance(a, b) for a, b in permutations(unit, 2)), Fraction(0)) / (len(unit) - 1) for unit in paired),
+        (
+            sum((distance(a, b) for a, b in permutations(unit, 2)), Fraction(0)) / (len(unit) - 1)
+            for unit in paired
+        ),
         Fraction(0),
     )
     expected = sum((distance(a, b) for a, b in permutations(everything, 2)), Fraction(0))
@@ -103,8 +106,8 @@ def test_ties_stand_in_the_middle_of_their_places():
 
 
 def test_alpha_of_rankings_by_hand():
-    # Two of three sets agreed, one reversed. Values 1/4 and 3/4, six of each in twelve: alpha is nominal here,
-    # 1 - 11 * (2 * 2) / (2 * 6 * 6) = 1 - 44 / 72.
+    # Two of three sets agreed, one reversed. Values 1/4 and 3/4, six of each in twelve: alpha is nominal
+    # here, 1 - 11 * (2 * 2) / (2 * 6 * 6) = 1 - 44 / 72.
     same = [Judged("ann", ranks(a=1, b=2)), Judged("bob", ranks(a=1, b=2))]
     reverse = [Judged("ann", ranks(a=1, b=2)), Judged("bob", ranks(a=2, b=1))]
     assert ranking_alpha([same, same, reverse]) == pytest.approx(1 - 44 / 72)

@@ -1,4 +1,4 @@
-"""Kill -9 at every step of a judgement, and at any moment: what was acknowledged is there, once, and counted."""
+"""Kill -9 at every step of a judgement, and at any moment: what was acknowledged is there, once."""
 
 from __future__ import annotations
 

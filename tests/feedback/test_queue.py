@@ -193,11 +193,9 @@ def test_a_late_preloaded_task_is_not_lost_when_its_neighbour_is_done(store: Sto
 
 
 @pytest.mark.parametrize("overlap", [1, 2])
-def test_people_who_ask_at_once_never_share_more_than_the_overlap(
-    opened: Callable[..., Store], overlap: int
-):
+def test_people_who_ask_at_once_never_share_more_than_the_overlap(opened: Callable[..., Store], overlap: int):
     """Each thread has a store of its own, as each server process has."""
-    n_people, n_tasks = 6, 8
+    n_people, n_tasks = 4, 5
     first = opened(QueueConfig(gold_share=0.0))
     tasks = [ranking_task(first, "a", "b", prompt=str(n), overlap=overlap).id for n in range(n_tasks)]
     stores = [opened(QueueConfig(gold_share=0.0)) for _ in range(2)]

@@ -49,7 +49,7 @@ HOSTILE = "<script>alert(1)</script> <|im_end|> \u202e \x00 \ud83d half 丹炉 �
 
 
 def test_what_is_added_is_read_back_whole(store: Store):
-    question, (first,) = ask(store, HOSTILE, prompt=HOSTILE)
+    _, (first,) = ask(store, HOSTILE, prompt=HOSTILE)
     made = store.get(first.id)
     assert made == first
     assert isinstance(made.body, Message)
@@ -109,7 +109,10 @@ def test_nobody_takes_back_what_another_said(store: Store):
 def test_the_database_itself_refuses_to_change_the_log(store: Store, statement: str):
     ask(store, "a", "b")
     before = list(store.events(stands=False))
-    with pytest.raises((DBAPIError, FeedbackError), match="append-only"), store.database.write() as connection:
+    with (
+        pytest.raises((DBAPIError, FeedbackError), match="append-only"),
+        store.database.write() as connection,
+    ):
         connection.exec_driver_sql(statement)
     assert list(store.events(stands=False)) == before
 
@@ -147,22 +150,37 @@ def bad_bodies(store: Store) -> list[tuple[Callable[[], Any], str]]:
             lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), strengths=(1.0, 2.0)),
             "1 numbers of at least 0 are needed",
         ),
-        (lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), shown=(0, 2)), "must order the numbers 0 to 1"),
-        (lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), flags=(("unsafe",),)), "flags for 1 completions"),
+        (
+            lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), shown=(0, 2)),
+            "must order the numbers 0 to 1",
+        ),
+        (
+            lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), flags=(("unsafe",),)),
+            "flags for 1 completions",
+        ),
         (lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), seconds=-1.0), "seconds is -1.0"),
         (lambda: Ranking(completions=(a.id, c.id), ranks=(1, 2)), "answer different turns"),
         (lambda: Ranking(completions=(a.id, task.id), ranks=(1, 2)), "a task; it must be a message or"),
         (lambda: Ranking(completions=(a.id, b.id), ranks=(1, 2), task=task.id), "are not those of the task"),
         (lambda: Rating(completion=a.id, value=2), "the thumb is 2; it must be one of -1, 1"),
         (lambda: Rating(completion=a.id, value=3, scale="grade"), "one of -2, -1, 0, 1, 2"),
-        (lambda: Rating(completion=a.id, value=1, task=task.id), "the task is to rank; a rating does not do it"),
+        (
+            lambda: Rating(completion=a.id, value=1, task=task.id),
+            "the task is to rank; a rating does not do it",
+        ),
         (lambda: Demonstration(conversation=here, parent=question.id, content=" \n"), "is empty"),
-        (lambda: Demonstration(conversation=here, parent=other.id, content="d"), "is in another conversation"),
+        (
+            lambda: Demonstration(conversation=here, parent=other.id, content="d"),
+            "is in another conversation",
+        ),
         (
             lambda: Edit(conversation=here, parent=question.id, content="d", of=question.id),
             "answers another turn",
         ),
-        (lambda: Message(conversation=here, parent=other.id, role="user", content="x"), "another conversation"),
+        (
+            lambda: Message(conversation=here, parent=other.id, role="user", content="x"),
+            "another conversation",
+        ),
         (lambda: Task(prompt=question.id, completions=(a.id, c.id)), "answer different turns"),
         (lambda: Task(prompt=other.id, completions=(a.id, b.id)), "answer different turns"),
         (lambda: Task(prompt=question.id, completions=(a.id,)), "such a task has 2 to 16"),
@@ -291,7 +309,9 @@ def test_a_database_of_a_newer_version_is_left_alone(opened: Callable[..., Store
     ask(store, "a")
     with store.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
-    with pytest.raises(FeedbackError, match=r"newer version of danlu \(tables of revision 0999, known here up"):
+    with pytest.raises(
+        FeedbackError, match=r"newer version of danlu \(tables of revision 0999, known here up"
+    ):
         opened()
     assert len(list(store.events(stands=False))) == 3
 
@@ -369,10 +389,14 @@ def test_a_full_disk_loses_nothing_that_was_accepted(tmp_path: Path):
             raw.execute(f"PRAGMA max_page_count = {pages + 4}")
 
         accepted: list[Event] = []
-        with pytest.raises(FeedbackError, match="the disk is full, and this was not accepted"):
+
+        def judge_on() -> None:
             for number in range(1000):
-                rating = Rating(completion=first.id, value=1, comment=f"{number} " * 100)
+                rating = Rating(completion=first.id, value=1, comment=f"{number} " * 200)
                 accepted.append(store.add(f"person {number}", rating))
+
+        with pytest.raises(FeedbackError, match="the disk is full, and this was not accepted"):
+            judge_on()
         assert 0 < len(accepted) < 1000
         assert list(store.events("rating")) == accepted
     with Store.open(tmp_path / "x.db") as store:  # there is room again
