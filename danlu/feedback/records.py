@@ -407,6 +407,8 @@ def read_body(kind: str, tree: Mapping[str, Any]) -> Body:
     try:
         return build(BODIES[kind], tree)
     except ConfigError as error:
+        if isinstance(error.__cause__, FeedbackError):
+            raise error.__cause__ from None
         raise FeedbackError(f"{kind}: {error}") from None
 
 

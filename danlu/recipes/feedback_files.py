@@ -24,13 +24,8 @@ Wanted = Literal["events", "comparison", "rating", "chat", "pairs", "hh", "answe
 
 # What the store has a place for. Whatever else a record holds travels along under `about`.
 OWN_FIELDS = frozenset({OURS, "annotator", "comment", "flags", "strengths", "unfinished"})
-TURNS_FIELDS = frozenset(
-    {"messages", "conversations", "instruction", "input", "output", "history", "prompt", "response"}
-    | {"completion", "question", "answer", "turns", "transcript", "text", "system"}
-)
-RANKED_FIELDS = frozenset(
-    {"prompt", "context", "completions", "ranks", "chosen", "rejected", "source", "direction", "labels"}
-)
+# Used by some chats beside the fields that tell their shape.
+BESIDE_TURNS = frozenset({"system", "input", "history"})
 
 
 def read_events(paths: Path | Sequence[Path], shape: Given, at: str) -> list[Event]:
@@ -68,12 +63,13 @@ def _read(reader: Reader, fields: Mapping[str, Any], shape: Shape) -> None:
         reader.event(fields)
     elif shape == "comparison":
         own = fields if OURS in fields else _comparison(fields)
-        reader.comparison(own, _about(fields, RANKED_FIELDS))
+        reader.comparison(own, _about(fields, _used(fields, known.COMPARISONS) | {"prompt"}))
     elif shape == "rating":
         own = fields if OURS in fields else _rating(fields)
-        reader.rating(own, _about(fields, TURNS_FIELDS | known.THUMBS.keys()))
+        reader.rating(own, _about(fields, _used(fields, known.DIALOGUES) | BESIDE_TURNS | {_thumb(fields)}))
     else:
-        reader.chat({**_besides(fields), "messages": _messages(fields)}, _about(fields, TURNS_FIELDS))
+        used = _used(fields, known.DIALOGUES) | BESIDE_TURNS
+        reader.chat({**_besides(fields), "messages": _messages(fields)}, _about(fields, used))
 
 
 def _comparison(fields: Mapping[str, Any]) -> Tree:
@@ -106,12 +102,24 @@ def _besides(fields: Mapping[str, Any]) -> Tree:
     return {name: fields[name] for name in (*OWN_FIELDS, "id") if name in fields}
 
 
+def _used(fields: Mapping[str, Any], known_shapes: Sequence[tuple[set[str], Any]]) -> frozenset[str]:
+    """The fields by which a record's shape is told, and which the judgement then says in its own way."""
+    return frozenset(next((needed for needed, _ in known_shapes if needed <= fields.keys()), ()))
+
+
+def _thumb(fields: Mapping[str, Any]) -> str:
+    """The field that holds the rating."""
+    return next((name for name in known.THUMBS if name in fields), "")
+
+
 def _about(fields: Mapping[str, Any], used: frozenset[str]) -> Tree:
-    about = {name: value for name, value in fields.items() if name not in used | OWN_FIELDS}
-    answers: Any = about.get("answers")
-    if isinstance(answers, list) and all(set(each) <= {"text", "rank"} for each in cast(list[Tree], answers)):
-        del about["answers"]
-    return about
+    """What a judgement cannot say of a record; answers stay with their scores or votes, if they have any."""
+    answers: Any = fields.get("answers")
+    scored = isinstance(answers, list) and not all(
+        isinstance(each, dict) and each.keys() <= {"text", "rank"} for each in cast(list[Any], answers)
+    )
+    kept = {"answers", "labels"} if scored else set[str]()
+    return {name: value for name, value in fields.items() if name not in (used - kept) | OWN_FIELDS}
 
 
 def _where(record: Record) -> str:

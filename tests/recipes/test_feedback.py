@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from danlu.adapters.lora import LoraConfig
 from danlu.cli import main
+from danlu.data import shapes
 from danlu.data.chats import read_chats, read_comparisons, read_grades, read_ratings
 from danlu.feedback import exchange
 from danlu.feedback.records import (
@@ -31,11 +32,14 @@ from danlu.feedback.records import (
 from danlu.feedback.shapes import transcript
 from danlu.feedback.store import Store
 from danlu.feedback.summary import disputes, status
+from danlu.generate.sampler import SamplingConfig
+from danlu.model.heads import LanguageModel
 from danlu.model.transformer import ModelConfig
 from danlu.recipes import reward
 from danlu.recipes.feedback import ExportConfig, ImportConfig, StatusConfig, run
 from danlu.recipes.feedback_tasks import TasksConfig, model_digest
 from danlu.recipes.stage import publish
+from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 from danlu.world import annotators
 from danlu.world.tasks import CATEGORIES, cell
@@ -199,6 +203,7 @@ SCORED = {
     "prompt": "Why?",
     "answers": [{"text": "A.", "score": 4.5, "model": "m"}, {"text": "B.", "score": 1.0}],
 }
+VOTED = {"prompt": "Why?", "answers": ["A.", "B."], "labels": [1, 1, 0]}
 HH = {"chosen": "\n\nHuman: Why?\n\nAssistant: A.", "rejected": "\n\nHuman: Why?\n\nAssistant: B."}
 KTO = {"prompt": "Why?", "completion": "A.", "label": False, "id": "k-1"}
 SHAREGPT = {
@@ -210,8 +215,15 @@ OWN = {"prompt": [USER], "completions": ["A.", "A.", "B."], "ranks": [1, 2, 3], 
 
 @pytest.mark.parametrize(
     ("record", "shape"),
-    [(PAIR, "pairs"), (BINARISED, "pairs"), (SCORED, "answers"), (HH, "hh"), (OWN, "comparison")],
-    ids=["pair", "binarised", "scored", "hh", "own"],
+    [
+        (PAIR, "pairs"),
+        (BINARISED, "pairs"),
+        (SCORED, "answers"),
+        (VOTED, "answers"),
+        (HH, "hh"),
+        (OWN, "comparison"),
+    ],
+    ids=["pair", "binarised", "scored", "voted", "hh", "own"],
 )
 def test_comparisons_of_others_come_out_as_they_went_in(tmp_path: Path, record: dict[str, Any], shape: str):
     given = write(tmp_path / "given.jsonl", [record, record])
@@ -268,8 +280,6 @@ def test_what_a_shape_cannot_say_is_left_out_and_counted(
 
 @given(st.lists(st.text(alphabet="a \nHuman:Assistant", max_size=30), min_size=2, max_size=4))
 def test_a_transcript_reads_back_as_the_same_messages_or_is_not_written(texts: list[str]):
-    from danlu.data import shapes
-
     roles = ("user", "assistant")
     messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
     written = transcript(messages)
@@ -328,7 +338,7 @@ def test_the_command_line_tells_what_it_did(
     other = {**OWN, "annotator": "yan", "ranks": [3, 2, 1]}
     write(tmp_path / "a.jsonl", [OWN, other, PAIR])
     assert main(["feedback", "import", "path=a.jsonl"]) == 0
-    assert "new: 1 conversation, 5 messages, 3 rankings" in capsys.readouterr().out
+    assert "new: 1 conversation, 4 messages, 3 rankings" in capsys.readouterr().out
     assert main(["feedback", "import", "path=a.jsonl"]) == 0
     assert "new: nothing\nhere before, left as they were: " in capsys.readouterr().out
     assert main(["feedback", "status"]) == 0
@@ -379,17 +389,13 @@ def test_gold_questions_need_ranks(tmp_path: Path):
 
 
 def test_a_model_makes_the_completions_with_their_log_probabilities(kit: Any, tmp_path: Path):
-    from danlu.model.heads import LanguageModel
-    from danlu.tokenizer.bpe import Tokenizer
-
-    tokenizer = Tokenizer.load(kit.tokenizer)
-    shape = ModelConfig(
-        vocab_size=tokenizer.vocab_size, d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16,
-        d_ff=64, max_seq_len=128,
-    )  # fmt: skip
-    publish(LanguageModel(shape), tokenizer, tmp_path / "model")
+    tiny_base(kit, tmp_path / "model")
     config = TasksConfig(
-        prompts=kit.prompts, db=str(tmp_path / "x.db"), model=tmp_path / "model", n_completions=3
+        prompts=kit.prompts,
+        db=str(tmp_path / "x.db"),
+        model=tmp_path / "model",
+        n_completions=3,
+        sampling=SamplingConfig(max_new_tokens=8),
     )
     run(config)
     made = [each.body for each in judgements(tmp_path / "x.db", "message")]
@@ -457,9 +463,6 @@ def test_simulated_people_rank_tasks_and_a_reward_model_learns_from_the_export(k
 
 
 def tiny_base(kit: Any, path: Path) -> Path:
-    from danlu.model.heads import LanguageModel
-    from danlu.tokenizer.bpe import Tokenizer
-
     tokenizer = Tokenizer.load(kit.tokenizer)
     shape = ModelConfig(
         vocab_size=tokenizer.vocab_size, d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16,
