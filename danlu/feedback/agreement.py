@@ -15,7 +15,7 @@ Value = int | float | Fraction
 Difference = Callable[[Value, Value], float]
 
 N_SWEEPS = 200  # of fitting reliabilities; each comes nearer by a constant factor
-PRIOR = 1.0  # imagined pairs, half of them agreed: one common pair proves nobody perfect
+PRIOR = 1.0  # imagined pairs, half of them agreed: a single common pair proves little
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Judged:
 
 
 def krippendorff_alpha(units: Iterable[Sequence[Value]], metric: Metric = "ordinal") -> float | None:
-    """1 is perfect agreement, 0 what chance gives (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability).
+    """1 is perfect agreement, 0 what chance gives.
+
+    Krippendorff 2011, Computing Krippendorff's Alpha-Reliability.
 
     Args:
         units: the values that observers gave to each unit; whoever gave none is left out.

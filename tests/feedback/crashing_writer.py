@@ -1,7 +1,7 @@
 """A writer that is killed: children hand in judgements until they die, and it tells what was acknowledged.
 
-Called with a database and a way of dying: `before` each thing that is sent to the database, or `after` it, one
-step later each time; `working` never dies by itself.
+Called with a database and a way of dying: `before` each thing that is sent to the database, or `after` it,
+one step later each time; `working` never dies by itself.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.feedback.agreement import (
@@ -80,6 +80,7 @@ def by_definition(units: list[list[int]]) -> Fraction | None:
     return 1 - (len(everything) - 1) * observed / expected if expected else None
 
 
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(1, 5), max_size=4), max_size=8))
 def test_ordinal_alpha_is_its_definition_summed_pair_by_pair(units: list[list[int]]):
     expected, found = by_definition(units), krippendorff_alpha(units)
