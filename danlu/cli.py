@@ -231,7 +231,7 @@ COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
     *("rlhf", "dpo", "evaluate", "doctor", "chat", "generate"),
     *("model", "import", "export"),
-    *("calc", "index", "ask", "sql"),
+    *("calc", "index", "ask", "sql", "feedback"),
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "rlhf", "grpo", "rloo", "best_of_n", "dpo"}

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -40,7 +41,7 @@ def build(cls: type[T], tree: Mapping[str, Any], *, prefix: str = "", base: T | 
     Args:
         prefix: dotted key of this table, for the messages.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     known = {field.name: field for field in fields(cast(Any, cls)) if field.init}
     for key in tree:
         if key not in known:
@@ -214,6 +215,12 @@ def _mapping(hint: Any, value: Any, key: str, default: Any) -> dict[str, Any]:
     item = get_args(hint)[1]
     pairs = cast(Mapping[str, Any], value).items()
     return {name: _convert(item, each, _join(key, name)) for name, each in pairs}
+
+
+@lru_cache(maxsize=256)
+def _hints(cls: type) -> Mapping[str, Any]:
+    """The annotations of a dataclass; evaluating them takes longer than all else in `build`."""
+    return get_type_hints(cls)
 
 
 def _require(known: Mapping[str, Field[Any]], tree: Mapping[str, Any], prefix: str) -> None:

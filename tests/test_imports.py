@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "tokenizer": {"config"},
     "world": {"config"},
     "tools": {"config"},
+    "feedback": {"config"},
     "model": {"config"},
     "adapters": {"config", "model"},
     "data": {"config", "tokenizer"},
@@ -29,6 +30,7 @@ MAY_IMPORT = {
         "tokenizer",
         "world",
         "tools",
+        "feedback",
         "model",
         "adapters",
         "data",
@@ -107,6 +109,7 @@ def test_the_loop_knows_records_and_losses_only_by_their_shape():
         ("tokenizer", HEAVY),
         ("world", HEAVY - {"numpy"}),
         ("tools", HEAVY),
+        ("feedback", HEAVY),
     ],
 )
 def test_light_packages_import_nothing_heavy(package: str, heavy: set[str]):

@@ -76,6 +76,14 @@ def rating(fields: Fields) -> Rated:
     return Rated(turns[:-1], turns[-1]["content"], known[0])
 
 
+def prompt(fields: Fields) -> list[Message]:
+    """What is to be answered, of a record with `prompt` or `messages`."""
+    name = next((name for name in ("prompt", "messages") if name in fields), None)
+    if name is None:
+        raise ShapeError(f"has fields {sorted(fields)}, which is no prompt; expected 'prompt' or 'messages'")
+    return _prompt(fields[name], name)
+
+
 def _check_ranked(ranked: Ranked) -> None:
     n = len(ranked.completions)
     if not 2 <= n <= 16:

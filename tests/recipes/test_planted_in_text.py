@@ -1,4 +1,4 @@
-"""What is planted in texts is found by `danlu reward`: a reward, people's noise, and by fewer labels."""
+"""What is planted in texts is found by `danlu reward`: a reward, people's noise, and with fewer labels."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_each_raters_noise_is_found_within_a_tenth_from_a_thousand_rankings(sett
     scales = {"ann": 1 / 2, "bob": 1 / 1.3, "cat": 1.3, "eve": 2.0}  # their geometric mean is one
     records = [people.ranked(6, scale, name) for name, scale in scales.items() for _ in range(1000)]
     objective = Ranking(kind=kind, rater_noise=True)
-    found = trained(replace(settings, objective=objective, n_epochs=1.0), records, records[:50])
+    found = trained(replace(settings, objective=objective, n_epochs=2.0), records, records[:50])
     ratios = {name: found["raters"]["reliability"][name] / scale for name, scale in scales.items()}
     assert all(abs(math.log(ratio)) < math.log(1.1) for ratio in ratios.values()), ratios
 
@@ -151,15 +151,15 @@ def test_other_preferences_first_halve_the_labels_that_are_needed(settings):
         # Three times as noisy, and of a taste that differs a little.
         values = {word: value + people.rng.gauss(0, 0.25) for word, value in people.values.items()}
         others = People(people.rng, values)
-        votes = [others.ranked(4, 1 / 3) for _ in range(3000)]
+        votes = [others.ranked(4, 1 / 3) for _ in range(12_000)]
         labels = [people.ranked(4) for _ in range(400)]
         held_out = [people.ranked(4) for _ in range(500)]
 
-        def accuracy(name, records, base=settings.base, held_out=held_out, seed=seed):
-            config = replace(settings, base=base, out=settings.out / f"{seed}-{name}")
+        def accuracy(name, records, base=settings.base, n_epochs=3.0, held_out=held_out, seed=seed):
+            config = replace(settings, base=base, out=settings.out / f"{seed}-{name}", n_epochs=n_epochs)
             return trained(config, records, held_out)["held_out"]["accuracy"]["mean"]
 
-        pretrained = accuracy("votes", votes)
+        pretrained = accuracy("votes", votes, n_epochs=1.0)
         alone = accuracy("alone", labels)
         half = accuracy("half", labels[:200], base=settings.out / f"{seed}-votes" / "model")
         gains.append([pretrained, alone, half])
