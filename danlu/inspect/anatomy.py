@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from danlu.model.transformer import MixtureOfExperts, ModelConfig
+from danlu.model.config import ModelConfig
+from danlu.model.mlp import MixtureOfExperts
 
 N_TRAINED_BYTES = 16  # float32: the weight, its gradient, and Adam's two moments
 N_MOMENT_BYTES = 4  # Muon keeps one moment of a matrix where Adam keeps two
