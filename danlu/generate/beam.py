@@ -179,10 +179,9 @@ class _Search:
         staying: list[int] = []
         for row, (place, logprob) in enumerate(zip(self._places, best_open, strict=True)):
             finished, limit = self._finished[place], self._limits[place]
-            # A log-probability only falls, and no penalty divides by more than that of the greatest length.
+            # A log-probability only falls, and none is divided by more than at the greatest length.
             hope = logprob / penalty(limit, self._config.length_penalty)
-            full = len(finished.best) == self._config.beam_size
-            if length < limit and not (finished.best and hope <= finished.best[-1 if full else 0].score):
+            if length < limit and not (finished.best and hope <= finished.best[0].score):
                 staying.append(row)
             elif not finished.best:
                 finished.add(self._cut(row, length), 1)

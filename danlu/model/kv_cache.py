@@ -79,7 +79,7 @@ class KvCache:
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
 
     def rearrange(self, rows: Tensor, length: int) -> None:
-        """Let row i hold what row `rows[i]` held, of its first `length` positions; `rows` is (n,), n ≤ n_rows."""
+        """Let row i hold what row `rows[i]` held, of its first `length` positions; `rows` is (n,)."""
         n = len(rows)
         self.keys[:, :n, :, :length] = self.keys[:, rows, :, :length]
         self.values[:, :n, :, :length] = self.values[:, rows, :, :length]

@@ -42,8 +42,8 @@ def build_schedule(config: ScheduleConfig, peak: float, pace: Pace) -> Callable[
 def inverse_sqrt(peak: float, warmup_steps: int) -> Callable[[int], float]:
     """The schedule of the 2017 Transformer (Vaswani et al. 2017, eq. 3), which knows no end.
 
-    Theirs is d_model^-0.5 · min(n^-0.5, n · warmup^-1.5) in the n-th update: it peaks in update `warmup_steps`
-    at (d_model · warmup_steps)^-0.5, and for that `peak` this is the same.
+    Theirs is d_model^-0.5 · min(n^-0.5, n · warmup^-1.5) in the n-th update: in update `warmup_steps` it
+    peaks at (d_model · warmup_steps)^-0.5, and for that `peak` this is the same.
     """
 
     def lr_at(step: int) -> float:

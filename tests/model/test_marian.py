@@ -123,7 +123,10 @@ def test_a_cache_changes_no_logit(kind: str, tmp_path: Path):
     ours, config = load_translation_model(tmp_path), load_translation_model(tmp_path).config
     padding = is_pad(LENGTHS, 13, "right")
     source, target = ids(3, 13, 5), ids(6, 12, 6)  # two targets for every source
-    twice = {"input_ids": source.repeat_interleave(2, 0), "attention_mask": (~padding).repeat_interleave(2, 0)}
+    twice = {
+        "input_ids": source.repeat_interleave(2, 0),
+        "attention_mask": (~padding).repeat_interleave(2, 0),
+    }
     expected = theirs(**twice, decoder_input_ids=target).logits
     memory = ours.backbone.read(ours.backbone.encode(source, padding.long()))
     cache = KvCache(
@@ -220,5 +223,7 @@ def test_a_translation_model_is_no_language_model(tmp_path: Path):
 
 
 def test_a_decoder_is_no_translation_model():
-    with pytest.raises(ConfigError, match="topology is 'decoder'; a translation model's is 'encoder-decoder'"):
+    with pytest.raises(
+        ConfigError, match="topology is 'decoder'; a translation model's is 'encoder-decoder'"
+    ):
         TranslationModel(LLAMA(**small_shape()))
