@@ -1,4 +1,4 @@
-"""`danlu translate` in miniature: trained on pairs, cut off and resumed, used and scored, and what is refused."""
+"""`danlu translate` in miniature: trained on pairs, cut off and resumed, used, scored; what is refused."""
 
 from __future__ import annotations
 
