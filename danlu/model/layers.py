@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.model.config import ModelConfig
 
+LinearProduct = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""x (…, in), a weight (out, in) and a bias (out,) or None to (…, out)."""
+
+
+def cast_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x through a linear layer, computed by torch in the dtype of x."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
 
 class Linear(nn.Linear):
     """A linear layer that computes in the dtype of its input, whatever its weights are kept in."""
 
+    product: LinearProduct = staticmethod(cast_product)  # precision.py may put a faster one
+
     def forward(self, input: Tensor) -> Tensor:
-        bias = self._parameters["bias"]
-        bias = None if bias is None else bias.to(input.dtype)
-        return F.linear(input, self.weight.to(input.dtype), bias)
+        return self.product(input, self.weight, self._parameters["bias"])
 
 
 class RmsNorm(nn.Module):
@@ -40,6 +50,8 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = self.weight.float(), self.bias.float()
+        if input.device.type == "cpu":  # there torch reads bfloat16 and computes in float32 by itself
+            return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
         return F.layer_norm(input.float(), self.normalized_shape, weight, bias, self.eps).to(input.dtype)
 
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from danlu.model import fused_block, transformer
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.layers import Linear, cast_product
+from danlu.model.linear_products import packed_product
 from danlu.model.native.bindings import available, has_products
 from danlu.model.native.kernels import cross_entropy
 from danlu.model.native.products import CastProducts, packed_where_it_fits
@@ -52,6 +54,11 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
     if isinstance(backbone, Decoder):
         fused = partial(fused_block.run_blocks, make=PRODUCTS[kernels]) if native else None
         backbone.run_blocks = fused or transformer.run_blocks
+    if isinstance(model, TranslationModel):
+        linear_product = packed_product if kernels == "packed" else cast_product
+        for module in backbone.modules():
+            if type(module) is Linear:
+                module.product = linear_product
     if not isinstance(model, ScoreModel):
         model.loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels]) if native else PLAIN_LOSS
     return Precision(dtype=precision.dtype, kernels=kernels)
