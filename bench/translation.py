@@ -105,7 +105,9 @@ def quality(arguments: argparse.Namespace) -> None:
         )
         seconds = perf_counter() - began
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    print(f"{summary['n_parameters']:,} parameters, {summary['n_pairs']:,} pairs, {summary['n_steps']} updates")
+    print(
+        f"{summary['n_parameters']:,} parameters, {summary['n_pairs']:,} pairs, {summary['n_steps']} updates"
+    )
     print(f"{summary['epochs']:.1f} epochs; {seconds / 60:.1f} minutes, scoring included")
     for direction, scores in summary["scores"].items():
         for name, each in scores.items():
@@ -119,9 +121,7 @@ def quality(arguments: argparse.Namespace) -> None:
 def speed(arguments: argparse.Namespace) -> None:
     shape = SHAPES[arguments.shape].model_config(VOCAB_SIZE[arguments.shape])
     with tempfile.TemporaryDirectory() as folder:
-        save_model(
-            TranslationModel(shape), Path(folder), token_ids=TokenIds(pad=PAD, stop=(END,), start=END)
-        )
+        save_model(TranslationModel(shape), Path(folder), token_ids=TokenIds(pad=PAD, stop=(END,), start=END))
         workers = [Worker(name, arguments, folder) for name in arguments.competitors]
         for _ in range(arguments.rounds):
             for worker in workers:
