@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -75,16 +75,6 @@ def translate(
     return found
 
 
-@dataclass(slots=True)
-class _Finished:
-    """The translations of one source that have ended."""
-
-    best: list[Hypothesis] = field(default_factory=list)
-
-    def add(self, hypothesis: Hypothesis, most: int) -> None:
-        self.best = sorted([*self.best, hypothesis], key=lambda each: -each.score)[:most]
-
-
 class _Search:
     """The search for several sources at once; row i * beam_size + j of the cache is beam j of source i.
 
@@ -121,7 +111,7 @@ class _Search:
             device=device,
         )
         self._places = list(range(len(sources)))  # which source each group of rows is about
-        self._finished = [_Finished() for _ in sources]
+        self._ended: list[list[Hypothesis]] = [[] for _ in sources]  # of each source, best first
         self._ids = torch.full((len(sources), beams, 1), start_id, device=device)
         # At first all beams are the same: one of them counts.
         self._logprobs = torch.full((len(sources), beams), -torch.inf, device=device)
@@ -133,7 +123,7 @@ class _Search:
             length += 1
             self._advance(length)
             self._leave(length)
-        return [finished.best for finished in self._finished]
+        return self._ended
 
     def _advance(self, length: int) -> None:
         """One more token for every beam: the `length`-th."""
@@ -171,20 +161,24 @@ class _Search:
             ids = self._ids[source, parents[source, rank], 1:].tolist()
             logprob = float(logprobs[source, rank])
             hypothesis = Hypothesis(ids=tuple(ids), logprob=logprob, score=logprob / divisor, ended=True)
-            self._finished[self._places[source]].add(hypothesis, self._config.beam_size)
+            known = self._ended[self._places[source]]
+            known.append(hypothesis)
+            known.sort(key=lambda each: -each.score)
+            del known[self._config.beam_size :]
 
     def _leave(self, length: int) -> None:
-        """Let those sources go for which nothing better can come, or which have reached their length."""
+        """Let sources go that have as many translations as beams, or their length, or nothing to hope for."""
         best_open = self._logprobs.max(dim=1).values.tolist()
         staying: list[int] = []
         for row, (place, logprob) in enumerate(zip(self._places, best_open, strict=True)):
-            finished, limit = self._finished[place], self._limits[place]
+            ended, limit = self._ended[place], self._limits[place]
             # A log-probability only falls, and none is divided by more than at the greatest length.
             hope = logprob / penalty(limit, self._config.length_penalty)
-            if length < limit and not (finished.best and hope <= finished.best[0].score):
+            enough = len(ended) == self._config.beam_size or (ended and hope <= ended[0].score)
+            if length < limit and not enough:
                 staying.append(row)
-            elif not finished.best:
-                finished.add(self._cut(row, length), 1)
+            elif not ended:
+                ended.append(self._cut(row, length))
         if len(staying) < len(self._places):
             self._keep(torch.tensor(staying, dtype=torch.int64, device=self._ids.device), length)
 
