@@ -26,10 +26,10 @@ import transformers
 from torch import Tensor
 
 from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import save_model
 from danlu.model.presets import QWEN3
-from danlu.model.transformer import ModelConfig
 
 N_PROMPTS = 64
 SIZES = {

@@ -57,6 +57,25 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationBatch:
+    """Sources with their targets, a pair a row, both padded at the right.
+
+    A target is read after the token that all targets begin after, so that its first token is a question too.
+    """
+
+    source_ids: Tensor  # (batch, source) int64
+    source_segment_ids: Tensor  # (batch, source) int64: 0, and 1 at padding
+    input_ids: Tensor  # (batch, seq) int64
+    target_ids: Tensor  # (batch, seq) int64: the next token of the target, at last its end
+    loss_mask: Tensor  # (batch, seq) bool: True = this target counts
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positional arguments of an encoder-decoder's forward."""
+        return self.source_ids, self.source_segment_ids, self.input_ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankingBatch:
     """Completions of several prompts with people's ranking of them, each prompt read once.
 

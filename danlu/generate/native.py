@@ -23,9 +23,9 @@ from torch import Tensor
 from danlu.generate.decoder import Drawn, make_cache
 from danlu.model.fused_block import has_native_form
 from danlu.model.heads import LanguageModel
+from danlu.model.layers import Linear
 from danlu.model.low_rank import dense_weight
 from danlu.model.native.build import build_library
-from danlu.model.transformer import Linear
 
 HERE = Path(__file__).parent
 SOURCES = [HERE / name for name in ("decode.c", "matmul.h", "vectors.h")]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from danlu.model.transformer import MixtureOfExperts, ModelConfig
+from danlu.model.config import ModelConfig
+from danlu.model.mlp import MixtureOfExperts
 
 N_TRAINED_BYTES = 16  # float32: the weight, its gradient, and Adam's two moments
 N_MOMENT_BYTES = 4  # Muon keeps one moment of a matrix where Adam keeps two
@@ -33,7 +34,7 @@ def dissect(model: nn.Module) -> Anatomy:
     n_matrix = 0
     for name, parameter in model.named_parameters():
         parts[part_of(name)] += parameter.numel()
-        n_matrix += parameter.numel() if ".blocks." in name and parameter.ndim == 2 else 0
+        n_matrix += parameter.numel() if "blocks." in name and parameter.ndim == 2 else 0
     idle = 0
     for module in model.modules():
         if isinstance(module, MixtureOfExperts):
@@ -49,10 +50,14 @@ def part_of(name: str) -> str:
 
 
 def cache_bytes(config: ModelConfig, n_tokens: int, width: int) -> int:
-    """Keys and values of so many tokens; `width` is in bytes a number. An encoder keeps none."""
-    if config.topology != "decoder":
+    """Keys and values of so many tokens; `width` is in bytes a number. An encoder keeps none.
+
+    Of an encoder-decoder, those of so many tokens of the source too.
+    """
+    if config.topology == "encoder":
         return 0
-    return 2 * config.n_layers * config.n_kv_heads * config.head_dim * width * n_tokens
+    sides = 2 if config.topology == "encoder-decoder" else 1
+    return sides * 2 * config.n_layers * config.n_kv_heads * config.head_dim * width * n_tokens
 
 
 def activation_bytes(config: ModelConfig, n_tokens: int, width: int) -> int:
@@ -64,7 +69,10 @@ def activation_bytes(config: ModelConfig, n_tokens: int, width: int) -> int:
     q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     n_taken = config.experts.n_active if config.experts else 1
     inside = config.d_ff * n_taken * (2 if config.mlp in ("swiglu", "moe") else 1)
-    return config.n_layers * (4 * config.d_model + 3 * q + 3 * kv + inside) * width * n_tokens
+    block = 4 * config.d_model + 3 * q + 3 * kv + inside
+    if config.topology == "encoder-decoder":  # both texts are so long; the decoder reads the source besides
+        block += block + 2 * config.d_model + 3 * q + 2 * kv
+    return config.n_layers * block * width * n_tokens
 
 
 def training_bytes(anatomy: Anatomy, *, muon: bool) -> int:
@@ -80,6 +88,7 @@ PARTS = {  # a mark in a parameter's name, and the part that it tells
     ".norm.": "norms",
     "_norm.": "norms",
     ".self_attn.": "attention",
+    ".cross_attn.": "cross-attention",
     ".router.": "router",
     ".experts.": "experts",
     ".mlp.": "MLP",

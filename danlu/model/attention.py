@@ -1,4 +1,4 @@
-"""Who sees whom: attention within a row of packed segments, and attention to a cache of earlier tokens."""
+"""Attention, and who sees whom: a row's own segments, a cache of earlier tokens, another text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from danlu.model.config import ModelConfig
 from danlu.model.kv_cache import KvCache
+from danlu.model.layers import BIASES, NORMS, Linear
+from danlu.model.positions import Angles, rotate
+
+KeysValues = tuple[Tensor, Tensor]
 
 
 class Attend(Protocol):
@@ -21,6 +26,45 @@ class Attend(Protocol):
         `scale` multiplies the scores; None is one over the square root of head_dim.
         """
         ...
+
+
+class Attention(nn.Module):
+    """Grouped-query attention; where the keys come from and what may be seen is the caller's `attend`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        q_width, kv_width = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+        has_bias = "qkv" in BIASES[config.bias]
+        self.q = Linear(config.d_model, q_width, bias=has_bias)
+        self.k = Linear(config.d_model, kv_width, bias=has_bias)
+        self.v = Linear(config.d_model, kv_width, bias=has_bias)
+        self.out = Linear(q_width, config.d_model, bias="out" in BIASES[config.bias])
+        self.scale = None if config.scaled_scores else 1.0
+        norm = (
+            partial(NORMS[config.norm], config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity
+        )
+        self.q_norm, self.k_norm = norm(), norm()
+
+    def forward(self, x: Tensor, *, angles: Angles | None, attend: Attend) -> Tensor:
+        q, k, v = (self._heads(linear(x)) for linear in (self.q, self.k, self.v))
+        q, k = rotate(self.q_norm(q), angles), rotate(self.k_norm(k), angles)
+        return self.out(attend(q, k, v, scale=self.scale).transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, heads, seq, head_dim)
+
+
+class CrossAttention(Attention):
+    """Attention to another text: queries are this one's, keys and values come from the other's vectors."""
+
+    def forward(self, x: Tensor, *, memory: KeysValues, across: Attend) -> Tensor:
+        q = self.q_norm(self._heads(self.q(x)))
+        return self.out(across(q, *memory, scale=self.scale).transpose(1, 2).flatten(2))
+
+    def read(self, hidden: Tensor) -> KeysValues:
+        """Keys and values of the other text, (batch, n_kv_heads, source, head_dim) both."""
+        return self.k_norm(self._heads(self.k(hidden))), self._heads(self.v(hidden))
 
 
 def attend_within(segment_ids: Tensor | None, branch_ids: Tensor | None = None) -> Attend:
@@ -64,6 +108,38 @@ def attend_in_window(
 def attend_both_ways(segment_ids: Tensor | None) -> Attend:
     """Attention of tokens to all tokens of the same segment, (batch, seq), before and after them."""
     return partial(attend, attention_mask=None if segment_ids is None else same_segment(segment_ids))
+
+
+def attend_across(source_segment_ids: Tensor | None, segment_ids: Tensor | None) -> Attend:
+    """Attention of tokens to all tokens of another text that are in a segment of the same number.
+
+    Args:
+        source_segment_ids: of the other text, (batch, source); None means that all of it is segment 0.
+        segment_ids: of the queries' text, (batch, seq); None likewise.
+    """
+    if source_segment_ids is None and segment_ids is None:
+        return partial(attend, attention_mask=None)
+    if source_segment_ids is None:
+        raise ValueError("segment_ids are given without source_segment_ids; both texts need them")
+    if segment_ids is None:
+        return partial(attend, attention_mask=(source_segment_ids == 0)[:, None, None, :])
+    same = segment_ids[:, None, :, None] == source_segment_ids[:, None, None, :]
+    return partial(attend, attention_mask=same)
+
+
+def attend_from_several(across: Attend) -> Attend:
+    """Attention of several rows of one token each to the same text, whose keys are not copied for it.
+
+    Rows of one text lie side by side: queries are (batch * several, n_heads, 1, head_dim), keys and values
+    (batch, …).
+    """
+
+    def gathered(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
+        together = q.unflatten(0, (len(k), -1)).squeeze(3).transpose(1, 2)  # (batch, heads, several, dim)
+        out = across(together, k, v, scale=scale)
+        return out.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+
+    return gathered
 
 
 def attend_with_cache(

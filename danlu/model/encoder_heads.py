@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.model.transformer import Encoder, Linear, ModelConfig, initialise, make_norm
+from danlu.model.config import ModelConfig
+from danlu.model.layers import Linear, make_norm
+from danlu.model.transformer import Encoder, initialise
 
 
 class MaskedLanguageModel(nn.Module):

@@ -11,22 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from danlu.model import transformer
+from danlu.model.attention import Attention
+from danlu.model.layers import Linear, RmsNorm
 from danlu.model.low_rank import LowRankLinear, UpdatedProducts
+from danlu.model.mlp import GatedMlp
 from danlu.model.native import kernels
 from danlu.model.native.bindings import available
 from danlu.model.native.kernels import Layout
 from danlu.model.native.products import CastProducts, MakeProducts
-from danlu.model.transformer import (
-    Angles,
-    Attention,
-    Block,
-    Decoder,
-    GatedMlp,
-    Linear,
-    PreNorm,
-    RmsNorm,
-    Rope,
-)
+from danlu.model.positions import Angles, Rope
+from danlu.model.transformer import Block, Decoder, PreNorm
 
 
 def supports(decoder: Decoder) -> bool:
@@ -45,6 +39,7 @@ def has_native_form(decoder: Decoder) -> bool:
     ends = type(decoder.position) is Rope and type(decoder.norm) is RmsNorm
     config = decoder.config
     plain = config.window is None and config.scaled_scores and config.bias in ("none", "qkv")
+    plain = plain and not config.scaled_embedding
     on_cpu = all(parameter.device.type == "cpu" for parameter in decoder.parameters())
     return known and ends and plain and on_cpu and config.head_dim % 16 == 0
 

@@ -27,7 +27,13 @@ class LossKernels:
 
 
 def nll_sum(
-    hidden: Tensor, weight: Tensor, target_ids: Tensor, loss_mask: Tensor, kernels: LossKernels
+    hidden: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    loss_mask: Tensor,
+    kernels: LossKernels,
+    *,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Summed negative log-likelihood of the counted targets, a float32 scalar.
 
@@ -36,12 +42,35 @@ def nll_sum(
         weight: of the output projection, (vocab, d_model).
         target_ids: (batch, seq); `loss_mask` likewise, True where the target counts.
         kernels: native or plain ones.
+        bias: of the output projection, (vocab,); it is not trained.
     """
+    hidden, targets = counted_rows(hidden, target_ids, loss_mask)
+    return _FusedLoss.apply(hidden, weight, bias, targets, kernels)
+
+
+def excess_sum(
+    hidden: Tensor, weight: Tensor, target_ids: Tensor, loss_mask: Tensor, *, bias: Tensor | None = None
+) -> Tensor:
+    """By how much the targets' logits exceed the mean logit, summed over the counted ones.
+
+    Label smoothing (Szegedy et al. 2016, section 7) takes the cross-entropy against the target with weight
+    1 - e and every token of the vocabulary with weight e / vocab. That is the negative log-likelihood plus e
+    times this; and a mean of logits is one product with the mean of the weights, so no logit is needed.
+    The arguments are those of `nll_sum`.
+    """
+    hidden, targets = counted_rows(hidden, target_ids, loss_mask)
+    above = torch.nn.functional.embedding(targets, weight) - weight.mean(0)
+    excess = (hidden.float() * above).sum()
+    return excess if bias is None else excess + (bias[targets] - bias.mean()).sum()
+
+
+def counted_rows(hidden: Tensor, target_ids: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden vectors and targets of the counted positions, (counted, d_model) and (counted,)."""
     counted = loss_mask.flatten().nonzero().squeeze(1)
     hidden = hidden.flatten(0, 1)
     if len(counted) < len(hidden):  # prompts and padding need no logits
         hidden = hidden.index_select(0, counted)
-    return _FusedLoss.apply(hidden, weight, target_ids.flatten()[counted], kernels)
+    return hidden, target_ids.flatten()[counted]
 
 
 def target_logprobs(
@@ -72,13 +101,20 @@ class _FusedLoss(torch.autograd.Function):
     """Makes the gradients while the logits of a chunk exist, so that backward only scales them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target_ids: Tensor, kernels: LossKernels) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target_ids: Tensor,
+        kernels: LossKernels,
+    ) -> Tensor:
         head = kernels.products([weight], hidden.dtype)
         hidden_grad = torch.empty_like(hidden) if any(ctx.needs_input_grad) else None
         weight_grad: Tensor | None = None  # made by the first chunk, for no one has to clear it
         total = torch.zeros((), device=hidden.device)
         for part in chunks(len(hidden), len(weight)):
-            logits = head.apply(hidden[part])
+            logits = head.apply(hidden[part], bias=bias)
             total += kernels.cross_entropy(logits, target_ids[part])
             if hidden_grad is None:
                 continue
@@ -101,7 +137,7 @@ class _FusedLoss(torch.autograd.Function):
         scale = grad_outputs[0]
         if weight_grad is not None:  # None where nothing was counted, or the weight is frozen
             weight_grad.mul_(scale)
-        return hidden_grad.mul_(scale), weight_grad, None, None
+        return hidden_grad.mul_(scale), weight_grad, None, None, None
 
 
 class _FusedLogprobs(torch.autograd.Function):

@@ -7,10 +7,12 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from danlu.model.config import ModelConfig
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum, target_logprobs
 from danlu.model.kv_cache import KvCache
+from danlu.model.layers import Linear
 from danlu.model.raters import RaterModel
-from danlu.model.transformer import TOPOLOGIES, Decoder, Linear, ModelConfig, initialise
+from danlu.model.transformer import TOPOLOGIES, Decoder, initialise
 
 
 class LanguageModel(nn.Module):

@@ -19,15 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import ConfigError
+from danlu.model.config import ModelConfig
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.layouts import bert, gpt, llama
+from danlu.model.layouts import bert, gpt, llama, marian
 from danlu.model.layouts.layout import Head, Layout, Place, join, joined_shape
 from danlu.model.layouts.settings import Settings
 from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
 from danlu.model.raters import RaterModel
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
-from danlu.model.transformer import ModelConfig
+from danlu.model.translation import TranslationModel
 from danlu.model.weights import (
     MAX_SHARD_BYTES,
     check_tensors,
@@ -37,8 +38,8 @@ from danlu.model.weights import (
     write_shards,
 )
 
-AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier
-Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier)
+AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier | TranslationModel
+Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier, TranslationModel)
 Dtype = Literal["float32", "bfloat16", "float16"]
 # Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
 # and how raters' answers arise from the scores.
@@ -53,6 +54,7 @@ LAYOUTS = (
     gpt.GPT2,
     gpt.GPT_NEO,
     bert.BERT,
+    marian.MARIAN,
 )
 
 
@@ -63,6 +65,7 @@ class TokenIds:
     pad: int | None = None  # transformers' classifiers read the score at the last token that is not this one
     bos: int | None = None
     stop: tuple[int, ...] = ()  # generation ends at any of these
+    start: int | None = None  # what a translation begins after
 
 
 def save_model(
@@ -82,7 +85,7 @@ def save_model(
     tree = _config_tree(model, layout, dtype) | tokens
     path.mkdir(parents=True, exist_ok=True)
     write_shards(path, _to_write(model, layout, getattr(torch, dtype)), max_shard_bytes)
-    if isinstance(model, LanguageModel):
+    if isinstance(model, LanguageModel | TranslationModel):
         write_json(path / "generation_config.json", tokens)
     write_json(path / "config.json", tree)
 
@@ -169,6 +172,11 @@ def load_masked_language_model(path: Path, *, vocab_size: int | None = None) -> 
     return _expect(MaskedLanguageModel, path, vocab_size)
 
 
+def load_translation_model(path: Path, *, vocab_size: int | None = None) -> TranslationModel:
+    """Read a directory that must hold a translation model, for a tokenizer of `vocab_size` if given."""
+    return _expect(TranslationModel, path, vocab_size)
+
+
 def layout_of(config: ModelConfig) -> Layout:
     """The layout in which other programs read such a model."""
     found = next((layout for layout in LAYOUTS if layout.suits(config)), None)
@@ -219,7 +227,7 @@ def _recognise(settings: Settings) -> tuple[Layout, Head]:
 
 def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """The tensors under their present names; they must be just those that the model needs."""
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    shapes = {name: tensor.shape for name, tensor in layout.tensors_of(model).items()}
     wanted = {
         name: joined_shape([place for _, place in members], [shapes[ours] for ours, _ in members])
         for name, members in _by_tensor(layout, shapes)
@@ -240,20 +248,23 @@ def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, 
 def _fill(model: nn.Module, layout: Layout, tensors: Mapping[str, Stored], dtype: torch.dtype | None) -> None:
     """Give every weight of `model` the numbers that lie in the files."""
     state: dict[str, Tensor] = {}
-    for name, members in _by_tensor(layout, dict(model.named_parameters())):
+    for name, members in _by_tensor(layout, layout.tensors_of(model)):
         theirs = tensors[name].read()
         theirs = theirs if dtype is None else theirs.to(dtype)
         for ours, place in members:
             mine = place.cut(theirs)
             state[ours] = mine if mine is theirs else mine.clone(memory_format=torch.contiguous_format)
     model.load_state_dict(state, strict=False, assign=True)
-    if isinstance(model, LanguageModel | MaskedLanguageModel) and model.config.tie_embeddings:
+    if (
+        isinstance(model, LanguageModel | MaskedLanguageModel | TranslationModel)
+        and model.config.tie_embeddings
+    ):
         model.lm_head.weight = model.backbone.embedding.weight
 
 
 def _to_write(model: AnyModel, layout: Layout, dtype: torch.dtype) -> dict[str, ToWrite]:
     """Their tensors, each to be made from ours when its turn comes."""
-    weights = dict(_weights(model))
+    weights = dict(_weights(model, layout))
     shapes = {name: shape for name, (shape, _) in weights.items()}
     return {
         name: ToWrite(
@@ -270,9 +281,9 @@ def _make(members: list[tuple[str, Place]], weights: Mapping[str, Any], dtype: t
     return join([place for _, place in members], ours)
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
+def _weights(model: nn.Module, layout: Layout) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
     """Every weight's name, shape and maker; an adapter's update is part of the weight it belongs to."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in layout.tensors_of(model).items():
         layer, _, kind = name.rpartition(".")
         if layer == "raters":  # a handful of numbers, kept in config.json
             continue
@@ -313,4 +324,5 @@ def _config_tree(model: AnyModel, layout: Layout, dtype: str) -> dict[str, Any]:
 
 
 def _token_tree(ids: TokenIds) -> dict[str, Any]:
-    return {"bos_token_id": ids.bos, "eos_token_id": list(ids.stop) or None, "pad_token_id": ids.pad}
+    start = {} if ids.start is None else {"decoder_start_token_id": ids.start}
+    return {"bos_token_id": ids.bos, "eos_token_id": list(ids.stop) or None, "pad_token_id": ids.pad, **start}

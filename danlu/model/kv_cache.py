@@ -78,6 +78,12 @@ class KvCache:
         self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
 
+    def rearrange(self, rows: Tensor, length: int) -> None:
+        """Let row i hold what row `rows[i]` held, of its first `length` positions; `rows` is (n,)."""
+        n = len(rows)
+        self.keys[:, :n, :, :length] = self.keys[:, rows, :, :length]
+        self.values[:, :n, :, :length] = self.values[:, rows, :, :length]
+
 
 def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, not empty: a masked value has weight 0, and 0 times a stray NaN is NaN.

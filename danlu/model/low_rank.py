@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.model.layers import Linear
 from danlu.model.native.products import Products
-from danlu.model.transformer import Linear
 
 Factors = tuple[Tensor, Tensor]
 """down (rank, in) and up (out, rank), scale included: up @ down is what they add to a weight."""

@@ -16,11 +16,15 @@ from torch import Tensor
 from danlu.model import fused_block, transformer
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.native.bindings import has_products
+from danlu.model.layers import Linear, cast_product
+from danlu.model.linear_products import packed_product
+from danlu.model.native.bindings import available, has_products
 from danlu.model.native.kernels import cross_entropy
 from danlu.model.native.products import CastProducts, packed_where_it_fits
+from danlu.model.transformer import Decoder
+from danlu.model.translation import TranslationModel
 
-Head = LanguageModel | ScoreModel
+Head = LanguageModel | ScoreModel | TranslationModel
 KernelChoice = Literal["plain", "native", "packed"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRODUCTS = {"native": CastProducts, "packed": packed_where_it_fits}
@@ -46,17 +50,22 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
     kernels = _possible(model, precision.kernels)
     backbone = model.backbone
     backbone.compute_dtype = DTYPES[precision.dtype]
-    backbone.run_blocks, loss_kernels = transformer.run_blocks, PLAIN_LOSS
-    if kernels != "plain":
-        backbone.run_blocks = partial(fused_block.run_blocks, make=PRODUCTS[kernels])
-        loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels])
-    if isinstance(model, LanguageModel):
-        model.loss_kernels = loss_kernels
+    native = kernels != "plain"
+    if isinstance(backbone, Decoder):
+        fused = partial(fused_block.run_blocks, make=PRODUCTS[kernels]) if native else None
+        backbone.run_blocks = fused or transformer.run_blocks
+    if isinstance(model, TranslationModel):
+        linear_product = packed_product if kernels == "packed" else cast_product
+        for module in backbone.modules():
+            if type(module) is Linear:
+                module.product = linear_product
+    if not isinstance(model, ScoreModel):
+        model.loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels]) if native else PLAIN_LOSS
     return Precision(dtype=precision.dtype, kernels=kernels)
 
 
 def _possible(model: Head, kernels: KernelChoice) -> KernelChoice:
-    if kernels == "plain" or not fused_block.supports(model.backbone):
+    if kernels == "plain" or not _has_native_parts(model):
         return "plain"
     return "packed" if kernels == "packed" and has_products() else "native"
 
@@ -84,6 +93,13 @@ def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision
     return apply_precision(model, min(cost, key=cost.__getitem__))
 
 
+def _has_native_parts(model: Head) -> bool:
+    """Whether kernels in C have a part in the model: in its blocks and its loss, or in its loss alone."""
+    if isinstance(model, TranslationModel):
+        return available() and model.lm_head.weight.device.type == "cpu"
+    return fused_block.supports(model.backbone)
+
+
 def _options(model: Head) -> list[Precision]:
     native = _possible(model, "native")
     options = [Precision(dtype="float32", kernels=native), Precision(dtype="bfloat16", kernels=native)]
@@ -93,8 +109,10 @@ def _options(model: Head) -> list[Precision]:
 
 
 def _trial(model: Head, input_ids: Tensor) -> None:
-    if isinstance(model, LanguageModel):
-        everything = torch.ones_like(input_ids, dtype=torch.bool)
+    everything = torch.ones_like(input_ids, dtype=torch.bool)
+    if isinstance(model, TranslationModel):
+        total = model.nll_sum(input_ids, None, input_ids, input_ids, everything)
+    elif isinstance(model, LanguageModel):
         total = model.nll_sum(input_ids, None, None, input_ids, everything)
     else:
         total = model(input_ids).sum()

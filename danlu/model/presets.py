@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from danlu.model.transformer import ModelConfig
+from danlu.model.config import ModelConfig
 
 _BEFORE_LLAMA = partial(ModelConfig, norm="layernorm", position="learned", bias="all", norm_eps=1e-5)
+TRANSFORMER = partial(  # Vaswani et al. 2017
+    ModelConfig,
+    topology="encoder-decoder",
+    norm="layernorm",
+    norm_position="post",
+    norm_eps=1e-5,
+    position="sinusoidal",
+    scaled_embedding=True,
+    mlp="relu",
+    bias="all",
+)
 GPT1 = partial(_BEFORE_LLAMA, norm_position="post", mlp="gelu_tanh")  # Radford et al. 2018
 GPT2 = partial(_BEFORE_LLAMA, mlp="gelu_tanh")  # Radford et al. 2019
 # Brown et al. 2020, dense and banded layers in turn, in the form of its open rebuild, GPT-Neo (Black et al.

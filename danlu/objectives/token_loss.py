@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.data.records import Batch
+from danlu.config import ConfigError
+from danlu.data.records import Batch, TranslationBatch
 from danlu.objectives.loss import Loss, Term
 
 
@@ -47,3 +48,29 @@ class TokenLoss:
 
     def weights(self, batch: Batch) -> Mapping[str, Tensor]:
         return {"nll": batch.loss_mask.sum()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothedTokenLoss:
+    """Cross-entropy against targets of which a share is spread evenly over the vocabulary.
+
+    Label smoothing (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4). The target has weight
+    1 - e + e / vocab, every other token e / vocab. The loss is the term `nll`, the plain negative
+    log-likelihood, plus e times `excess`: by how much the target's logit exceeds the mean logit.
+    """
+
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"objective.label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1"
+            )
+
+    def __call__(self, model: Any, batch: TranslationBatch) -> Loss:
+        nll, excess = model.nll_and_excess(*batch.inputs, batch.target_ids, batch.loss_mask)
+        return Loss({"nll": Term(nll), "excess": Term(excess, self.label_smoothing)})
+
+    def weights(self, batch: TranslationBatch) -> Mapping[str, Tensor]:
+        n_targets = batch.loss_mask.sum()
+        return {"nll": n_targets, "excess": n_targets}

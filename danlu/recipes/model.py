@@ -18,8 +18,8 @@ from danlu.inspect.anatomy import (
     training_bytes,
 )
 from danlu.inspect.view import console
+from danlu.model.config import ModelConfig
 from danlu.model.hf import Opened, open_model
-from danlu.model.transformer import ModelConfig
 from danlu.recipes.model_files import model_dir
 
 SUMMARY = "what a model is, its parameters by part, memory to train and to serve: danlu model MODEL"

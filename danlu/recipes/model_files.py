@@ -17,6 +17,7 @@ from danlu.train.checkpoint import atomic_folder
 
 Format = Literal["stored", "float32", "bfloat16", "float16"]
 GB = 10**9
+LANGUAGES_FILE = "translation.json"  # ours, beside a translation model: what it translates into what
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -26,6 +27,7 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "merges.txt",
     "chat_template.jinja",
+    LANGUAGES_FILE,
 )
 
 
@@ -74,7 +76,8 @@ def token_ids(tree: dict[str, Any]) -> TokenIds:
     """The control tokens that a `config.json` names."""
     stop = tree.get("eos_token_id")
     stops = tuple(stop) if isinstance(stop, list) else () if stop is None else (stop,)
-    return TokenIds(pad=tree.get("pad_token_id"), bos=tree.get("bos_token_id"), stop=stops)
+    start = tree.get("decoder_start_token_id")
+    return TokenIds(pad=tree.get("pad_token_id"), bos=tree.get("bos_token_id"), stop=stops, start=start)
 
 
 def tokenizer_note(path: Path) -> str | None:

@@ -11,8 +11,8 @@ from danlu.data.packing import PackedBatches
 from danlu.data.shards import Shards, open_shards
 from danlu.evaluate.perplexity import loss_by_language, summarise_losses
 from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes.stage import Stage, publish, settle
 from danlu.tokenizer.bpe import Tokenizer

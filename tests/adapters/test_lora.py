@@ -27,10 +27,10 @@ from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model import fused_block
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, save_model
+from danlu.model.layers import Linear
 from danlu.model.low_rank import LowRankLinear, dense_weight
 from danlu.model.native import bindings
 from danlu.model.precision import Precision, apply_precision, choose_precision
-from danlu.model.transformer import Linear
 
 KERNELS = [
     ("plain", "float32"),

@@ -12,8 +12,8 @@ from danlu.data.chats import Chat
 from danlu.data.records import Batch
 from danlu.data.sft import SftBatches
 from danlu.generate.sampler import Sampler
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.transformer import ModelConfig
 from danlu.rl.judges import CheckedReward
 from danlu.rl.rollout import Prompt, Rollout
 from danlu.rl.team import PolicyAndValue, Team

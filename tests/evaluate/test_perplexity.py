@@ -8,8 +8,8 @@ import torch
 
 from danlu.data.shards import TokenizedDocument, write_shards
 from danlu.evaluate.perplexity import TextLoss, bits_per_byte, loss_by_language, summarise_losses
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 
 EOS = 0
 ENGLISH = [[1, 2, 3, EOS], [2, 2, EOS]]

@@ -12,8 +12,9 @@ from torch.testing import assert_close
 from danlu.config import ConfigError
 from danlu.generate.native import library
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import Linear, ModelConfig
+from danlu.model.layers import Linear
 
 PROMPTS = [[5, 9, 2], [7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [30, 30], [11, 12, 13, 14, 15, 16, 17]]
 GREEDY = SamplingConfig(max_new_tokens=12, temperature=0.0)

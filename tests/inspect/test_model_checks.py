@@ -12,8 +12,8 @@ from danlu.adapters.lora import LoraConfig, adapted_layers, attach_lora
 from danlu.generate.decoder import TorchDecoder
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.inspect import model_checks
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.objectives.token_loss import token_logprobs
 
 CONFIG = ModelConfig(

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
+from danlu.model.config import ModelConfig
 from danlu.model.fused_block import supports
 from danlu.model.heads import LanguageModel
 from danlu.model.native import bindings, build
 from danlu.model.native.products import CastProducts, MakeProducts, packed_where_it_fits
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
-from danlu.model.transformer import Decoder, ModelConfig
+from danlu.model.transformer import Decoder
 
 pytestmark = pytest.mark.skipif(
     not bindings.available(), reason="needs a C compiler; the plain blocks are used without one"

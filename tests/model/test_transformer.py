@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.kv_cache import KvCache
+from danlu.model.positions import Rope, rotate
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
-from danlu.model.transformer import Rope, rotate
 
 SIZE = {
     "vocab_size": 96,

@@ -11,8 +11,8 @@ from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.evaluate.exam import load_results
 from danlu.generate.sampler import SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.recipes.answering import answerer, complete, few_shot_answerer
 from danlu.recipes.evaluate import CATEGORY_NAMES, EvaluateConfig, which_world
 from danlu.recipes.speaker import Speaker, load_speaker

@@ -11,10 +11,10 @@ import torch
 
 from danlu.cli import main
 from danlu.inspect.anatomy import cache_bytes, dissect, training_bytes
+from danlu.model.config import Experts
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import TokenIds, load_language_model, read_model, save_model
 from danlu.model.presets import GPT2, QWEN3_MOE
-from danlu.model.transformer import Experts
 from danlu.recipes.model import in_units
 
 SIZE: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from danlu.model.config import ModelConfig
 from danlu.model.heads import ScoreModel
-from danlu.model.transformer import ModelConfig
 from danlu.recipes.noise_free import answered, noise_free_agreement, pairs_by_truth
 from danlu.recipes.stage import publish
 from danlu.tokenizer.bpe import Tokenizer

@@ -9,8 +9,8 @@ import pytest
 
 from danlu.cli import main
 from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.recipes.conversation import Conversation
 from danlu.recipes.speaker import CUT, Speaker, load_speaker
 from danlu.recipes.stage import publish

@@ -18,8 +18,8 @@ from danlu.data.chats import Chat, Rating, read_grades, read_ratings
 from danlu.data.records import DataError
 from danlu.data.sft import SftBatches
 from danlu.generate.sampler import SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.model.weights import ModelFileError, read_file
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes.chat import ChatConfig

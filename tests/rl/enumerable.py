@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from danlu.generate.sampler import Completion, Sampler
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.transformer import ModelConfig
 from danlu.objectives.token_loss import token_logprobs
 from danlu.rl.batches import PpoBatches
 from danlu.rl.collect import RolloutConfig

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from danlu.data.records import Batch, RolloutBatch, pad_rows
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.transformer import ModelConfig
 from danlu.objectives.ppo import Ppo, PpoBatch
 from danlu.objectives.token_loss import token_logprobs
 from danlu.rl.collect import minibatched

@@ -47,3 +47,15 @@ def test_pace_plans_again_until_the_rate_falls():
 def test_a_decay_beyond_the_whole_run_is_refused():
     with pytest.raises(ConfigError, match="must be in"):
         ScheduleConfig(decay_fraction=1.5)
+
+
+@pytest.mark.parametrize("number", [1, 17, 399, 400, 401, 100_000])
+def test_inverse_sqrt_is_the_schedule_of_the_2017_paper(number):
+    config = ScheduleConfig(kind="inverse_sqrt", warmup_steps=400)
+    lr_at = build_schedule(config, (512 * 400) ** -0.5, Pace(10))
+    assert lr_at(number - 1) == pytest.approx(512**-0.5 * min(number**-0.5, number * 400**-1.5), rel=1e-12)
+
+
+def test_inverse_sqrt_needs_a_warmup():
+    with pytest.raises(ConfigError, match="warmup_steps is 0; with inverse_sqrt it must be at least 1"):
+        ScheduleConfig(kind="inverse_sqrt", warmup_steps=0)

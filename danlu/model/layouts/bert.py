@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from danlu.model.config import ModelConfig
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
 from danlu.model.layouts.layout import Head, Layout, same_settings, sizes_from, sizes_to
 from danlu.model.layouts.settings import Settings
-from danlu.model.transformer import ModelConfig
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
 SIZES = {
@@ -26,6 +26,7 @@ SHAPE = {
     "norm_position": "post",
     "position": "learned",
     "bias": "all",
+    "scaled_embedding": False,
     "qk_norm": False,
     "scaled_scores": True,
     "window": None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from danlu.model.config import ModelConfig
 from danlu.model.layouts.layout import Layout, decoder_heads, same_settings, sizes_from, sizes_to
 from danlu.model.layouts.llama import shortest_pattern
 from danlu.model.layouts.settings import Settings
-from danlu.model.transformer import ModelConfig
 
 ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
@@ -41,6 +41,7 @@ SHAPE = {
     "topology": "decoder",
     "norm": "layernorm",
     "position": "learned",
+    "scaled_embedding": False,
     "qk_norm": False,
     "experts": None,
 }

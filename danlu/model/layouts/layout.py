@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts.settings import Settings
-from danlu.model.transformer import ModelConfig
 
 Renames = Sequence[tuple[str, str]]
 
@@ -69,6 +69,12 @@ class Layout:
     transposed: str = r"(?!)"  # our names of matrices that they keep as (in, out)
     unread: str = r"(?!)"  # their names of what is no weight, or a weight's second copy
     aliases: Renames = ()  # from older names of theirs to newer ones
+    buffers: Sequence[str] = ()  # ours that lie in their files beside the weights
+
+    def tensors_of(self, model: nn.Module) -> dict[str, Tensor]:
+        """All of a model that lies in their files, under our names."""
+        buffers = {name: model.get_buffer(name) for name in self.buffers}
+        return {**dict(model.named_parameters()), **buffers}
 
     def place(self, ours: str) -> Place:
         """Where a weight of ours lies."""

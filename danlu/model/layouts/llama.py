@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from danlu.model.config import Experts, ModelConfig, RopeScaling
 from danlu.model.layouts.layout import Layout, decoder_heads, same_settings, sizes_from, sizes_to
 from danlu.model.layouts.settings import Settings
 from danlu.model.tensor_file import ModelFileError
-from danlu.model.transformer import Experts, ModelConfig, RopeScaling
 
 Pattern = tuple[Any, ...]
 
@@ -209,6 +209,7 @@ SHAPE = {  # what all of them share
     "norm": "rmsnorm",
     "norm_position": "pre",
     "position": "rope",
+    "scaled_embedding": False,
     "scaled_scores": True,
 }
 
