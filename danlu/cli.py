@@ -161,7 +161,9 @@ def _help(command: str, recipe: Any, words: Sequence[str]) -> str:
     if form is not None:
         return _stage_help(f"{command} {form}", recipe, forms[form])
     if not forms:
-        return _stage_help(command, recipe, config_class(recipe))
+        choose = getattr(recipe, "choose", None)
+        given = [word for word in words if word not in ("--help", "-h")]
+        return _stage_help(command, recipe, choose(given)[0] if choose else config_class(recipe))
     lines = [f"danlu {command} {'|'.join(forms)} [config.toml] [key=value …]", "", recipe.SUMMARY, ""]
     return "\n".join([*lines, f"danlu {command} {next(iter(forms))} --help shows the settings of that form."])
 
