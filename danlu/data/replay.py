@@ -12,9 +12,9 @@ from danlu.data.records import Batch
 class ReplayBatches:
     """Endless batches of `new` rows, of which a share is taken from `general` instead.
 
-    The share is exact over time: after n rows in all, floor(share * n) of them are general ones. A batch that
-    cannot hold its share evenly has one more of them, or one less. Both corpora are read in their own shuffled
-    order, epoch after epoch, and which rows a step has depends on its number alone.
+    The share is exact over time: after n rows in all, floor(share * n) of them are general ones. A batch
+    that cannot hold its share evenly has one more of them, or one less. Both corpora are read in their own
+    shuffled order, epoch after epoch, and which rows a step has depends on its number alone.
     """
 
     def __init__(self, new: PackedBatches, general: PackedBatches, share: float) -> None:

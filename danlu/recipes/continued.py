@@ -1,7 +1,8 @@
 """`danlu pretrain base=DIR data=TEXT`: a base model goes on with new text, and what it forgets is measured.
 
-The text of `general` is replayed for a share of the rows. On held-out parts of both, bits per byte are taken
-before and after, in float32 from the model directories; a vocabulary that has grown leaves that unit as it is.
+The text of `general` is replayed for a share of the rows. On held-out parts of both, bits per byte are
+taken before and after, in float32 from the model directories. A vocabulary that has grown does not change
+that unit.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class ContinueConfig:
             raise ConfigError(f"replay is {self.replay}; it must be at least 0 and below 1")
         if self.new_tokens < 0 or self.min_count < 1:
             raise ConfigError(
-                f"new_tokens is {self.new_tokens} and min_count {self.min_count}; they must be at least 0 and 1"
+                f"new_tokens is {self.new_tokens} and min_count {self.min_count}; they must be at least 0 "
+                "and at least 1"
             )
 
     @property
@@ -158,8 +160,9 @@ def text_folder(config: ContinueConfig, name: str) -> Path:
     if given is not None and all((given / f"{split}.jsonl").is_file() for split in data.SPLITS):
         folder = given
     else:
-        settings = {"reading": config.reading, "cleaning": config.cleaning}
-        data.run(data.DataConfig(path=tuple(paths), out=folder, **settings))
+        data.run(
+            data.DataConfig(path=tuple(paths), out=folder, reading=config.reading, cleaning=config.cleaning)
+        )
     for split in data.SPLITS:
         if not (folder / f"{split}.jsonl").stat().st_size:
             raise DataError(

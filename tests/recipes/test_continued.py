@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,6 @@ from test_resume import metrics, sft_config
 from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.data.pipeline import CleaningConfig
-from danlu.data.quality import QualityConfig
 from danlu.data.records import DataError
 from danlu.model.hf import load_language_model
 from danlu.recipes import pretrain, sft
@@ -126,9 +126,11 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(base, tmp_path: Path, monkeypatc
 def test_raw_text_is_cleaned_and_divided_first(base, tmp_path: Path):
     folder = tmp_path / "raw"
     folder.mkdir()
-    for i in range(30):
-        (folder / f"{i}.txt").write_text(f"The blade number {i} of the turbine was {i * 7} hours old.\n")
-    cleaning = CleaningConfig(held_out=0.3, quality=QualityConfig(min_characters=10))
+    rng = random.Random(0)
+    for i in range(40):
+        words = [rng.choice(("blade", "turbine", "rotor", "shaft", "engine", "wheel")) for _ in range(24)]
+        (folder / f"{i}.txt").write_text(f"The {' and the '.join(words)} turn.\n")
+    cleaning = CleaningConfig(held_out=0.3)
     config = config_of(base, tmp_path / "run", data=(folder,), general=(), cleaning=cleaning)
     out = pretrain.run(config)
     assert (out / "text" / "new" / "account.json").exists()
@@ -156,7 +158,7 @@ def test_a_base_with_another_tokenizer_is_refused(base, tmp_path: Path):
     folder = tmp_path / "other"
     copytree(base.base, folder)
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
-    with pytest.raises(ConfigError, match="its text cannot be continued: .*not a byte-level BPE tokenizer"):
+    with pytest.raises(ConfigError, match=r"its text cannot be continued: .*not a byte-level BPE tokenizer"):
         pretrain.run(config_of(base, tmp_path / "run", base=folder))
 
 

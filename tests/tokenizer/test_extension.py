@@ -31,7 +31,7 @@ def grown(old: Tokenizer) -> Tokenizer:
 
 def by_plain_counting(words: dict[tuple[str, ...], int], known: set[str], n: int, least: int):
     """The same merges, every pair counted anew at each turn."""
-    rows, found, known = {word: count for word, count in words.items()}, [], set(known)
+    rows, found, known = dict(words), [], set(known)
     while len(found) < n:
         counts = Counter()
         for row, weight in rows.items():
