@@ -107,8 +107,10 @@ def look(model: AnyModel, reader: Reader, text: str, config: AttentionConfig) ->
 def check(model: AnyModel, pieces: Sequence[Piece], config: AttentionConfig) -> None:
     """Refuse a text that the model cannot read, or nobody could see."""
     most = min(config.max_tokens, model.config.max_seq_len)
-    if not 1 < len(pieces) <= most:
-        raise ConfigError(f"text: it has {len(pieces)} tokens; it must have from 2 to {most} to be drawn")
+    if not 2 < len(pieces) <= most:
+        raise ConfigError(
+            f"text: it has {len(pieces)} tokens; it must have from 3 to {most} to be drawn, control tokens included"
+        )
     largest = max(piece.id for piece in pieces)
     if largest >= model.config.vocab_size:
         raise ModelFileError(

@@ -24,6 +24,7 @@ from danlu.recipes.pretrain import PretrainConfig, choose
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig
+from danlu.train.schedule import ScheduleConfig
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def config_of(kit, out: Path, **changed) -> ContinueConfig:
         "batch_size": 4,
         "seq_len": 32,
         "loop": LoopConfig(n_steps=30),
-        "optim": OptimConfig(lr=5e-3),
+        "optim": OptimConfig(lr=1e-2),
+        "schedule": ScheduleConfig(warmup_steps=4),
         "eval_every": 10,
         "save_every": 7,
     }
@@ -78,9 +80,11 @@ def test_replay_keeps_what_was_known_while_the_new_is_learnt(base, tmp_path: Pat
 
 
 def test_the_rate_warms_up_again(base, tmp_path: Path):
-    out = pretrain.run(config_of(base, tmp_path / "run", loop=LoopConfig(n_steps=4)))
+    out = pretrain.run(config_of(base, tmp_path / "run", loop=LoopConfig(n_steps=10)))
     rates = [line["lr"] for line in metrics(out) if "lr" in line]
-    assert rates == pytest.approx([5e-3 * (step + 1) / 51 for step in range(4)])
+    # Up within four updates, then all of it until half of the run is done, then down to nothing.
+    wanted = [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
+    assert rates == pytest.approx([1e-2 * each for each in wanted])
 
 
 def test_a_vocabulary_grows_and_all_that_follows_works(base, tmp_path: Path):

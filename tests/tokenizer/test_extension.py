@@ -26,7 +26,7 @@ def old() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def grown(old: Tokenizer) -> Tokenizer:
-    return old.extended(TEAM, 40)
+    return old.extended(TEAM, 30)
 
 
 def by_plain_counting(words: dict[tuple[str, ...], int], known: set[str], n: int, least: int):
@@ -76,7 +76,7 @@ def test_merges_worked_by_hand():
 
 
 def test_every_old_id_keeps_its_meaning(old: Tokenizer, grown: Tokenizer):
-    assert grown.vocab_size == old.vocab_size + 40
+    assert grown.vocab_size == old.vocab_size + 30
     assert [grown.decode_bytes([i], show_control=True) for i in range(old.vocab_size)] == [
         old.decode_bytes([i], show_control=True) for i in range(old.vocab_size)
     ]
