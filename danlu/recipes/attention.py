@@ -109,7 +109,8 @@ def check(model: AnyModel, pieces: Sequence[Piece], config: AttentionConfig) -> 
     most = min(config.max_tokens, model.config.max_seq_len)
     if not 2 < len(pieces) <= most:
         raise ConfigError(
-            f"text: it has {len(pieces)} tokens; it must have from 3 to {most} to be drawn, control tokens included"
+            f"text: it has {len(pieces)} tokens; it must have from 3 to {most} to be drawn, control tokens "
+            "included"
         )
     largest = max(piece.id for piece in pieces)
     if largest >= model.config.vocab_size:

@@ -29,11 +29,13 @@ from danlu.inspect.view import console
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.vocabulary import with_new_tokens
+from danlu.model.weights import ModelFileError
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import data
 from danlu.recipes.held_out import loss_on, samples
-from danlu.recipes.model_files import model_dir, tokenizer_note
+from danlu.recipes.model_files import model_dir
 from danlu.recipes.stage import Stage, publish, settle
+from danlu.tokenizer.adopted import adopt
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.checkpoint import replace_file
 from danlu.train.loop import LoopConfig
@@ -48,7 +50,7 @@ NEW, GENERAL = "new", "general"  # the two texts, by the names that files and me
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinueConfig:
-    base: Path  # model directory with a tokenizer of ours, or the run directory of the stage that made it
+    base: Path  # model directory, open weights for instance, or the run directory of the stage that made it
     data: tuple[Path, ...]  # text to be learnt: files and folders, or one folder that `danlu data` wrote
     out: Path
     general: tuple[Path, ...] = ()  # text as the base knows it, likewise: replayed, and measured on
@@ -87,9 +89,7 @@ class ContinueConfig:
 
 
 def run(config: ContinueConfig) -> Path:
-    base = base_of(config.base)
-    old = Tokenizer.load(base)
-    model = load_language_model(base, vocab_size=old.vocab_size)
+    old, model = open_base(config.base)
     if config.seq_len > model.config.max_seq_len:
         raise ConfigError(
             f"seq_len is {config.seq_len}; the base reads up to {model.config.max_seq_len} tokens"
@@ -119,16 +119,22 @@ def run(config: ContinueConfig) -> Path:
     return config.out
 
 
-def base_of(path: Path) -> Path:
-    """The base's model directory; what our stages cannot speak to is refused."""
+def open_base(path: Path) -> tuple[Tokenizer, LanguageModel]:
+    """A base model for just the tokens of its tokenizer, which has our control tokens in any case."""
     if is_adapter(path):
         raise ConfigError(
             f"base: {path} holds an adapter; merge it first, with `danlu export {path} DIR dtype=float32`"
         )
-    base = model_dir(path)
-    if note := tokenizer_note(base):
-        raise ConfigError(f"base: {base}: its text cannot be continued: {note}")
-    return base
+    directory = model_dir(path)
+    adopted = adopt(directory)
+    model = load_language_model(directory)
+    if model.config.vocab_size < adopted.n_known:
+        raise ModelFileError(
+            f"{directory}: the model knows {model.config.vocab_size} tokens and its tokenizer gives "
+            f"{adopted.n_known}; use the tokenizer that the model was trained with"
+        )
+    n_new = adopted.tokenizer.vocab_size - adopted.n_known
+    return adopted.tokenizer, with_new_tokens(model, [()] * n_new, n_known=adopted.n_known)
 
 
 def prepare(stage_run: Run, config: ContinueConfig, old: Tokenizer, model: LanguageModel) -> None:

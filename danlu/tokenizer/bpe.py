@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trai
 from danlu.tokenizer.chatml import CONTROL_TOKENS, END_OF_TEXT, IM_END, IM_START, PAD, TEMPLATE
 from danlu.tokenizer.merging import further_merges
 
-Pattern = Literal["qwen2", "deepseek-v3"]
+Pattern = Literal["qwen2", "deepseek-v3", "gpt-2"]
 
 N_BYTES = 256  # the vocabulary before any merge
 SMALLEST_VOCAB = N_BYTES + len(CONTROL_TOKENS)
@@ -34,8 +34,8 @@ class TokenizerError(ValueError):
 class Tokenizer:
     """Text ⇄ ids. Ordinary text never becomes a control token, whatever it looks like.
 
-    The ids of the control tokens follow the vocabulary; in one that was extended later, they stay where they
-    were and the new tokens follow them.
+    The ids of the control tokens follow the vocabulary. In one that was extended later they stay where they
+    were, and the new tokens follow them; one that was adopted (`adopted.py`) may have more control tokens.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Tokenizer:
         self._full = _assemble(vocab | inside, merges, pattern)
         # Encoding goes through a twin that has no control tokens and so cannot match one.
         self._plain = _assemble(vocab, merges, pattern)
-        self._full.add_special_tokens([AddedToken(text, special=True) for text in CONTROL_TOKENS])
+        self._full.add_special_tokens([AddedToken(text, special=True) for text in self._control])
         self.vocab_size = self._full.get_vocab_size()
         self._bytes = _token_bytes(vocab)
         self.fingerprint = _fingerprint(vocab, merges, pattern, inside)
@@ -104,11 +104,14 @@ class Tokenizer:
             merges = [(left, right) for left, right in tree["model"]["merges"]]
             added = {token["content"]: token["id"] for token in tree["added_tokens"]}
             pre_tokenizer: Any = tree["pre_tokenizer"]
+            normalizer: Any = tree["normalizer"]
         except (ValueError, KeyError, TypeError) as error:
             raise TokenizerError(f"{path}: not a byte-level BPE tokenizer ({error!r})") from error
         vocab = {text: token for text, token in vocab.items() if added.get(text) != token}
+        if normalizer is not None:
+            raise TokenizerError(f"{path}: its normalizer changes texts; one of ours has none")
         _check_ids(path, vocab, added)
-        _check_merges(path, vocab, merges)
+        check_merges(path, vocab, merges)
         return cls(vocab, merges, _recognise(path, pre_tokenizer), added)
 
     def extended(
@@ -249,18 +252,15 @@ def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None
     missing = [text for text in CONTROL_TOKENS if text not in added]
     if missing:
         raise TokenizerError(f"{path}: no token {missing[0]}; this is not a tokenizer of ours")
-    if len(added) > len(CONTROL_TOKENS) or len({*added.values()} - {*vocab.values()}) < len(CONTROL_TOKENS):
-        raise TokenizerError(
-            f"{path}: control tokens are {added}; they must be {', '.join(CONTROL_TOKENS)}, each with an id "
-            "of its own"
-        )
+    if len({*added.values()} - {*vocab.values()}) < len(added):
+        raise TokenizerError(f"{path}: control tokens are {added}; each must have an id of its own")
     taken = sorted([*vocab.values(), *added.values()])
     if taken != list(range(len(taken))):
         gap = next(i for i, token in enumerate(taken) if i != token)
         raise TokenizerError(f"{path}: the ids are not 0 to {len(taken) - 1}, each once; id {gap} is wrong")
 
 
-def _check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
+def check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
     """Every byte has a token, and every other token is made of two that are there."""
     alphabet = set(pre_tokenizers.ByteLevel.alphabet())
     if absent := alphabet - vocab.keys():
@@ -318,4 +318,6 @@ PATTERNS: dict[Pattern, tuple[str, ...]] = {
         r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
         r"""| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
     ),
+    # Radford et al. 2019; here for weights that were trained with it.
+    "gpt-2": (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from open_tokenizers import as_qwen
 from safetensors.torch import load_file
 from test_resume import metrics, sft_config
 
@@ -21,7 +22,7 @@ from danlu.model.hf import load_language_model
 from danlu.recipes import pretrain, sft
 from danlu.recipes.continued import ContinueConfig
 from danlu.recipes.pretrain import PretrainConfig, choose
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.bpe import Tokenizer, TokenizerError
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig
 from danlu.train.schedule import ScheduleConfig
@@ -162,8 +163,28 @@ def test_a_base_with_another_tokenizer_is_refused(base, tmp_path: Path):
     folder = tmp_path / "other"
     copytree(base.base, folder)
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
-    with pytest.raises(ConfigError, match=r"its text cannot be continued: .*not a byte-level BPE tokenizer"):
+    with pytest.raises(TokenizerError, match="not a byte-level BPE tokenizer"):
         pretrain.run(config_of(base, tmp_path / "run", base=folder))
+
+
+def test_open_weights_with_their_own_tokenizer_go_on_and_learn_to_chat(base, tmp_path: Path):
+    from danlu.model.heads import LanguageModel
+    from danlu.model.hf import save_model
+    from danlu.model.presets import QWEN2
+
+    folder = tmp_path / "open"
+    folder.mkdir()
+    theirs = as_qwen(["The sky is blue. 天是蓝的。"] * 9, folder)
+    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "head_dim": 16, "d_ff": 64}
+    n = theirs.get_vocab_size()
+    save_model(LanguageModel(QWEN2(vocab_size=n + 7, max_seq_len=128, **sizes)), folder)
+    out = pretrain.run(config_of(base, tmp_path / "run", base=folder, new_tokens=3, min_count=5))
+    tokenizer = Tokenizer.load(out / "model")
+    assert (tokenizer.pad_id, tokenizer.vocab_size) == (n, n + 4)
+    assert tokenizer.im_end_id == theirs.token_to_id("<|im_end|>")
+    assert bits(out, "after", "new") < bits(out, "before", "new")
+    chat = sft.run(replace(sft_config(base, tmp_path / "sft"), base=out / "model"))
+    assert load_language_model(chat / "model").config.vocab_size == n + 4
 
 
 def test_a_text_without_a_held_out_part_is_refused(base, tmp_path: Path):
