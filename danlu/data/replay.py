@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Self
 
 from danlu.data.packing import PackedBatches, check_identity, join
@@ -28,7 +29,7 @@ class ReplayBatches:
         size = self.new.batch_size
         number = self.step * self.new.world + self.new.rank  # of this batch among those of all processes
         self.step += 1
-        first, last = (int(self.share * each * size) for each in (number, number + 1))
+        first, last = (self._general_among(each * size) for each in (number, number + 1))
         parts: list[Batch] = []
         if last - first < size:
             parts.append(self.new.rows(number * size - first, size - (last - first)))
@@ -40,7 +41,7 @@ class ReplayBatches:
     def epochs(self) -> tuple[float, float]:
         """How many times the new corpus and the general one have been read."""
         n_rows = self.step * self.new.world * self.new.batch_size
-        n_general = int(self.share * n_rows)
+        n_general = self._general_among(n_rows)
         return (n_rows - n_general) / self.new.rows_per_epoch, n_general / self.general.rows_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,6 +52,10 @@ class ReplayBatches:
         for name, part in self._parts().items():
             check_identity(f"{name} batches", state[name], part)
         self.step = int(state["step"])
+
+    def _general_among(self, n_rows: int) -> int:
+        """Rows of general text among the first `n_rows`; as a binary fraction 0.3 of 90 would be 26."""
+        return int(Fraction(str(self.share)) * n_rows)
 
     def _parts(self) -> dict[str, dict[str, Any]]:
         return {"new": self.new.identity(), "general": self.general.identity()}

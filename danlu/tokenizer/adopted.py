@@ -1,4 +1,4 @@
-"""Somebody else's byte-level BPE as a tokenizer of ours: the same ids for the same text, our control tokens."""
+"""Somebody else's byte-level BPE as a tokenizer of ours: the same ids for a text, our control tokens."""
 
 from __future__ import annotations
 
