@@ -131,7 +131,7 @@ def test_an_encoder_is_asked_for_masked_words(tmp_path: Path):
     assert looked.labels == ["[CLS]", "it", "was", "tired", "[SEP]"]
     assert [each.at for each in looked.expected] == [1, 2, 3]
     assert looked.masked
-    with pytest.raises(ConfigError, match="it has 2 tokens; it must have from 3 to 128"):
+    with pytest.raises(ConfigError, match="it has 2 tokens; it must have from 3 to 16 "):
         attention.look(model, reader, "", config_of(tmp_path, tmp_path))
 
 
