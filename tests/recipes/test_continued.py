@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy, copytree
 
 import pytest
 import torch
 from open_tokenizers import as_qwen
 from safetensors.torch import load_file
-from test_resume import metrics, sft_config
+from test_resume import Cut, cut_after, metrics, sft_config
 
 from danlu.cli import main
 from danlu.config import ConfigError
@@ -109,10 +109,6 @@ def test_a_vocabulary_grows_and_all_that_follows_works(base, tmp_path: Path):
 
 
 def test_a_run_that_was_cut_goes_on_bit_for_bit(base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from shutil import copy
-
-    from test_resume import Cut, cut_after
-
     config = config_of(base, tmp_path / "whole", new_tokens=4, min_count=5, replay=0.3)
     whole = pretrain.run(config)
     cut = replace(config, out=tmp_path / "cut")
@@ -131,10 +127,8 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(base, tmp_path: Path, monkeypatc
 def test_raw_text_is_cleaned_and_divided_first(base, tmp_path: Path):
     folder = tmp_path / "raw"
     folder.mkdir()
-    rng = random.Random(0)
-    for i in range(40):
-        words = [rng.choice(("blade", "turbine", "rotor", "shaft", "engine", "wheel")) for _ in range(24)]
-        (folder / f"{i}.txt").write_text(f"The {' and the '.join(words)} turn.\n")
+    for name in ("calculator", "doctor", "tokenizer", "run", "search", "sft", "chat", "sql"):
+        copy(Path(__file__).parents[2] / "docs" / f"{name}.md", folder)
     cleaning = CleaningConfig(held_out=0.3)
     config = config_of(base, tmp_path / "run", data=(folder,), general=(), cleaning=cleaning)
     out = pretrain.run(config)
@@ -158,8 +152,6 @@ def test_settings_that_cannot_be_are_refused(base, tmp_path: Path, changed, mess
 
 
 def test_a_base_with_another_tokenizer_is_refused(base, tmp_path: Path):
-    from shutil import copytree
-
     folder = tmp_path / "other"
     copytree(base.base, folder)
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
