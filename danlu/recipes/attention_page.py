@@ -241,7 +241,7 @@ def _shared(key: str, sides: Sides) -> Markup:
         for at, name in enumerate(columns)
     ]
     frame = tag("rect", width=CELL * len(columns), height=CELL * len(rows), class_="frame")
-    drawing = tag("defs", tag("g", frame, *texts, id=f"{key}-names"))
+    drawing = tag("defs", tag("g", frame, *texts, id=f"{key}-names", class_="names"))
     return tag("svg", drawing, class_="shared", aria_hidden="true")
 
 
@@ -326,7 +326,7 @@ STYLE = """
 .head[open] summary svg{display:none}
 image{image-rendering:pixelated}
 .large{display:block;width:100%;height:auto}
-.large text,.shared text{font-size:9px;fill:var(--ink)}
+.names text{font-size:9px;fill:var(--ink)}
 .frame{fill:none;stroke:var(--line)}
 .large-heads{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(28rem,100%),1fr));gap:1rem}
 .pairs{columns:2;font-size:.85rem;margin:.3rem 0}
