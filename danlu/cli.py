@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from danlu import __version__
-from danlu.config import ConfigError, load, toml_value, type_name
+from danlu.config import ConfigError, key_of, load, toml_value, type_name
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -93,7 +93,7 @@ def read_words(
     """
     path: Path | None = None
     overrides: list[str] = []
-    known = {field.name for field in fields(config)}
+    known = {key_of(field.name) for field in fields(config)}
     switches = {row.key for row in settings(config) if row.type == type_name(bool)}
     places, rest = list(positional), list(words)
     while rest:
@@ -161,7 +161,9 @@ def _help(command: str, recipe: Any, words: Sequence[str]) -> str:
     if form is not None:
         return _stage_help(f"{command} {form}", recipe, forms[form])
     if not forms:
-        return _stage_help(command, recipe, config_class(recipe))
+        choose = getattr(recipe, "choose", None)
+        given = [word for word in words if word not in ("--help", "-h")]
+        return _stage_help(command, recipe, choose(given)[0] if choose else config_class(recipe))
     lines = [f"danlu {command} {'|'.join(forms)} [config.toml] [key=value …]", "", recipe.SUMMARY, ""]
     return "\n".join([*lines, f"danlu {command} {next(iter(forms))} --help shows the settings of that form."])
 
@@ -195,7 +197,7 @@ def settings(config: type, prefix: str = "", base: Any = None) -> Iterator[Setti
     for field in fields(config):
         default = field.default if field.default_factory is MISSING else field.default_factory()
         default = default if base is None else getattr(base, field.name)
-        key, hint = prefix + field.name, hints[field.name]
+        key, hint = prefix + key_of(field.name), hints[field.name]
         if is_dataclass(hint) and isinstance(hint, type):
             yield from settings(hint, f"{key}.", None if default is MISSING else default)
             continue
@@ -229,9 +231,8 @@ def _string(node: ast.stmt | None) -> str:
 
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
-    *("rlhf", "dpo", "evaluate", "doctor", "chat", "generate", "translate"),
-    *("model", "import", "export"),
-    *("calc", "index", "ask", "sql", "feedback"),
+    *("rlhf", "dpo", "evaluate", "doctor", "chat", "generate", "translate", "model", "import"),
+    *("export", "attention", "calc", "index", "ask", "sql", "feedback"),
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "rlhf", "grpo", "rloo", "best_of_n", "dpo", "translate"}

@@ -41,8 +41,8 @@ def build(cls: type[T], tree: Mapping[str, Any], *, prefix: str = "", base: T | 
     Args:
         prefix: dotted key of this table, for the messages.
     """
-    hints = _hints(cls)
-    known = {field.name: field for field in fields(cast(Any, cls)) if field.init}
+    hints = {key_of(name): hint for name, hint in _hints(cls).items()}
+    known = {key_of(field.name): field for field in fields(cast(Any, cls)) if field.init}
     for key in tree:
         if key not in known:
             raise ConfigError(f"{_join(prefix, key)}: unknown key, {_suggest(key, prefix, hints)}")
@@ -50,8 +50,9 @@ def build(cls: type[T], tree: Mapping[str, Any], *, prefix: str = "", base: T | 
         _require(known, tree, prefix)
     values: dict[str, Any] = {}
     for key, value in tree.items():
-        default = _default(known[key]) if base is None else getattr(base, key)
-        values[key] = _convert(hints[key], value, _join(prefix, key), default)
+        name = known[key].name
+        default = _default(known[key]) if base is None else getattr(base, name)
+        values[name] = _convert(hints[key], value, _join(prefix, key), default)
     try:
         return cls(**values) if base is None else replace(cast(Any, base), **values)
     except ValueError as error:  # an impossible relation, found by __post_init__
@@ -60,7 +61,12 @@ def build(cls: type[T], tree: Mapping[str, Any], *, prefix: str = "", base: T | 
 
 def to_tree(config: Any) -> dict[str, Any]:
     """Plain TOML values of every setting; `build` of them gives an equal config."""
-    return {field.name: _plain(getattr(config, field.name)) for field in fields(config) if field.init}
+    return {key_of(field.name): _plain(getattr(config, field.name)) for field in fields(config) if field.init}
+
+
+def key_of(name: str) -> str:
+    """The key of a field: `from_` is written `from`, which no field can be called in Python."""
+    return name.removesuffix("_")
 
 
 def to_toml(config: Any) -> str:

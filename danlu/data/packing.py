@@ -114,7 +114,11 @@ class PackedBatches:
     def __next__(self) -> Batch:
         first = (self.step * self.world + self.rank) * self.batch_size
         self.step += 1
-        rows = np.arange(first, first + self.batch_size)
+        return self.rows(first, self.batch_size)
+
+    def rows(self, first: int, n: int) -> Batch:
+        """Some rows of the endless sequence, by number."""
+        rows = np.arange(first, first + n)
         epochs = rows // self.rows_per_epoch
         parts = [
             self._layout(int(epoch)).rows(
@@ -122,7 +126,7 @@ class PackedBatches:
             )
             for epoch in np.unique(epochs)
         ]
-        return parts[0] if len(parts) == 1 else _join(parts)
+        return join(parts)
 
     @property
     def epoch(self) -> float:
@@ -137,13 +141,14 @@ class PackedBatches:
         return batch, int(batch.segment_ids[0, first % self.seq_len])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, **self._identity()}
+        return {"step": self.step, **self.identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        check_identity("pretraining batches", state, self._identity())
+        check_identity("pretraining batches", state, self.identity())
         self.step = int(state["step"])
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What a position is counted over, and in which units."""
         return {
             "seed": self.seed,
             "batch_size": self.batch_size,
@@ -210,7 +215,10 @@ def check_identity(what: str, state: Mapping[str, Any], identity: Mapping[str, A
             )
 
 
-def _join(parts: list[Batch]) -> Batch:
+def join(parts: list[Batch]) -> Batch:
+    """The rows of several batches of equal width as one."""
+    if len(parts) == 1:
+        return parts[0]
     return Batch(
         input_ids=torch.cat([part.input_ids for part in parts]),
         target_ids=torch.cat([part.target_ids for part in parts]),

@@ -6,14 +6,25 @@ from collections.abc import Sequence
 
 from danlu.evaluate.markup import Markup, both, join, tag
 
+HEADING = both("From raw text to an assistant", "从原始文本到助手")
 
-def page(title: str, subtitle: object, sections: Sequence[tuple[str, Markup, Markup]]) -> str:
+
+def page(
+    title: str,
+    subtitle: object,
+    sections: Sequence[tuple[str, Markup, Markup]],
+    *,
+    heading: Markup = HEADING,
+    style: str = "",
+) -> str:
     """A whole document.
 
     Args:
         title: the run's name.
         subtitle: one line under the heading.
         sections: id, short name for the contents, and body of each.
+        heading: what the page is about.
+        style: rules of its own, beside those that all pages have.
     """
     links = [tag("a", name, href=f"#{key}") for key, name, _ in sections]
     head = join(
@@ -24,13 +35,13 @@ def page(title: str, subtitle: object, sections: Sequence[tuple[str, Markup, Mar
             # Even if a text found its way in as markup, nothing could run or be fetched.
             Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
             tag("title", f"Danlu 丹炉 · {title}"),
-            tag("style", Markup(STYLE)),
+            tag("style", Markup(STYLE + style)),
         ]
     )
     header = tag(
         "header",
         tag("div", "Danlu 丹炉", class_="brand"),
-        tag("h1", both("From raw text to an assistant", "从原始文本到助手")),
+        tag("h1", heading),
         tag("p", subtitle, class_="subtitle"),
         tag("nav", *links),
     )
@@ -40,7 +51,7 @@ def page(title: str, subtitle: object, sections: Sequence[tuple[str, Markup, Mar
     return f"<!doctype html>\n{tag('html', tag('head', head), body, lang='en')}\n"
 
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SWITCH = Markup(
     '<input type="radio" name="language" id="show-en" checked>'
     '<input type="radio" name="language" id="show-zh">'

@@ -1,19 +1,21 @@
-"""`danlu pretrain`: token shards become a base model."""
+"""`danlu pretrain`: token shards become a base model; with `base=`, a base model goes on with new text."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
+from danlu.config import read_toml
 from danlu.data.packing import PackedBatches
-from danlu.data.shards import Shards, open_shards
-from danlu.evaluate.perplexity import loss_by_language, summarise_losses
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.data.shards import open_shards
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.objectives.token_loss import TokenLoss
+from danlu.recipes import continued
+from danlu.recipes.continued import ContinueConfig
+from danlu.recipes.held_out import loss_on, samples
 from danlu.recipes.stage import Stage, publish, settle
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
@@ -23,7 +25,7 @@ from danlu.train.parallel import data_parallel, rank, rows_each, world
 from danlu.train.run import open_run
 from danlu.train.schedule import ScheduleConfig
 
-SUMMARY = "train a base model on token shards"
+SUMMARY = "train a base model on token shards; with base=DIR, take one further on new text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,22 @@ class PretrainConfig:
 
 
 @data_parallel
-def run(config: PretrainConfig) -> Path:
+def run(config: PretrainConfig | ContinueConfig) -> Path:
+    return continued.run(config) if isinstance(config, ContinueConfig) else begin(config)
+
+
+def choose(words: Sequence[str]) -> tuple[type, list[str]]:
+    """The settings that are meant: where a base is named, those for taking it further."""
+    named = any(re.match(r"(--)?base(=|$)", word) or _names_base(word) for word in words)
+    return (ContinueConfig if named else PretrainConfig), list(words)
+
+
+def _names_base(word: str) -> bool:
+    return word.endswith(".toml") and "=" not in word and "base" in read_toml(Path(word))
+
+
+def begin(config: PretrainConfig) -> Path:
+    """Train a model from nothing."""
     tokenizer = Tokenizer.load(config.tokenizer)
     shards = open_shards(config.shards / "train", fingerprint=tokenizer.fingerprint)
     held_out = open_shards(config.shards / "held_out", fingerprint=tokenizer.fingerprint)
@@ -100,12 +117,12 @@ def run(config: PretrainConfig) -> Path:
     )
     for report, progress in stage.updates():
         if report.step % config.eval_every == 0:
-            stage_run.log(report.step, held_out=evaluate(model, held_out, config, config.eval_tokens))
+            stage_run.log(report.step, held_out=loss_on(model, held_out, config, config.eval_tokens))
             for text in samples(model, tokenizer, config.sample_prompts):
                 progress.say(f"  {text}")
     publish(model, tokenizer, stage_run.model)
     stage_run.finish(
-        held_out=evaluate(model, held_out, config, None),
+        held_out=loss_on(model, held_out, config),
         n_parameters=sum(p.numel() for p in model.parameters()),
         n_steps=stage.pace.n_steps,
         n_tokens=batches.step * config.batch_size * config.seq_len,
@@ -113,25 +130,3 @@ def run(config: PretrainConfig) -> Path:
         samples=samples(model, tokenizer, config.sample_prompts),
     )
     return config.out
-
-
-def evaluate(model: LanguageModel, held_out: Shards, config: PretrainConfig, max_tokens: int | None) -> dict:
-    """Loss and bits per byte by language."""
-    with torch.no_grad():
-        losses = loss_by_language(
-            model, held_out, config.batch_size, config.seq_len, max_tokens=max_tokens, lead_with_eos=True
-        )
-    return summarise_losses(losses)
-
-
-def samples(model: LanguageModel, tokenizer: Tokenizer, prompts: tuple[str, ...]) -> list[str]:
-    """How the model goes on from each prompt."""
-    if not prompts:
-        return []
-    sampler = Sampler(model, stop_ids={tokenizer.eos_id}, max_batch=len(prompts))
-    sampling = SamplingConfig(max_new_tokens=48, temperature=0.7)
-    ids = [[tokenizer.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
-    return [
-        prompt + tokenizer.decode(completion.ids)
-        for prompt, completion in zip(prompts, sampler.generate(ids, sampling), strict=True)
-    ]

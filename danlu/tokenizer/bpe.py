@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,8 +18,9 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from danlu.tokenizer.chatml import CONTROL_TOKENS, END_OF_TEXT, IM_END, IM_START, PAD, TEMPLATE
+from danlu.tokenizer.merging import further_merges
 
-Pattern = Literal["qwen2", "deepseek-v3"]
+Pattern = Literal["qwen2", "deepseek-v3", "gpt-2"]
 
 N_BYTES = 256  # the vocabulary before any merge
 SMALLEST_VOCAB = N_BYTES + len(CONTROL_TOKENS)
@@ -30,21 +32,36 @@ class TokenizerError(ValueError):
 
 
 class Tokenizer:
-    """Text ⇄ ids. Ordinary text never becomes a control token, whatever it looks like."""
+    """Text ⇄ ids. Ordinary text never becomes a control token, whatever it looks like.
 
-    def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], pattern: Pattern) -> None:
+    The ids of the control tokens follow the vocabulary. In one that was extended later they stay where they
+    were, and the new tokens follow them; one that was adopted (`adopted.py`) may have more control tokens.
+    """
+
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        merges: list[tuple[str, str]],
+        pattern: Pattern,
+        control: Mapping[str, int] | None = None,
+    ) -> None:
+        usual = {text: len(vocab) + i for i, text in enumerate(CONTROL_TOKENS)}
         self.pattern: Pattern = pattern
-        self._full = _assemble(vocab, merges, pattern)
+        self._vocab, self._merges, self._control = vocab, merges, dict(control or usual)
+        # Tokens that are added take the next free id, unless the vocabulary itself has one for them.
+        inside = {} if self._control == usual else self._control
+        self._full = _assemble(vocab | inside, merges, pattern)
         # Encoding goes through a twin that has no control tokens and so cannot match one.
         self._plain = _assemble(vocab, merges, pattern)
-        self._full.add_special_tokens([AddedToken(text, special=True) for text in CONTROL_TOKENS])
+        self._full.add_special_tokens([AddedToken(text, special=True) for text in self._control])
         self.vocab_size = self._full.get_vocab_size()
         self._bytes = _token_bytes(vocab)
-        self.fingerprint = _fingerprint(vocab, merges, pattern)
+        self.fingerprint = _fingerprint(vocab, merges, pattern, inside)
         self.eos_id, self.pad_id, self.im_start_id, self.im_end_id = (
-            len(vocab) + CONTROL_TOKENS.index(text) for text in (END_OF_TEXT, PAD, IM_START, IM_END)
+            self._control[text] for text in (END_OF_TEXT, PAD, IM_START, IM_END)
         )
-        self.control_ids = frozenset(range(len(vocab), self.vocab_size))
+        self._control_text = {token: text.encode() for text, token in self._control.items()}
+        self.control_ids = frozenset(self._control_text)
 
     @classmethod
     def train(
@@ -87,11 +104,45 @@ class Tokenizer:
             merges = [(left, right) for left, right in tree["model"]["merges"]]
             added = {token["content"]: token["id"] for token in tree["added_tokens"]}
             pre_tokenizer: Any = tree["pre_tokenizer"]
+            normalizer: Any = tree["normalizer"]
         except (ValueError, KeyError, TypeError) as error:
             raise TokenizerError(f"{path}: not a byte-level BPE tokenizer ({error!r})") from error
+        vocab = {text: token for text, token in vocab.items() if added.get(text) != token}
+        if normalizer is not None:
+            raise TokenizerError(f"{path}: its normalizer changes texts; one of ours has none")
         _check_ids(path, vocab, added)
-        _check_merges(path, vocab, merges)
-        return cls(vocab, merges, _recognise(path, pre_tokenizer))
+        check_merges(path, vocab, merges)
+        return cls(vocab, merges, _recognise(path, pre_tokenizer), added)
+
+    def extended(
+        self, texts: Iterable[str], n_new: int, *, max_bytes: int | None = None, min_count: int = 2
+    ) -> Self:
+        """This vocabulary and up to `n_new` further tokens, learnt from texts; every id keeps its meaning.
+
+        New merges come after the known ones: a text is first cut as before, and then its tokens are joined.
+
+        Args:
+            max_bytes: read no more text than this.
+            min_count: how often two tokens must stand side by side to be joined.
+        """
+        splitter: Any = self._plain.pre_tokenizer
+        pieces: Counter[str] = Counter()
+        for text in _budget(texts, max_bytes):
+            pieces.update(piece for piece, _ in splitter.pre_tokenize_str(text))
+        words = {tuple(self._cut(piece)): count for piece, count in pieces.items()}
+        merges = further_merges(words, self._vocab, n_new, min_count)
+        new = {left + right: self.vocab_size + i for i, (left, right) in enumerate(merges)}
+        return type(self)(self._vocab | new, [*self._merges, *merges], self.pattern, self._control)
+
+    def parts(self, extended: Self) -> list[list[int]]:
+        """Of each token that an extension of this tokenizer added, by id, the ids here that make it up."""
+        new = sorted(extended._vocab.keys() - self._vocab.keys(), key=extended._vocab.__getitem__)
+        return [[self._vocab[part] for part in self._cut(spelling)] for spelling in new]
+
+    def _cut(self, spelling: str) -> list[str]:
+        """The tokens of a piece of text that is spelled in characters for its bytes."""
+        model: Any = self._plain.model
+        return [token.value for token in model.tokenize(spelling)]
 
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`."""
@@ -154,11 +205,12 @@ class Tokenizer:
         return n_bytes / max(1, n_tokens)
 
     def _spell(self, token: int, show_control: bool) -> bytes:
-        if 0 <= token < len(self._bytes):
-            return self._bytes[token]
-        if not 0 <= token < self.vocab_size:
+        spelled = self._bytes.get(token)
+        if spelled is not None:
+            return spelled
+        if token not in self._control_text:
             raise TokenizerError(f"{token} is not a token id; this tokenizer has {self.vocab_size} tokens")
-        return CONTROL_TOKENS[token - len(self._bytes)].encode() if show_control else b""
+        return self._control_text[token] if show_control else b""
 
 
 def _assemble(vocab: dict[str, int], merges: list[tuple[str, str]], pattern: Pattern) -> tokenizers.Tokenizer:
@@ -196,18 +248,19 @@ def _check_text(text: str) -> bytes:
 
 
 def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None:
-    """The rest counts on ids without a gap, the control tokens last."""
+    """The rest counts on ids without a gap, each with one meaning."""
     missing = [text for text in CONTROL_TOKENS if text not in added]
     if missing:
         raise TokenizerError(f"{path}: no token {missing[0]}; this is not a tokenizer of ours")
-    expected = {text: len(vocab) + i for i, text in enumerate(CONTROL_TOKENS)}
-    if added != expected:
-        raise TokenizerError(f"{path}: control tokens are {added}; they must be {expected}, each its own")
-    if sorted(vocab.values()) != list(range(len(vocab))):
-        raise TokenizerError(f"{path}: the ids of the vocabulary are not 0 to {len(vocab) - 1}, each once")
+    if len({*added.values()} - {*vocab.values()}) < len(added):
+        raise TokenizerError(f"{path}: control tokens are {added}; each must have an id of its own")
+    taken = sorted([*vocab.values(), *added.values()])
+    if taken != list(range(len(taken))):
+        gap = next(i for i, token in enumerate(taken) if i != token)
+        raise TokenizerError(f"{path}: the ids are not 0 to {len(taken) - 1}, each once; id {gap} is wrong")
 
 
-def _check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
+def check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
     """Every byte has a token, and every other token is made of two that are there."""
     alphabet = set(pre_tokenizers.ByteLevel.alphabet())
     if absent := alphabet - vocab.keys():
@@ -228,7 +281,7 @@ def _recognise(path: Path, pre_tokenizer: Any) -> Pattern:
     raise TokenizerError(f"{path}: its pre_tokenizer is none of {', '.join(PATTERNS)}")
 
 
-def _token_bytes(vocab: dict[str, int]) -> list[bytes]:
+def _token_bytes(vocab: dict[str, int]) -> dict[int, bytes]:
     """The bytes of each id: the inverse of GPT-2's table, which spells each byte as a printable character."""
     printable = [
         *range(ord("!"), ord("~") + 1),
@@ -238,12 +291,16 @@ def _token_bytes(vocab: dict[str, int]) -> list[bytes]:
     byte_of = {chr(byte): byte for byte in printable}
     others = [byte for byte in range(N_BYTES) if byte not in printable]
     byte_of |= {chr(N_BYTES + i): byte for i, byte in enumerate(others)}
-    tokens = sorted(vocab, key=vocab.__getitem__)
-    return [bytes(byte_of[character] for character in token) for token in tokens]
+    return {token: bytes(byte_of[each] for each in spelling) for spelling, token in vocab.items()}
 
 
-def _fingerprint(vocab: dict[str, int], merges: Sequence[tuple[str, str]], pattern: Pattern) -> str:
-    content = json.dumps([sorted(vocab.items()), merges, PATTERNS[pattern], CONTROL_TOKENS])
+def _fingerprint(
+    vocab: dict[str, int], merges: Sequence[tuple[str, str]], pattern: Pattern, control: dict[str, int]
+) -> str:
+    """A digest of all that decides about ids; `control` only where its ids are not the usual ones."""
+    content = json.dumps(
+        [sorted(vocab.items()), merges, PATTERNS[pattern], sorted(control.items()) or CONTROL_TOKENS]
+    )
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -261,4 +318,6 @@ PATTERNS: dict[Pattern, tuple[str, ...]] = {
         r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
         r"""| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
     ),
+    # Radford et al. 2019; here for weights that were trained with it.
+    "gpt-2": (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",),
 }

@@ -56,6 +56,11 @@ class Run:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **numbers}, ensure_ascii=False) + "\n")
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged, line by line."""
+        text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
     def forget_after(self, step: int) -> None:
         """Drop metrics of updates that will be done again."""
         path = self.path / "metrics.jsonl"

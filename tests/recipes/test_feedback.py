@@ -33,8 +33,8 @@ from danlu.feedback.shapes import transcript
 from danlu.feedback.store import Store
 from danlu.feedback.summary import disputes, status
 from danlu.generate.sampler import SamplingConfig
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.model.transformer import ModelConfig
 from danlu.recipes import reward
 from danlu.recipes.feedback import ExportConfig, ImportConfig, StatusConfig, run
 from danlu.recipes.feedback_tasks import TasksConfig, model_digest

@@ -157,7 +157,7 @@ def pieces_of(pattern: str, text: str) -> list[str]:
     [
         (lambda tree: tree["added_tokens"].pop(1), "no token <|pad|>"),
         (lambda tree: tree["added_tokens"][1].update(id=tree["added_tokens"][0]["id"]), "control tokens are"),
-        (lambda tree: tree["model"]["vocab"].update(zzz=10**6), "control tokens are"),
+        (lambda tree: tree["model"]["vocab"].update(zzz=10**6), "each once"),
         (lambda tree: tree["model"]["vocab"].update(a=0), "each once"),
         (lambda tree: tree.update(pre_tokenizer={"type": "Whitespace"}), "none of qwen2, deepseek-v3"),
         (lambda tree: tree.pop("model"), "not a byte-level BPE tokenizer"),
