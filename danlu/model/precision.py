@@ -15,12 +15,15 @@ from torch import Tensor
 
 from danlu.model import fused_block, transformer
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
+from danlu.model.classifiers import Classifier
+from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.native.bindings import has_products
 from danlu.model.native.kernels import cross_entropy
 from danlu.model.native.products import CastProducts, packed_where_it_fits
+from danlu.model.transformer import Decoder
 
-Head = LanguageModel | ScoreModel
+Head = LanguageModel | ScoreModel | Classifier | MaskedLanguageModel
 KernelChoice = Literal["plain", "native", "packed"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRODUCTS = {"native": CastProducts, "packed": packed_where_it_fits}
@@ -46,17 +49,19 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
     kernels = _possible(model, precision.kernels)
     backbone = model.backbone
     backbone.compute_dtype = DTYPES[precision.dtype]
-    backbone.run_blocks, loss_kernels = transformer.run_blocks, PLAIN_LOSS
-    if kernels != "plain":
-        backbone.run_blocks = partial(fused_block.run_blocks, make=PRODUCTS[kernels])
-        loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels])
-    if isinstance(model, LanguageModel):
+    if isinstance(backbone, Decoder):
+        backbone.run_blocks = transformer.run_blocks
+        if kernels != "plain":
+            backbone.run_blocks = partial(fused_block.run_blocks, make=PRODUCTS[kernels])
+    if isinstance(model, LanguageModel | Classifier):
+        loss_kernels = PLAIN_LOSS if kernels == "plain" else LossKernels(cross_entropy, PRODUCTS[kernels])
         model.loss_kernels = loss_kernels
     return Precision(dtype=precision.dtype, kernels=kernels)
 
 
 def _possible(model: Head, kernels: KernelChoice) -> KernelChoice:
-    if kernels == "plain" or not fused_block.supports(model.backbone):
+    backbone = model.backbone
+    if kernels == "plain" or not isinstance(backbone, Decoder) or not fused_block.supports(backbone):
         return "plain"
     return "packed" if kernels == "packed" and has_products() else "native"
 

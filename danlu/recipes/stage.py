@@ -15,7 +15,7 @@ from danlu.adapters.files import is_adapter, save_adapter
 from danlu.adapters.lora import FrozenState, LoraConfig, attach_lora
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import TokenIds, save_model
+from danlu.model.hf import AnyModel, TokenIds, save_model
 from danlu.model.precision import Precision, apply_precision, choose_precision
 from danlu.objectives.loss import Objective
 from danlu.tokenizer.bpe import Tokenizer
@@ -39,7 +39,7 @@ class Resumable(Protocol):
     def load_state_dict(self, state: Any) -> None: ...
 
 
-def settle(run: Run, model: LanguageModel | ScoreModel, batch_size: int, seq_len: int) -> Precision:
+def settle(run: Run, model: AnyModel, batch_size: int, seq_len: int) -> Precision:
     """Choose number format and kernels by measuring, once a run: going on under others changes bits.
 
     The choice and the number of threads stand in `machine.json`.
@@ -150,7 +150,7 @@ def deliver(
         publish(model, tokenizer, run.model)
 
 
-def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path) -> None:
+def publish(model: AnyModel, tokenizer: Tokenizer, path: Path) -> None:
     """Write a model directory, weights and tokenizer together, whole or not at all."""
     if rank():
         return
