@@ -229,9 +229,9 @@ def _string(node: ast.stmt | None) -> str:
 
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
-    *("evaluate", "doctor", "chat", "generate"),
+    *("classify", "evaluate", "doctor", "chat", "generate"),
     *("model", "import", "export"),
     *("calc", "index", "ask", "sql"),
 )
 # Cut off, they go on from a checkpoint.
-RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"}
+RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo", "classify"}

@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from danlu.evaluate.markup import Markup, both, join, tag
 
 
-def page(title: str, subtitle: object, sections: Sequence[tuple[str, Markup, Markup]]) -> str:
+def page(
+    title: str,
+    subtitle: object,
+    sections: Sequence[tuple[str, Markup, Markup]],
+    heading: Markup | None = None,
+) -> str:
     """A whole document.
 
     Args:
         title: the run's name.
         subtitle: one line under the heading.
         sections: id, short name for the contents, and body of each.
+        heading: what the page is about; by default the whole recipe.
     """
     links = [tag("a", name, href=f"#{key}") for key, name, _ in sections]
     head = join(
@@ -30,7 +36,7 @@ def page(title: str, subtitle: object, sections: Sequence[tuple[str, Markup, Mar
     header = tag(
         "header",
         tag("div", "Danlu 丹炉", class_="brand"),
-        tag("h1", both("From raw text to an assistant", "从原始文本到助手")),
+        tag("h1", heading or both("From raw text to an assistant", "从原始文本到助手")),
         tag("p", subtitle, class_="subtitle"),
         tag("nav", *links),
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from danlu.config import ConfigError
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum
-from danlu.model.transformer import Decoder, Encoder, Linear, ModelConfig, initialise
+from danlu.model.transformer import Decoder, Encoder, Linear, ModelConfig, Stack, initialise
 
 AnswerKind = Literal["class", "similarity", "choice", "span", "tag"]
 
@@ -67,18 +67,22 @@ class Answers:
 
 
 class Classifier(nn.Module):
-    """A backbone, to be given a head.
+    """A backbone, to be given a head; without one, a fresh backbone is drawn.
 
     `lm_head`, the base's output projection, is there only while the auxiliary loss needs it.
     """
 
-    def __init__(self, config: ModelConfig, answers: Answers, *, seed: int = 0) -> None:
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
         super().__init__()
         self.config, self.answers = config, answers
-        self.backbone = Encoder(config) if config.topology == "encoder" else Decoder(config)
+        if backbone is None:
+            backbone = Encoder(config) if config.topology == "encoder" else Decoder(config)
+            initialise(backbone, seed)
+        self.backbone = backbone
         self.lm_head: Linear | None = None
         self.loss_kernels: LossKernels = PLAIN_LOSS  # precision.py may put faster ones
-        initialise(self.backbone, seed)
 
     def forward(
         self,
@@ -126,8 +130,10 @@ class Classifier(nn.Module):
 class DecoderClassifier(Classifier):
     """A decoder read at its last token by a linear layer without bias (Radford et al. 2018, eq. 3)."""
 
-    def __init__(self, config: ModelConfig, answers: Answers, *, seed: int = 0) -> None:
-        super().__init__(config, answers, seed=seed)
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
+        super().__init__(config, answers, seed=seed, backbone=backbone)
         self.score = drawn(Linear(config.d_model, answers.n_outputs, bias=False), seed)
 
     def everywhere(self, hidden: Tensor) -> Tensor:
@@ -141,8 +147,10 @@ class DecoderClassifier(Classifier):
 class TokenClassifier(Classifier):
     """A label for every token, by a linear layer."""
 
-    def __init__(self, config: ModelConfig, answers: Answers, *, seed: int = 0) -> None:
-        super().__init__(config, answers, seed=seed)
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
+        super().__init__(config, answers, seed=seed, backbone=backbone)
         self.classifier = drawn(Linear(config.d_model, answers.n_outputs), seed)
 
     def everywhere(self, hidden: Tensor) -> Tensor:
@@ -152,8 +160,10 @@ class TokenClassifier(Classifier):
 class SpanClassifier(Classifier):
     """Where an answer starts and where it ends: two numbers a token (Devlin et al. 2018, section 4.2)."""
 
-    def __init__(self, config: ModelConfig, answers: Answers, *, seed: int = 0) -> None:
-        super().__init__(config, answers, seed=seed)
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
+        super().__init__(config, answers, seed=seed, backbone=backbone)
         self.span = drawn(Linear(config.d_model, answers.n_outputs), seed)
 
     def everywhere(self, hidden: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.model.classifiers import Answers, Classifier
-from danlu.model.transformer import Encoder, Linear, ModelConfig, initialise, make_norm
+from danlu.model.transformer import Encoder, Linear, ModelConfig, Stack, initialise, make_norm
 
 
 class MaskedLanguageModel(nn.Module):
@@ -55,8 +55,10 @@ class MaskedLanguageModel(nn.Module):
 class EncoderClassifier(Classifier):
     """An encoder, its pooler and an answer for a whole input."""
 
-    def __init__(self, config: ModelConfig, answers: Answers, *, seed: int = 0) -> None:
-        super().__init__(config, answers, seed=seed)
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
+        super().__init__(config, answers, seed=seed, backbone=backbone)
         self.pooler = Linear(config.d_model, config.d_model)
         self.classifier = Linear(config.d_model, answers.n_outputs)
         draw_heads(self, seed)

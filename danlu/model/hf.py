@@ -303,6 +303,11 @@ def _by_tensor(layout: Layout, names: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield theirs, list(members)
 
 
+def check_written(model: AnyModel) -> None:
+    """Insist that other programs have a class for such a model, before it is trained."""
+    _written_as(model)
+
+
 def _written_as(model: AnyModel) -> tuple[Layout, Head]:
     """The layout of a model, as its class has it, and the class."""
     layout = layout_of(model.config)
