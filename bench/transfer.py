@@ -1,11 +1,11 @@
 """What pretraining brings to a labelled task: accuracy by number of transferred layers (GPT-1's figure 2).
 
-    python bench/transfer.py runs/demo/pretrain reviews.jsonl [--minutes 20] [--held-out FILE] [--out runs/transfer]
+    python bench/transfer.py runs/demo/pretrain reviews.jsonl [--minutes 20] [--held-out FILE] [--out DIR]
 
 The base's first n layers are kept and the rest drawn anew, from all of them to none (and -1: not even the
 embeddings, which is training from scratch), with the auxiliary language-modelling loss; all and none also
-without it. The first run gets an equal share of the time; every other run makes as many passes over the data as
-it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and the commonest
+without it. The first run gets an equal share of the time; every other run makes as many passes over the
+data as it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and the commonest
 label.
 """
 
@@ -74,7 +74,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("base", type=Path, help="model directory, or the run directory of `danlu pretrain`")
     parser.add_argument("data", type=Path, help="labelled examples")
     parser.add_argument("--minutes", type=float, default=20.0, help="of training, over all runs together")
-    parser.add_argument("--held-out", type=Path, help="examples to measure on; by default a share of the data")
+    parser.add_argument(
+        "--held-out", type=Path, help="examples to measure on; by default a share of the data"
+    )
     parser.add_argument("--held-out-share", type=float, default=0.2)
     parser.add_argument("--task", default="auto", choices=("auto", "class", "similarity", "choice"))
     parser.add_argument("--max-len", type=int, default=128, help="tokens of a row")

@@ -1,4 +1,4 @@
-"""Labelled examples from JSONL, CSV and the field's other files: texts, pairs, choices, questions, tagged words.
+"""Labelled examples from JSONL, CSV and the field's other files: texts, pairs, choices, questions, tags.
 
 What a file is about is told from the names of its columns; the common ones are known in English and Chinese.
 """
@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -64,7 +64,11 @@ class Examples:
 
 
 def read_examples(
-    path: Path, names: Mapping[str, str] | None = None, *, labelled: bool = True, config: ReadingConfig = AS_IS
+    path: Path,
+    names: Mapping[str, str] | None = None,
+    *,
+    labelled: bool = True,
+    config: ReadingConfig = AS_IS,
 ) -> Examples:
     """The examples of a .csv, .tsv, .jsonl, .parquet, .json (SQuAD), .conll or .bio file.
 
@@ -91,13 +95,13 @@ def _records(path: Path, config: ReadingConfig) -> Iterator[Record]:
         if suffix == ".json":
             return _squad(path)
         if not path.name.lower().endswith(RECORDS):
-            raise DataError(f"{path}: is of a kind that cannot be read here; expected {', '.join(KINDS_OF_FILE)}")
+            raise DataError(
+                f"{path}: is of a kind that cannot be read here; expected {', '.join(KINDS_OF_FILE)}"
+            )
     return records(path, config)
 
 
-def _recognise(
-    path: Path, found: Iterator[Record], names: Mapping[str, str], labelled: bool
-) -> Examples:
+def _recognise(path: Path, found: Iterator[Record], names: Mapping[str, str], labelled: bool) -> Examples:
     first = next(found)
     columns = {ours: theirs for ours, theirs in _columns(first, names).items() if theirs in first.fields}
     kind, needed, convert = _form(path, columns, list(first.fields), labelled)
@@ -143,8 +147,8 @@ def _form(
         if all(name in columns for name in inputs):
             if labelled and answer not in columns:
                 raise DataError(
-                    f"{path}: no column holds the {answer}; its columns are {sorted(present)}. If one of them "
-                    f"does, name it: columns.{answer}={_guess(present, columns)}"
+                    f"{path}: no column holds the {answer}; its columns are {sorted(present)}. If one of "
+                    f"them does, name it: columns.{answer}={_guess(present, columns)}"
                 )
             return kind, [*inputs, *([answer] if labelled else [])], convert
     raise DataError(
@@ -253,7 +257,9 @@ def _listed(where: str, fields: Mapping[str, Any], name: str) -> tuple[str, ...]
     if isinstance(value, str):
         value = value.split()
     if not isinstance(value, list) or not value or not all(map(_is_text, cast(list[Any], value))):
-        raise DataError(f"{where}: {name} are {shown(value)}; they must be a list of texts, none of them empty")
+        raise DataError(
+            f"{where}: {name} are {shown(value)}; they must be a list of texts, none of them empty"
+        )
     return tuple(cast(list[str], value))
 
 
@@ -287,7 +293,7 @@ FORMS: tuple[tuple[Kind, tuple[str, ...], str, Convert], ...] = (
 
 
 def _conll(path: Path, config: ReadingConfig) -> Iterator[Record]:
-    """Sentences of a file with a word and its tag a line, the first and the last column, blank lines between."""
+    """Sentences of a file with a word and its tag a line, first and last column, blank lines between."""
     words: list[str] = []
     tags: list[str] = []
     first = 1
@@ -355,8 +361,8 @@ def check_labels(known: Sequence[str], held_out: Sequence[Example]) -> None:
         for label in row.tags or (row.label,):
             if label not in known:
                 raise DataError(
-                    f"{row.where}: the label {label!r} occurs in the held-out examples and never in training, "
-                    f"which has {', '.join(known)}; correct it, or add examples of it to the training file"
+                    f"{row.where}: the label {label!r} occurs in the held-out examples and never in training, which "
+                    f"has {', '.join(known)}; correct it, or add examples of it to the training file"
                 )
 
 
@@ -415,7 +421,7 @@ def balance(rows: Sequence[Example]) -> dict[str, int]:
 def joined_words(words: Sequence[str]) -> list[str]:
     """Each word with the blank that stands before it in running text, of which Chinese has none."""
     pieces = [words[0]]
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         blank = "" if HAN.match(word) or HAN.search(before[-1]) else " "
         pieces.append(blank + word)
     return pieces

@@ -1,4 +1,4 @@
-"""Labelled examples as rows of ids: GPT-1's start, delimiter and extract tokens, BERT's pairs, windows of passages.
+"""Labelled examples as rows of ids: GPT-1's start, delimiter and extract tokens, BERT's pairs, windows.
 
 Padding stands at the right, so a decoder, which reads a row at its last token, needs no mask to ignore it.
 """
@@ -137,7 +137,7 @@ class Arranger:
         return (float(row.label) - self.mean) / self.deviation
 
     def shortened(self, texts: Sequence[list[int]], room: int) -> list[list[int]]:
-        """Texts that fit into `room` together; the longest gives way first (Devlin et al. 2018's own code)."""
+        """Texts that fit into `room` together; the longest gives way first, as in BERT's code."""
         sizes = [len(text) for text in texts]
         while sum(sizes) > room:
             longest = sizes.index(max(sizes))
@@ -213,7 +213,7 @@ def arrange_span(arranger: Arranger, number: int, row: Example) -> list[Item]:
 
 
 def arrange_tags(arranger: Arranger, number: int, row: Example) -> list[Item]:
-    """Words one after the other; a decoder tags a word at its last token, when it has read it, BERT at its first."""
+    """Words one after the other; BERT tags a word at its first token, a decoder when it has read it."""
     pieces = arranger.reader.encode(joined_words(row.texts))
     for word, piece in zip(row.texts, pieces, strict=True):
         if not piece:
@@ -332,7 +332,9 @@ def plan(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def in_order(items: Sequence[Item], arranger: Arranger, batch_size: int) -> list[tuple[list[Item], LabelledBatch]]:
+def in_order(
+    items: Sequence[Item], arranger: Arranger, batch_size: int
+) -> list[tuple[list[Item], LabelledBatch]]:
     """Every item once, for measuring and predicting."""
     cuts = range(0, len(items), batch_size)
     parts = [list(items[i : i + batch_size]) for i in cuts]

@@ -1,7 +1,7 @@
 """BERT's pretraining batches: two spans of text, of which words are masked and which may not belong together.
 
-Every epoch cuts the corpus into windows anew in order; row r of epoch e is a function of (seed, e, r), so a step
-number is all that resuming needs.
+Each epoch reads the corpus's windows in an order of its own; a row is a function of the seed and its number,
+so a step number is all that resuming needs.
 """
 
 from __future__ import annotations
@@ -188,10 +188,14 @@ class MaskedBatches:
 
 
 def _windows(shards: Shards, size: int) -> Ids:
-    """Start and end of every window of up to `size` tokens of a document, its closing token left out, (n, 2)."""
+    """Start and end of every window of up to `size` tokens of a document less its closing token, (n, 2)."""
     if size < LEAST:
-        raise ConfigError(f"seq_len is {size + 3}; it must be at least {LEAST + 3} for two spans and three marks")
+        raise ConfigError(
+            f"seq_len is {size + 3}; it must be at least {LEAST + 3} for two spans and three marks"
+        )
     found: list[tuple[int, int]] = []
     for start, end in zip(shards.starts[:-1].tolist(), (shards.starts[1:] - 1).tolist(), strict=True):
-        found += [(at, min(at + size, end)) for at in range(start, end, size) if min(at + size, end) - at >= LEAST]
+        found += [
+            (at, min(at + size, end)) for at in range(start, end, size) if min(at + size, end) - at >= LEAST
+        ]
     return np.array(found, dtype=np.int64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""How well labels, numbers, passages and entities are told: the field's usual scores, with their intervals."""
+"""How well labels, numbers, passages and entities are told: the usual scores, with their intervals."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def average_ranks(values: Floats) -> Floats:
 
 def span_scores(answers: Sequence[Sequence[str]], said: Sequence[str]) -> dict[str, Any]:
     """Exact match and F1 of answers taken from a passage, each against the nearest of those accepted."""
-    exact = [max(normal(each) == normal(text) for each in some) for some, text in zip(answers, said, strict=True)]
+    exact = [
+        max(normal(each) == normal(text) for each in some) for some, text in zip(answers, said, strict=True)
+    ]
     f1 = [max(overlap_f1(each, text) for each in some) for some, text in zip(answers, said, strict=True)]
     return {
         "n": len(said),
@@ -153,7 +155,9 @@ def tag_scores(wanted: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -
         )
         for name in names
     }
-    words = [a == b for some, others in zip(wanted, said, strict=True) for a, b in zip(some, others, strict=True)]
+    words = [
+        a == b for some, others in zip(wanted, said, strict=True) for a, b in zip(some, others, strict=True)
+    ]
     rng = np.random.default_rng(0)
     draws = (counts[rng.integers(0, len(counts), len(counts))].sum(0) for _ in range(N_RESAMPLES))
     low, high = np.quantile([precision_recall(*draw)["f1"] for draw in draws], (0.025, 0.975))

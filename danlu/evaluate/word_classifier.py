@@ -36,10 +36,14 @@ class WordClassifier:
         left_out = np.arange(len(texts)) % LEFT_OUT == 0
         penalty = PENALTIES[-1]
         if 0 < left_out.sum() < len(texts):
-            inside, outside = ([t for t, out in zip(texts, left_out, strict=True) if out == o] for o in (0, 1))
+            inside, outside = (
+                [t for t, out in zip(texts, left_out, strict=True) if out == o] for o in (0, 1)
+            )
             rows, others, known = rows_of(inside), rows_of(outside), numbers[~left_out]
             rights = {
-                each: (scores(others, descend(rows, known, len(labels), each)).argmax(1) == numbers[left_out]).mean()
+                each: (
+                    scores(others, descend(rows, known, len(labels), each)).argmax(1) == numbers[left_out]
+                ).mean()
                 for each in PENALTIES
             }
             penalty = max(rights, key=lambda each: (rights[each], each))
@@ -56,7 +60,7 @@ def scores(rows: Rows, weights: Floats) -> Floats:
 
 
 def descend(rows: Rows, wanted: np.ndarray, n_classes: int, penalty: float) -> Floats:
-    """Weights that minimise the mean cross-entropy and penalty / 2 * |weights|², by Adam on all rows at once."""
+    """Weights that minimise the mean cross-entropy and penalty / 2 * |weights|², by Adam on all rows."""
     weights = np.zeros((n_classes, N_FEATURES))
     mean, square = np.zeros_like(weights), np.zeros_like(weights)
     truth = np.eye(n_classes)[wanted]

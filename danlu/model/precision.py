@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
-from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.classifiers import Classifier
 from danlu.model.encoder_heads import MaskedLanguageModel
+from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.native.bindings import has_products
 from danlu.model.native.kernels import cross_entropy

@@ -1,4 +1,4 @@
-"""Fine-tuning on labels, with language modelling beside it (Radford et al. 2018, eq. 3 to 5; Devlin et al. 2018)."""
+"""Fine-tuning on labels, with language modelling beside it (Radford et al. 2018, eq. 3 to 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BERT's two losses: which words were hidden, and whether the second span follows (Devlin et al. 2018, 3.1)."""
+"""BERT's two losses: hidden words, and whether the second span follows (Devlin et al. 2018, 3.1)."""
 
 from __future__ import annotations
 

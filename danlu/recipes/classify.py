@@ -51,7 +51,9 @@ class ClassifyConfig:
     out: Path = Path("runs/classify")
     held_out: Path | None = None  # examples to measure on; without it, a share of the data
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
-    auxiliary: float | None = None  # weight of the language-modelling loss; none: 0.5 for a decoder, 0 for BERT
+    auxiliary: float | None = (
+        None  # weight of the language-modelling loss; none: 0.5 for a decoder, 0 for BERT
+    )
     keep_layers: int | None = None  # of the base's, the first; the rest is drawn anew; -1 = all of it
     max_len: int = 256  # tokens of a row, or the base's context if that is less
     keep: Literal["start", "end"] = "start"  # of a text that is too long
@@ -133,16 +135,19 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
 
 
 def finish(
-    config: ClassifyConfig, stage_run: Run, model: Classifier, material: Material, stage: Stage, screen: Console
+    config: ClassifyConfig,
+    stage_run: Run,
+    model: Classifier,
+    material: Material,
+    stage: Stage,
+    screen: Console,
 ) -> None:
     """Measure on everything that was held out, and tell."""
     arranger = stage.batches.arranger
     measuring = for_measuring(arranger)
     predictions = predict(model, measuring, material.held_out, config.batch_size)
     cut = {"train": arranger.cut.n_examples, "held_out": measuring.cut.n_examples}
-    tree = Measured(
-        material=material, predictions=predictions, max_len=arranger.max_len, cut=cut
-    ).to_tree()
+    tree = Measured(material=material, predictions=predictions, max_len=arranger.max_len, cut=cut).to_tree()
     write_report(stage_run, config.out.name, tree)
     show_report(screen, tree)
     screen.print(f"model: {stage_run.model}   report: {stage_run.path / 'report.html'}")
@@ -205,8 +210,8 @@ def auxiliary_of(config: ClassifyConfig, base: AnyModel) -> float:
         return 0.5 if possible else 0.0
     if config.auxiliary and not possible:
         raise ConfigError(
-            f"auxiliary is {config.auxiliary:g}, but {config.base} holds a {type(base).__name__}, which predicts "
-            "no next word; set auxiliary=0"
+            f"auxiliary is {config.auxiliary:g}, but {config.base} holds a {type(base).__name__}, which "
+            "predicts no next word; set auxiliary=0"
         )
     return config.auxiliary
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,9 @@ def scores(rows: Sequence[Example], said: Said, answers: Answers) -> dict[str, A
 def grades(rows: Sequence[Example], said: Said, answers: Answers) -> list[float] | None:
     """How right each answer is, where that can be said of one."""
     if answers.kind == "span":
-        return [max(overlap_f1(each, text) for each in row.answers) for row, text in zip(rows, said, strict=True)]
+        return [
+            max(overlap_f1(each, text) for each in row.answers) for row, text in zip(rows, said, strict=True)
+        ]
     if answers.kind == "tag" or answers.is_number:
         return None
     return [float(row.label == each) for row, each in zip(rows, said, strict=True)]
@@ -84,7 +86,9 @@ def baselines(material: Material) -> dict[str, Said]:
         }
     if answers.is_number:
         same = [answers.mean] * len(rows)
-        pairs = {"word overlap": [word_overlap(*row.texts) for row in rows]} if len(rows[0].texts) == 2 else {}
+        pairs = (
+            {"word overlap": [word_overlap(*row.texts) for row in rows]} if len(rows[0].texts) == 2 else {}
+        )
         return {**pairs, "majority": same}
     wanted = [str(row.label) for row in train]
     bag = WordClassifier.fit(["\n".join(row.texts) for row in train], wanted, answers.labels)
@@ -179,7 +183,9 @@ def show_report(screen: Console, tree: Mapping[str, Any]) -> None:
     table = Table("", name.replace("_", " "), "95 % interval", box=None, pad_edge=False)
     for system, found in tree["systems"].items():
         each = found[name]
-        table.add_row(system, f"{100 * each['mean']:.1f} %", f"{100 * each['low']:.1f} to {100 * each['high']:.1f}")
+        table.add_row(
+            system, f"{100 * each['mean']:.1f} %", f"{100 * each['low']:.1f} to {100 * each['high']:.1f}"
+        )
     screen.print(table)
     own = tree["systems"]["fine-tuned"]
     classes = own.get("classes", {})

@@ -111,7 +111,7 @@ def _answers(kind: Kind, train: list[Example], held_out: list[Example], config: 
         return Answers(kind=kind, mean=statistics.fmean(values), deviation=statistics.pstdev(values) or 1.0)
     if len(labels) < 2:
         raise DataError(
-            f"{train[0].where}: the training examples all have the label {labels[0]!r}; two or more are needed"
+            f"{train[0].where}: the training examples all have the label {labels[0]!r}; at least two are needed"
         )
     check_labels(labels, held_out)
     return Answers(kind=kind, labels=labels)
@@ -128,7 +128,8 @@ def show_material(screen: Console, material: Material) -> None:
     """What there is to learn, and how evenly the labels are spread."""
     told = material.account()
     screen.print(
-        f"{told['n_train']:,} examples to learn from, {told['n_held_out']:,} to measure on: {_described(material)}"
+        f"{told['n_train']:,} examples to learn from, {told['n_held_out']:,} to measure on: "
+        f"{_described(material)}"
     )
     if told["balance"]:
         table = Table("label", "training", "share", "held out", box=None, pad_edge=False)
@@ -141,8 +142,8 @@ def show_material(screen: Console, material: Material) -> None:
             screen.print(f"and {len(told['balance']) - MOST_SHOWN} labels more")
     if told["in_both"]:
         screen.print(
-            f"warning: {told['in_both']:,} held-out examples stand in the training file too; what is measured "
-            "on them is memory"
+            f"warning: {told['in_both']:,} held-out examples stand in the training file too; what is "
+            "measured on them is memory"
         )
     if told["contradictions"]:
         screen.print(f"warning: {told['contradictions']:,} texts have more than one label in training")

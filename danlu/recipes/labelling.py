@@ -141,7 +141,9 @@ def predict(
         for part, batch in in_order(items, arranger, batch_size):
             outputs = item_outputs(model.answer(model.hidden(*batch.inputs), batch.end_index), batch)
             for at, item in enumerate(part):
-                found[item.number].append(read_item(item, outputs[at], batch, rows[item.number], model.answers))
+                found[item.number].append(
+                    read_item(item, outputs[at], batch, rows[item.number], model.answers)
+                )
     return [max(each, key=lambda pair: pair[0])[1] for each in found]
 
 

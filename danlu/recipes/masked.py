@@ -73,7 +73,9 @@ def pretrain_masked(config: PretrainConfig) -> Path:
 
 
 def batches_of(shards: Shards, tokenizer: Tokenizer, config: PretrainConfig) -> MaskedBatches:
-    ends = [i for i in range(tokenizer.vocab_size) if tokenizer.decode([i]).rstrip(" ").endswith(SENTENCE_ENDS)]
+    ends = [
+        i for i in range(tokenizer.vocab_size) if tokenizer.decode([i]).rstrip(" ").endswith(SENTENCE_ENDS)
+    ]
     return MaskedBatches(
         shards,
         BpeReader(tokenizer, both_ways=True).marks,

@@ -59,8 +59,12 @@ class Shape:
                     "choice; leave it out"
                 )
         if self.d_model % self.n_heads:
-            raise ConfigError(f"model.d_model is {self.d_model}; it must be a multiple of n_heads, {self.n_heads}")
-        sizes = {name: getattr(self, name) for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")}
+            raise ConfigError(
+                f"model.d_model is {self.d_model}; it must be a multiple of n_heads, {self.n_heads}"
+            )
+        sizes = {
+            name: getattr(self, name) for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")
+        }
         return BERT(
             vocab_size=vocab_size, n_kv_heads=self.n_heads, head_dim=self.d_model // self.n_heads, **sizes
         )

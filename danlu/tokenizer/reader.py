@@ -1,4 +1,4 @@
-"""Texts as a classifier reads them: the tokens that open, part and close an input, and where in a text each lies."""
+"""Texts as a classifier reads them: tokens that open, part and close an input, and where each lies."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_tsv_keeps_its_quotes(tmp_path: Path):
 
 def test_an_encoding_of_old_spreadsheets_is_named(tmp_path: Path):
     path = write(tmp_path / "a.csv", "文本,标签\n很好,正\n", "gb18030")
-    with pytest.raises(DataError, match="reads well as 'gb18030': set encoding='gb18030'"):
+    with pytest.raises(DataError, match="reads well as gb18030: set encoding='gb18030'"):
         read_examples(path)
     assert read_examples(path, config=ReadingConfig(encoding="gb18030")).rows[0].texts == ("很好",)
 
@@ -72,7 +72,12 @@ def test_an_encoding_of_old_spreadsheets_is_named(tmp_path: Path):
         ({"question": "q", "choices": ["x", "y"], "answer": "y"}, "choice", ("q",), "1"),
         ({"content": "q", "candidates": ["x", "y"], "answer": 0}, "choice", ("q",), "0"),
         ({"prompt": "q", "choices": "x|y|z", "answer": "C"}, "choice", ("q",), "2"),
-        ({"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [1]}}, "span", ("q", "abc"), None),
+        (
+            {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [1]}},
+            "span",
+            ("q", "abc"),
+            None,
+        ),
         ({"text": "t", "label": True}, "class", ("t",), "true"),
     ],
 )
@@ -83,7 +88,10 @@ def test_shapes_are_told_by_their_columns(tmp_path: Path, record: Any, kind: str
 
 def test_squads_nesting_and_an_answer_that_comes_twice(tmp_path: Path):
     answers = [{"text": "北京", "answer_start": 5}]
-    paragraph = {"context": "北京很大，北京很老。", "qas": [{"question": "哪里很老？", "id": "1", "answers": answers}]}
+    paragraph = {
+        "context": "北京很大，北京很老。",
+        "qas": [{"question": "哪里很老？", "id": "1", "answers": answers}],
+    }
     tree = {"version": "1", "data": [{"title": "t", "paragraphs": [paragraph]}]}
     found = read_examples(write(tmp_path / "a.json", json.dumps(tree)))
     assert (found.rows[0].start, found.rows[0].answers) == (5, ("北京",))
@@ -101,8 +109,14 @@ def test_words_and_tags_a_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("body,label\nx,1\n", r"no column holds the text; its columns are \['body', 'label'\].*columns.text=body"),
-        ("text,stars\nx,1\n", r"no column holds the label; its columns are \['stars', 'text'\].*columns.label=stars"),
+        (
+            "body,label\nx,1\n",
+            r"no column holds the text; its columns are \['body', 'label'\].*columns.text=body",
+        ),
+        (
+            "text,stars\nx,1\n",
+            r"no column holds the label; its columns are \['stars', 'text'\].*columns.label=stars",
+        ),
         ("text,label\nx\n", r":2: has 1 cells where the header names 2 columns"),
         ("text,label\n,1\n", r":2: column 'text' is empty"),
         ("text,label\n  ,1\n", r":2: holds an empty text"),
@@ -124,7 +138,10 @@ def test_a_bad_table_is_told(tmp_path: Path, content: str, message: str):
         ({"prompt": "q", "choices": ["x"], "answer": 0}, "two texts or more"),
         ({"prompt": "q", "choices": ["x", "y"], "answer": 2}, "its number from 0 to 1"),
         ({"question": "q", "context": "abc", "answers": ["z"]}, "'z' does not stand in its passage"),
-        ({"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [0]}}, "at character 0"),
+        (
+            {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [0]}},
+            "at character 0",
+        ),
         ({"tokens": ["a", "b"], "tags": ["O"]}, "2 words have 1 tags"),
         ({"tokens": ["a"], "tags": ["LOC"]}, "'LOC' is not BIO"),
         ({"text": 3, "label": "x"}, "text is int 3; it must be text"),
@@ -142,7 +159,7 @@ def test_columns_may_be_named(tmp_path: Path):
     assert (found.rows[0].texts, found.rows[0].label) == (("fine",), "5")
     with pytest.raises(DataError, match=r"has no column 'bdy', which columns.text names"):
         read_examples(path, {"text": "bdy"})
-    with pytest.raises(DataError, match="columns.txt is no column of ours"):
+    with pytest.raises(DataError, match=r"columns\.txt is no column of ours"):
         read_examples(path, {"txt": "body"})
 
 
@@ -156,7 +173,9 @@ def test_labels_are_sorted_as_people_count():
 
 
 def test_a_label_that_was_never_taught_is_an_error():
-    with pytest.raises(DataError, match="here: the label 'c' occurs in the held-out examples and never in training"):
+    with pytest.raises(
+        DataError, match="here: the label 'c' occurs in the held-out examples and never in training"
+    ):
         check_labels(("a", "b"), [row("t", "a"), row("u", "c")])
 
 
@@ -181,4 +200,11 @@ def test_texts_with_two_labels_are_counted():
 
 
 def test_words_are_joined_as_they_are_written():
-    assert joined_words(["In", "Paris", "北", "京", "we", "met"]) == ["In", " Paris", "北", "京", "we", " met"]
+    assert joined_words(["In", "Paris", "北", "京", "we", "met"]) == [
+        "In",
+        " Paris",
+        "北",
+        "京",
+        "we",
+        " met",
+    ]

@@ -73,7 +73,9 @@ def test_every_choice_stands_behind_the_same_prompt():
     assert (made.cut.n_examples, made.cut.n_tokens) == (1, 3)
 
 
-@pytest.mark.parametrize(("keep", "first", "second"), [("start", [10, 11, 12], [20, 21]), ("end", [13, 14, 15], [20, 21])])
+@pytest.mark.parametrize(
+    ("keep", "first", "second"), [("start", [10, 11, 12], [20, 21]), ("end", [13, 14, 15], [20, 21])]
+)
 def test_the_longer_text_gives_way_first_and_it_is_counted(keep: Any, first: list[int], second: list[int]):
     made = arranger("class", max_len=8, keep=keep, labels=("n", "y"))
     (item,) = made.arrange([example("abcdef", "kl", label="n")])
@@ -85,7 +87,11 @@ def test_the_longer_text_gives_way_first_and_it_is_counted(keep: Any, first: lis
 def test_a_passage_is_read_in_windows_and_the_answer_found_where_it_is_whole(both_ways: bool):
     made = arranger("span", both_ways=both_ways, max_len=8)  # a question of one leaves room for four, by two
     items = made.arrange([example("z", "abcdefgh", answers=("de",), start=3)])
-    assert [item.rows[0].ids[3:-1] for item in items] == [[10, 11, 12, 13], [12, 13, 14, 15], [14, 15, 16, 17]]
+    assert [item.rows[0].ids[3:-1] for item in items] == [
+        [10, 11, 12, 13],
+        [12, 13, 14, 15],
+        [14, 15, 16, 17],
+    ]
     nowhere = 0 if both_ways else 7
     assert [item.target for item in items] == [(nowhere, nowhere), (4, 5), (nowhere, nowhere)]
     assert items[1].places == [nowhere, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""Scores by hand: confusion, correlation, exact match and F1, entities; and the guesses that need no model."""
+"""Scores by hand: confusion, correlation, exact match and F1, entities; and guesses without a model."""
 
 from __future__ import annotations
 
@@ -101,14 +101,20 @@ def test_an_entity_counts_only_whole():
 
 
 def test_a_bag_of_words_learns_which_word_tells():
-    texts = [f"{word} {filler}" for filler in ("film", "plot", "cast", "end", "day") for word in ("good", "bad", "so so")]
+    texts = [
+        f"{word} {filler}"
+        for filler in ("film", "plot", "cast", "end", "day")
+        for word in ("good", "bad", "so so")
+    ]
     wanted = ["p", "n", "o"] * 5
     model = WordClassifier.fit(texts, wanted, ["n", "o", "p"])
     assert model.predict(["a good story", "a bad story", "a so so story"]) == ["p", "n", "o"]
 
 
 def test_each_word_has_its_commonest_tag():
-    model = WordTags.fit([["Paris", "is"], ["Paris", "x"], ["Paris"]], [["B-LOC", "O"], ["B-LOC", "O"], ["B-PER"]])
+    model = WordTags.fit(
+        [["Paris", "is"], ["Paris", "x"], ["Paris"]], [["B-LOC", "O"], ["B-LOC", "O"], ["B-PER"]]
+    )
     assert model.predict(["Paris", "new"]) == ["B-LOC", "O"]
 
 

@@ -1,4 +1,4 @@
-"""The page about a fine-tuned classifier: its scores beside what needs no model, who is taken for whom, mistakes."""
+"""The page about a fine-tuned classifier: scores beside what needs no model, confusion, mistakes."""
 
 from __future__ import annotations
 
@@ -157,7 +157,12 @@ def data(report: Tree) -> Markup:
     """How the labels are spread, and what the model did not get to see."""
     spread: Tree = report["balance"]
     total = sum(spread.values())
-    headers = [both("label", "类别"), both("training", "训练"), both("share", "占比"), both("held out", "留出")]
+    headers = [
+        both("label", "类别"),
+        both("training", "训练"),
+        both("share", "占比"),
+        both("held out", "留出"),
+    ]
     rows = [
         [
             label,
@@ -173,7 +178,8 @@ def data(report: Tree) -> Markup:
         f"held-out examples. Held-out examples that stand in training too: {report['in_both']:,}. Texts with "
         f"more than one label: {report['contradictions']:,}.",
         f"超过 {report['max_len']} 个词元而被截断：训练 {cut['train']:,} 条，留出 {cut['held_out']:,} 条。"
-        f"与训练样例重复的留出样例：{report['in_both']:,} 条。标签自相矛盾的文本：{report['contradictions']:,} 条。",
+        f"与训练样例重复的留出样例：{report['in_both']:,} 条。"
+        f"标签自相矛盾的文本：{report['contradictions']:,} 条。",
     )
     return section("data", "Data", "数据", lead, table(headers, rows) if rows else None)
 
@@ -206,7 +212,12 @@ def mistakes(report: Tree) -> Markup | None:
     if not wrong:
         return None
     rows = [
-        [tag("span", each["text"], class_="example"), each["wanted"], each["said"], number(each["probability"], "percent")]
+        [
+            tag("span", each["text"], class_="example"),
+            each["wanted"],
+            each["said"],
+            number(each["probability"], "percent"),
+        ]
         for each in wrong
     ]
     headers = [
