@@ -5,8 +5,8 @@
 The base's first n layers are kept and the rest drawn anew, from all of them to none (and -1: not even the
 embeddings, which is training from scratch), with the auxiliary language-modelling loss; all and none also
 without it. The first run gets an equal share of the time; every other run makes as many passes over the
-data as it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and the commonest
-label.
+data as it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and the
+commonest label.
 """
 
 from __future__ import annotations
