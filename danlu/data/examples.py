@@ -361,8 +361,8 @@ def check_labels(known: Sequence[str], held_out: Sequence[Example]) -> None:
         for label in row.tags or (row.label,):
             if label not in known:
                 raise DataError(
-                    f"{row.where}: the label {label!r} occurs in the held-out examples and never in training, "
-                    f"where there are {', '.join(known)}; correct it, or add examples of it to the training file"
+                    f"{row.where}: the label {label!r} occurs in the held-out examples, never in training, "
+                    f"where there are {', '.join(known)}; correct it, or add examples of it there"
                 )
 
 

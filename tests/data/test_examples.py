@@ -174,7 +174,7 @@ def test_labels_are_sorted_as_people_count():
 
 def test_a_label_that_was_never_taught_is_an_error():
     with pytest.raises(
-        DataError, match="here: the label 'c' occurs in the held-out examples and never in training"
+        DataError, match="here: the label 'c' occurs in the held-out examples, never in training"
     ):
         check_labels(("a", "b"), [row("t", "a"), row("u", "c")])
 

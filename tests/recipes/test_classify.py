@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,8 @@ from danlu.tokenizer.bpe import Tokenizer
 SIZES = {"d_model": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "head_dim": 16, "d_ff": 128}
 GOOD, BAD = ("good", "fine", "很好", "不错"), ("bad", "poor", "很差", "糟糕")
 THINGS = ("film", "room", "meal", "book", "车", "菜")
-DATA_NC, DATA = (Path(__file__).parents[3] / "shared" / name for name in ("data-nc", "data"))
+DATA = Path(os.environ.get("DANLU_DATA", "no data"))  # real sets, for those who have them
+DATA_NC = DATA.with_name("data-nc")
 
 
 def rows_of(kind: str) -> list[dict[str, Any]]:
@@ -193,7 +195,7 @@ def test_bad_settings_and_data_are_told_before_anything_is_written(bases: dict[s
     tags = write(tmp_path / "d.jsonl", rows_of("tag"))
     out = tmp_path / "out"
     for changed, error, message in (
-        ({"held_out": other}, DataError, "'sideways' occurs in the held-out examples and never in training"),
+        ({"held_out": other}, DataError, "'sideways' occurs in the held-out examples, never in training"),
         ({"data": one}, DataError, "all have the label 'up'; two are needed"),
         ({"base": bases["bert"], "auxiliary": 0.5}, ConfigError, "predicts no next word; set auxiliary=0"),
         ({"keep_layers": 5}, ConfigError, "must be from 0 to the 2 layers of the base"),
@@ -253,8 +255,8 @@ def test_real_questions_have_their_answers_in_the_passage(tmp_path: Path):
     if not folder.is_dir():
         pytest.skip("no questions lie beside the project")
     passages, questions = (
-        [json.loads(line) for line in gzip.open(folder / f"open.{name}.jsonl.gz", "rt", encoding="utf-8")]
-        for name in ("passages", "questions")
+        [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
+        for packed in (folder / f"open.{name}.jsonl.gz" for name in ("passages", "questions"))
     )
     text_of = {each["pid"]: each["text"] for each in passages}
     rows = [
