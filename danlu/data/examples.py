@@ -78,7 +78,7 @@ def read_examples(
         config: the encoding.
     """
     if unknown := sorted((names or {}).keys() - ALIASES.keys()):
-        raise DataError(f"columns.{unknown[0]} is no column of ours; these are: {', '.join(ALIASES)}")
+        raise DataError(f"file.columns.{unknown[0]} is no column of ours; these are: {', '.join(ALIASES)}")
     found = _recognise(path, _records(path, config), names or {}, labelled)
     if not found.rows:
         raise DataError(f"{path}: holds no example")
@@ -124,7 +124,7 @@ def _columns(first: Record, names: Mapping[str, str]) -> dict[str, str]:
     for ours, theirs in names.items():
         if theirs not in first.fields:
             raise DataError(
-                f"{first.source}: has no column {theirs!r}, which columns.{ours} names; "
+                f"{first.source}: has no column {theirs!r}, which file.columns.{ours} names; "
                 f"its columns are {sorted(first.fields)}"
             )
     taken = set(names.values())
@@ -148,13 +148,13 @@ def _form(
             if labelled and answer not in columns:
                 raise DataError(
                     f"{path}: no column holds the {answer}; its columns are {sorted(present)}. If one of "
-                    f"them does, name it: columns.{answer}={_guess(present, columns)}"
+                    f"them does, name it: file.columns.{answer}={_guess(present, columns)}"
                 )
             return kind, [*inputs, *([answer] if labelled else [])], convert
     raise DataError(
         f"{path}: no column holds the text; its columns are {sorted(present)}. Known are "
         f"{', '.join(ALIASES['text'])}, or text_a and text_b, choices, context, tokens; if another holds it, "
-        f"name it: columns.text={_guess(present, columns)}"
+        f"name it: file.columns.text={_guess(present, columns)}"
     )
 
 

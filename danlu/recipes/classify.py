@@ -21,12 +21,12 @@ from danlu.model.classifiers import (
     TokenClassifier,
     forget_layers,
 )
-from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
+from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel, draw_heads
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import AnyModel, TokenIds, check_written, read_model, save_model
 from danlu.objectives.classification import Classification
 from danlu.recipes.classify_report import Measured, headline_of, scores, show_report, write_report
-from danlu.recipes.labelled_data import ExamplesConfig, Material, gather, show_material
+from danlu.recipes.labelled_data import ExamplesConfig, FileConfig, Material, gather, show_material
 from danlu.recipes.labelling import PredictConfig, arranger_for, predict, run_predict
 from danlu.recipes.model_files import model_dir
 from danlu.recipes.stage import Stage, settle
@@ -50,6 +50,7 @@ class ClassifyConfig:
     base: Path  # model directory to start from: a decoder of ours, or BERT
     out: Path = Path("runs/classify")
     held_out: Path | None = None  # examples to measure on; without it, a share of the data
+    file: FileConfig = field(default_factory=FileConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
     auxiliary: float | None = (
         None  # weight of the language-modelling loss; none: 0.5 for a decoder, 0 for BERT
@@ -103,14 +104,15 @@ def run(config: ClassifyConfig | PredictConfig) -> Path:
 
 
 def train(config: ClassifyConfig, screen: Console) -> Path:
-    material = gather(config.data, config.held_out, config.examples, config.seed)
+    material = gather(config.data, config.held_out, config.file, config.examples, config.seed)
     show_material(screen, material)
     base = read_model(model_dir(config.base))
     reader = reader_of(model_dir(config.base), base)
     objective = Classification(auxiliary=auxiliary_of(config, base))
     model = classifier_on(base, material.answers, auxiliary=objective.auxiliary > 0, seed=config.seed)
-    if config.keep_layers is not None:
+    if config.keep_layers is not None and config.keep_layers != base.config.n_layers:
         forget_layers(model, config.keep_layers, config.seed)
+        forget_pooler(model, config.seed)
     check_written(model)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
@@ -130,7 +132,7 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
             progress.say(f"  {name} on {len(few)} held-out examples: {score:.1f} %")
     model.lm_head = None
     publish(stage_run, model, reader)
-    finish(config, stage_run, model, material, stage, screen)
+    finish(config, stage_run, model, material, batches, screen)
     return config.out
 
 
@@ -139,11 +141,11 @@ def finish(
     stage_run: Run,
     model: Classifier,
     material: Material,
-    stage: Stage,
+    batches: LabelledBatches,
     screen: Console,
 ) -> None:
     """Measure on everything that was held out, and tell."""
-    arranger = stage.batches.arranger
+    arranger = batches.arranger
     measuring = for_measuring(arranger)
     predictions = predict(model, measuring, material.held_out, config.batch_size)
     cut = {"train": arranger.cut.n_examples, "held_out": measuring.cut.n_examples}
@@ -152,8 +154,7 @@ def finish(
     show_report(screen, tree)
     screen.print(f"model: {stage_run.model}   report: {stage_run.path / 'report.html'}")
     stage_run.finish(
-        n_steps=stage.pace.n_steps,
-        epochs=stage.batches.epoch,
+        epochs=batches.epoch,
         headline=tree["headline"],
         scores=tree["systems"],
     )
@@ -229,6 +230,12 @@ def classifier_on(base: AnyModel, answers: Answers, *, auxiliary: bool, seed: in
         assert isinstance(base, LanguageModel)
         model.lm_head = base.lm_head
     return model
+
+
+def forget_pooler(model: Classifier, seed: int) -> None:
+    """Draw anew what reads the last layer, where that was drawn anew."""
+    if isinstance(model, EncoderClassifier):
+        draw_heads(model, seed)
 
 
 def publish(stage_run: Run, model: Classifier, reader: TextReader) -> None:

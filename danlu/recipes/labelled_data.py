@@ -15,6 +15,7 @@ from rich.table import Table
 from danlu.config import ConfigError
 from danlu.data.examples import (
     Example,
+    Examples,
     Kind,
     are_numbers,
     as_number,
@@ -34,22 +35,31 @@ MOST_SHOWN = 30  # labels whose share is printed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileConfig:
+    """How a file of examples is read."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)  # what ours are called there: text = "review"
+    encoding: str = "utf-8"
+
+    @property
+    def reading(self) -> ReadingConfig:
+        return ReadingConfig(encoding=self.encoding)
+
+    def read(self, path: Path, *, labelled: bool = True) -> Examples:
+        return read_examples(path, self.columns, labelled=labelled, config=self.reading)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplesConfig:
-    """How files of examples are read and understood."""
+    """How examples are understood and divided."""
 
     task: Literal["auto", "class", "similarity", "choice", "span", "tag"] = "auto"  # told from the columns
     target: Literal["auto", "labels", "number"] = "auto"  # numbers that are not all whole are measured
-    columns: Mapping[str, str] = field(default_factory=dict)  # what our columns are called there
-    encoding: str = "utf-8"
     held_out_share: float = 0.1  # of the data, where no file is held out
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out_share < 1:
             raise ConfigError(f"held_out_share is {self.held_out_share}; it must be above 0 and below 1")
-
-    @property
-    def reading(self) -> ReadingConfig:
-        return ReadingConfig(encoding=self.encoding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +87,14 @@ class Material:
         }
 
 
-def gather(data: Path, held_out: Path | None, config: ExamplesConfig, seed: int) -> Material:
+def gather(
+    data: Path, held_out: Path | None, file: FileConfig, config: ExamplesConfig, seed: int
+) -> Material:
     """Read the files, or divide the one there is; whatever cannot be learnt or measured is an error."""
-    found = read_examples(data, config.columns, config=config.reading)
+    found = file.read(data)
     kind = _kind(data, found.kind, config)
     if held_out is not None:
-        others = read_examples(held_out, config.columns, config=config.reading)
+        others = file.read(held_out)
         if others.kind != found.kind:
             raise DataError(f"{held_out}: holds examples for {others.kind!r}, but {data} for {found.kind!r}")
         train, measured = found.rows, others.rows

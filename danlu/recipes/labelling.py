@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from danlu.config import ConfigError
-from danlu.data.examples import KINDS_OF_FILE, Example, read_examples
+from danlu.data.examples import KINDS_OF_FILE, Example
 from danlu.data.labelled import Arranger, Item, LabelledBatch, in_order
-from danlu.data.sources import ReadingConfig
 from danlu.evaluate.classification import PIECE
 from danlu.model.classifiers import Answers, Classifier
 from danlu.model.hf import load_classifier
 from danlu.objectives.classification import item_outputs
+from danlu.recipes.labelled_data import FileConfig
 from danlu.recipes.model_files import model_dir
 from danlu.rl.team import evaluating
 from danlu.tokenizer.reader import TextReader, open_reader
@@ -35,8 +35,7 @@ class PredictConfig:
     text_b: str = ""  # the second text: hypothesis, other sentence, or the question to the passage in `text`
     choices: tuple[str, ...] = ()  # to choose from, after `text`
     out: Path | None = None  # file for the predictions, JSON lines; printed otherwise
-    columns: dict[str, str] = field(default_factory=dict)  # what our columns are called in the file
-    encoding: str = "utf-8"
+    file: FileConfig = field(default_factory=FileConfig)
     max_len: int = 256  # tokens of a row, or the model's context if that is less
     batch_size: int = 32
 
@@ -82,14 +81,13 @@ def asked(config: PredictConfig, answers: Answers) -> Iterator[Example]:
     """The examples that the settings name."""
     path = Path(config.text)
     if config.text.lower().endswith((*KINDS_OF_FILE, ".txt")) and not config.text_b and not config.choices:
-        reading = ReadingConfig(encoding=config.encoding)
         if path.suffix.lower() == ".txt":
-            texts = path.read_text(encoding=config.encoding).splitlines()
+            texts = path.read_text(encoding=config.file.encoding).splitlines()
             yield from (
                 Example(where=f"{path}:{n}", texts=(text,)) for n, text in enumerate(texts, 1) if text.strip()
             )
             return
-        for row in read_examples(path, config.columns, labelled=False, config=reading).rows:
+        for row in config.file.read(path, labelled=False).rows:
             check_form(row, answers)
             yield row
         return

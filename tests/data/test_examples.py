@@ -157,7 +157,7 @@ def test_columns_may_be_named(tmp_path: Path):
     path = write(tmp_path / "a.csv", "id,body,stars\n7,fine,5\n")
     found = read_examples(path, {"text": "body", "label": "stars"})
     assert (found.rows[0].texts, found.rows[0].label) == (("fine",), "5")
-    with pytest.raises(DataError, match=r"has no column 'bdy', which columns.text names"):
+    with pytest.raises(DataError, match=r"has no column 'bdy', which file.columns.text names"):
         read_examples(path, {"text": "bdy"})
     with pytest.raises(DataError, match=r"columns\.txt is no column of ours"):
         read_examples(path, {"txt": "body"})
