@@ -51,7 +51,8 @@ class WordClassifier:
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The likeliest label of each text."""
-        return [self.labels[i] for i in scores(rows_of(texts), self.weights).argmax(1)]
+        numbers: list[int] = scores(rows_of(texts), self.weights).argmax(1).tolist()
+        return [self.labels[i] for i in numbers]
 
 
 def scores(rows: Rows, weights: Floats) -> Floats:

@@ -123,7 +123,7 @@ def _answers(kind: Kind, train: list[Example], held_out: list[Example], config: 
         return Answers(kind=kind, mean=statistics.fmean(values), deviation=statistics.pstdev(values) or 1.0)
     if len(labels) < 2:
         raise DataError(
-            f"{train[0].where}: the training examples all have the label {labels[0]!r}; two are needed"
+            f"{train[0].where}: the training examples all have the label {train[0].label!r}; two are needed"
         )
     check_labels(labels, held_out)
     return Answers(kind=kind, labels=labels)

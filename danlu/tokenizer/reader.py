@@ -92,10 +92,10 @@ class BertReader:
         self.directory = directory
         tree = read_tokenizer(directory)
         full = tokenizers.Tokenizer.from_str(json.dumps(tree))
-        ids = {name: full.token_to_id(token) for name, token in BERT_TOKENS.items()}
-        if missing := [BERT_TOKENS[name] for name, found in ids.items() if found is None]:
+        known = full.get_vocab(with_added_tokens=True)
+        if missing := sorted(set(BERT_TOKENS.values()) - known.keys()):
             raise TokenizerError(f"{directory}: its tokenizer has no {', '.join(missing)}, which BERT needs")
-        self.marks = Marks(**ids)
+        self.marks = Marks(**{name: known[token] for name, token in BERT_TOKENS.items()})
         self.vocab_size = full.get_vocab_size()
         # Encoding goes through a twin that has no control tokens and so cannot match one.
         plain = {**tree, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}

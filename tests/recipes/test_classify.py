@@ -18,6 +18,7 @@ from torch.testing import assert_close
 from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.data.records import DataError
+from danlu.data.shards import TokenizedDocument, bytes_per_id, write_shards
 from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel
 from danlu.model.presets import BERT, GPT1, QWEN3
@@ -114,7 +115,6 @@ def test_every_task_goes_from_its_file_to_predictions(
         assert {each[answer] for each in said} <= {"up", "down", "yes", "no", 0, 1, 2}
 
 
-@torch.no_grad()
 def test_what_is_predicted_is_what_transformers_says(bases: dict[str, Path], tmp_path: Path):
     transformers = pytest.importorskip("transformers")
     data, out = write(tmp_path / "a.jsonl", rows_of("class")), tmp_path / "out"
@@ -125,7 +125,8 @@ def test_what_is_predicted_is_what_transformers_says(bases: dict[str, Path], tmp
     for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()[:5]:
         said = json.loads(line)
         ids = [tokenizer.eos_id, *tokenizer.encode(said["text"]), tokenizer.im_end_id]
-        shares = theirs(input_ids=torch.tensor([ids])).logits.softmax(-1)[0]
+        with torch.no_grad():
+            shares = theirs(input_ids=torch.tensor([ids])).logits.softmax(-1)[0]
         for number, share in enumerate(shares.tolist()):
             assert said["probabilities"][theirs.config.id2label[number]] == pytest.approx(share, abs=1e-3)
 
@@ -212,9 +213,20 @@ def test_bad_settings_and_data_are_told_before_anything_is_written(bases: dict[s
 
 
 def test_a_bert_is_pretrained_on_own_text_and_fine_tuned(kit: Any, tmp_path: Path):
+    tokenizer = Tokenizer.load(kit.tokenizer)
+    text = "The sky is blue. The grass is green. The snow is white. The coal is black. "
+    for part in ("train", "held_out"):
+        write_shards(
+            [TokenizedDocument(tokenizer.encode(text[20 * i :] + text)) for i in range(4)],
+            tmp_path / "shards" / part,
+            token_bytes=bytes_per_id(tokenizer),
+            eos_id=tokenizer.eos_id,
+            fingerprint=tokenizer.fingerprint,
+        )
     shape = Shape(d_model=32, n_layers=2, n_heads=2, d_ff=64, max_seq_len=64)
     asked = {"objective": "mlm", "model": shape, "seq_len": 24, "eval_tokens": 200}
-    pretrain.run(kit.pretrain_config(tmp_path / "bert", 60, **asked, eval_every=60, save_every=100))
+    plan = kit.pretrain_config(tmp_path / "bert", 60, **asked, eval_every=60, save_every=100)
+    pretrain.run(replace(plan, shards=tmp_path / "shards"))
     found = json.loads((tmp_path / "bert" / "summary.json").read_text())["held_out"]
     assert set(found) == {"nll", "next", "words_right", "next_right"}
     assert found["nll"] < 3.5  # ln of 320 words is 5.8
