@@ -231,8 +231,21 @@ def _string(node: ast.stmt | None) -> str:
 
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
-    *("rlhf", "dpo", "evaluate", "doctor", "chat", "generate", "translate", "model", "import"),
-    *("export", "attention", "calc", "index", "ask", "sql", "feedback"),
+    *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
+    *("model", "import", "export", "attention", "calc", "index", "ask", "sql", "feedback"),
 )
 # Cut off, they go on from a checkpoint.
-RESUMED = {"run", "pretrain", "sft", "reward", "ppo", "rlhf", "grpo", "rloo", "best_of_n", "dpo", "translate"}
+RESUMED = {
+    "run",
+    "pretrain",
+    "sft",
+    "reward",
+    "ppo",
+    "rlhf",
+    "grpo",
+    "rloo",
+    "best_of_n",
+    "dpo",
+    "classify",
+    "translate",
+}

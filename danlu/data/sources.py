@@ -164,7 +164,7 @@ def missing_field(name: str, fields: Iterable[str]) -> str:
 def _prose(path: Path, config: ReadingConfig) -> Iterator[Document]:
     lines: list[str] = []
     first, size = 1, 0
-    for number, _, raw in _lines(path, config):
+    for number, _, raw in numbered_lines(path, config):
         lines.append(raw)
         size += len(raw)
         if size >= config.max_document_bytes:
@@ -175,7 +175,7 @@ def _prose(path: Path, config: ReadingConfig) -> Iterator[Document]:
 
 
 def _jsonl(path: Path, config: ReadingConfig) -> Iterator[Record]:
-    for number, _, line in _lines(path, config):
+    for number, _, line in numbered_lines(path, config):
         if not line.strip():
             continue
         try:
@@ -195,7 +195,7 @@ def _broken_json(line: str, error: Exception) -> str:
     return "is JSON nested too deeply to read; each line must be one plain JSON object"
 
 
-def _lines(path: Path, config: ReadingConfig) -> Iterator[tuple[int, int, str]]:
+def numbered_lines(path: Path, config: ReadingConfig) -> Iterator[tuple[int, int, str]]:
     """Line number, byte offset and text of each line; never holds more than one line."""
     offset, number = 0, 0
     with _open(path) as file:

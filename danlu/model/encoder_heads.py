@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.model.classifiers import Answers, Classifier
 from danlu.model.config import ModelConfig
 from danlu.model.layers import Linear, make_norm
-from danlu.model.transformer import Encoder, initialise
+from danlu.model.transformer import Encoder, Stack, initialise
 
 
 class MaskedLanguageModel(nn.Module):
@@ -53,27 +54,18 @@ class MaskedLanguageModel(nn.Module):
         return self.next_sentence(pool(self.pooler, hidden)).float()
 
 
-class EncoderClassifier(nn.Module):
-    """An encoder, its pooler and a class for a whole input."""
+class EncoderClassifier(Classifier):
+    """An encoder, its pooler and an answer for a whole input."""
 
-    def __init__(self, config: ModelConfig, *, n_classes: int, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
-        self.backbone = Encoder(config)
+    def __init__(
+        self, config: ModelConfig, answers: Answers, *, seed: int = 0, backbone: Stack | None = None
+    ) -> None:
+        super().__init__(config, answers, seed=seed, backbone=backbone)
         self.pooler = Linear(config.d_model, config.d_model)
-        self.classifier = Linear(config.d_model, n_classes)
-        initialise(self.backbone, seed)
+        self.classifier = Linear(config.d_model, answers.n_outputs)
         draw_heads(self, seed)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        type_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Logits of the classes, (batch, n_classes), float32; the arguments are the encoder's."""
-        hidden = self.backbone(input_ids, position_ids, segment_ids, type_ids)
+    def everywhere(self, hidden: Tensor) -> Tensor:
         return self.classifier(pool(self.pooler, hidden)).float()
 
 

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import ConfigError
+from danlu.model.classifiers import Classifier
 from danlu.model.config import ModelConfig
-from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
+from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts import bert, gpt, llama, marian
-from danlu.model.layouts.layout import Head, Layout, Place, join, joined_shape
+from danlu.model.layouts.layout import Head, Layout, Place, answers_tree, join, joined_shape
 from danlu.model.layouts.settings import Settings
 from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
 from danlu.model.raters import RaterModel
@@ -38,8 +39,8 @@ from danlu.model.weights import (
     write_shards,
 )
 
-AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | EncoderClassifier | TranslationModel
-Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, EncoderClassifier, TranslationModel)
+AnyModel = LanguageModel | ScoreModel | MaskedLanguageModel | Classifier | TranslationModel
+Kind = TypeVar("Kind", LanguageModel, ScoreModel, MaskedLanguageModel, Classifier, TranslationModel)
 Dtype = Literal["float32", "bfloat16", "float16"]
 # Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
 # and how raters' answers arise from the scores.
@@ -81,8 +82,8 @@ def save_model(
     What an adapter adds becomes part of the weights that are written.
     """
     tokens = _token_tree(token_ids or TokenIds())
-    layout = layout_of(model.config)
-    tree = _config_tree(model, layout, dtype) | tokens
+    layout, head = _written_as(model)
+    tree = _config_tree(model, layout, head, dtype) | tokens
     path.mkdir(parents=True, exist_ok=True)
     write_shards(path, _to_write(model, layout, getattr(torch, dtype)), max_shard_bytes)
     if isinstance(model, LanguageModel | TranslationModel):
@@ -177,6 +178,11 @@ def load_translation_model(path: Path, *, vocab_size: int | None = None) -> Tran
     return _expect(TranslationModel, path, vocab_size)
 
 
+def load_classifier(path: Path, *, vocab_size: int | None = None) -> Classifier:
+    """Read a directory that must hold a classifier, for a tokenizer of `vocab_size` if given."""
+    return _expect(Classifier, path, vocab_size)
+
+
 def layout_of(config: ModelConfig) -> Layout:
     """The layout in which other programs read such a model."""
     found = next((layout for layout in LAYOUTS if layout.suits(config)), None)
@@ -222,7 +228,8 @@ def _recognise(settings: Settings) -> tuple[Layout, Head]:
         raise ModelFileError(
             f"{settings.where}: architecture {name!r} is not supported; these are: {', '.join(known)}"
         )
-    return known[name]
+    layout, head = known[name]
+    return layout.under(head), head
 
 
 def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -307,8 +314,24 @@ def _by_tensor(layout: Layout, names: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield theirs, list(members)
 
 
-def _config_tree(model: AnyModel, layout: Layout, dtype: str) -> dict[str, Any]:
-    head = next(head for head in layout.heads if type(model) is head.kind and head.suits(model))
+def check_written(model: AnyModel) -> None:
+    """Insist that other programs have a class for such a model, before it is trained."""
+    _written_as(model)
+
+
+def _written_as(model: AnyModel) -> tuple[Layout, Head]:
+    """The layout of a model, as its class has it, and the class."""
+    layout = layout_of(model.config)
+    head = next((head for head in layout.heads if type(model) is head.kind and head.suits(model)), None)
+    if head is None:
+        raise ModelFileError(
+            f"{layout.model_type} has no class of other programs for a {type(model).__name__}; "
+            f"it has {', '.join(dict.fromkeys(head.name for head in layout.heads))}"
+        )
+    return layout.under(head), head
+
+
+def _config_tree(model: AnyModel, layout: Layout, head: Head, dtype: str) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "architectures": [head.name],
         "model_type": layout.model_type,
@@ -317,9 +340,8 @@ def _config_tree(model: AnyModel, layout: Layout, dtype: str) -> dict[str, Any]:
     }
     if isinstance(model, ScoreModel):
         tree |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, **score_tree(model)}
-    if isinstance(model, EncoderClassifier):
-        labels = {str(i): f"LABEL_{i}" for i in range(model.classifier.out_features)}
-        tree |= {"id2label": labels, "label2id": {label: int(i) for i, label in labels.items()}}
+    if isinstance(model, Classifier):
+        tree |= answers_tree(model.answers)
     return tree
 
 

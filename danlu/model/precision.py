@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
+from danlu.model.classifiers import Classifier
+from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layers import Linear, cast_product
@@ -24,7 +26,7 @@ from danlu.model.native.products import CastProducts, packed_where_it_fits
 from danlu.model.transformer import Decoder
 from danlu.model.translation import TranslationModel
 
-Head = LanguageModel | ScoreModel | TranslationModel
+Head = LanguageModel | ScoreModel | Classifier | MaskedLanguageModel | TranslationModel
 KernelChoice = Literal["plain", "native", "packed"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRODUCTS = {"native": CastProducts, "packed": packed_where_it_fits}
@@ -59,7 +61,7 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
         for module in backbone.modules():
             if type(module) is Linear:
                 module.product = linear_product
-    if not isinstance(model, ScoreModel):
+    if isinstance(model, LanguageModel | Classifier | TranslationModel):
         model.loss_kernels = LossKernels(cross_entropy, PRODUCTS[kernels]) if native else PLAIN_LOSS
     return Precision(dtype=precision.dtype, kernels=kernels)
 
@@ -97,7 +99,8 @@ def _has_native_parts(model: Head) -> bool:
     """Whether kernels in C have a part in the model: in its blocks and its loss, or in its loss alone."""
     if isinstance(model, TranslationModel):
         return available() and model.lm_head.weight.device.type == "cpu"
-    return fused_block.supports(model.backbone)
+    backbone = model.backbone
+    return isinstance(backbone, Decoder) and fused_block.supports(backbone)
 
 
 def _options(model: Head) -> list[Precision]:

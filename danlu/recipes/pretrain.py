@@ -6,16 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from danlu.config import read_toml
+from danlu.config import ConfigError, read_toml
+from danlu.data.masked import MaskingConfig
 from danlu.data.packing import PackedBatches
 from danlu.data.shards import open_shards
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
+from danlu.model.presets import BERT
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import continued
 from danlu.recipes.continued import ContinueConfig
 from danlu.recipes.held_out import loss_on, samples
+from danlu.recipes.masked import pretrain_masked
 from danlu.recipes.stage import Stage, publish, settle
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
@@ -46,12 +50,34 @@ class Shape:
         sizes = {name: getattr(self, name) for name in self.__slots__}
         return ModelConfig(vocab_size=vocab_size, **sizes)
 
+    def encoder_config(self, vocab_size: int) -> ModelConfig:
+        """BERT's configuration of this size; what only a decoder has must be left as it is."""
+        plain = Shape()
+        for name in ("n_kv_heads", "head_dim", "qk_norm", "tie_embeddings"):
+            if getattr(self, name) != getattr(plain, name):
+                raise ConfigError(
+                    f"model.{name} is {getattr(self, name)}; objective='mlm' trains BERT, which has no such "
+                    "choice; leave it out"
+                )
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"model.d_model is {self.d_model}; it must be a multiple of n_heads, {self.n_heads}"
+            )
+        sizes = {
+            name: getattr(self, name) for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")
+        }
+        return BERT(
+            vocab_size=vocab_size, n_kv_heads=self.n_heads, head_dim=self.d_model // self.n_heads, **sizes
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
     tokenizer: Path  # directory that holds tokenizer.json
     shards: Path  # directory that holds train/ and held_out/
     out: Path
+    objective: Literal["causal", "mlm"] = "causal"  # the next word; or BERT's hidden words and next sentence
+    masking: MaskingConfig = field(default_factory=MaskingConfig)  # for objective = "mlm"
     model: Shape = field(default_factory=Shape)
     batch_size: int = 32  # rows a micro-batch, those of all processes together
     seq_len: int = 256
@@ -83,6 +109,8 @@ def _names_base(word: str) -> bool:
 
 def begin(config: PretrainConfig) -> Path:
     """Train a model from nothing."""
+    if config.objective == "mlm":
+        return pretrain_masked(config)
     tokenizer = Tokenizer.load(config.tokenizer)
     shards = open_shards(config.shards / "train", fingerprint=tokenizer.fingerprint)
     held_out = open_shards(config.shards / "held_out", fingerprint=tokenizer.fingerprint)

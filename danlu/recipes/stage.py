@@ -15,7 +15,7 @@ from danlu.adapters.files import is_adapter, save_adapter
 from danlu.adapters.lora import FrozenState, LoraConfig, attach_lora
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import TokenIds, save_model
+from danlu.model.hf import AnyModel, TokenIds, save_model
 from danlu.model.precision import Head, Precision, apply_precision, choose_precision
 from danlu.objectives.loss import Objective
 from danlu.tokenizer.bpe import Tokenizer
@@ -150,7 +150,7 @@ def deliver(
         publish(model, tokenizer, run.model)
 
 
-def publish(model: LanguageModel | ScoreModel, tokenizer: Tokenizer, path: Path) -> None:
+def publish(model: AnyModel, tokenizer: Tokenizer, path: Path) -> None:
     """Write a model directory, weights and tokenizer together, whole or not at all."""
     if rank():
         return

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from danlu.model.classifiers import Answers
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
 from danlu.model.hf import load_language_model, load_masked_language_model, read_model, save_model
 from danlu.model.presets import BERT
@@ -26,7 +27,7 @@ SIZES = {
     "max_position_embeddings": 64,
     "initializer_range": 0.15,
 }
-CLASSES = ["ForPreTraining", "ForMaskedLM", "ForSequenceClassification"]
+CLASSES = ["ForPreTraining", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"]
 
 
 def theirs_of(name: str) -> Any:
@@ -118,7 +119,7 @@ def test_an_encoder_sees_what_comes_after():
 def test_bert_base_has_the_published_number_of_parameters():
     sizes = {"vocab_size": 30522, "d_model": 768, "n_layers": 12, "n_heads": 12, "n_kv_heads": 12}
     with torch.device("meta"):
-        model = EncoderClassifier(BERT(**sizes, head_dim=64, d_ff=3072), n_classes=2)
+        model = EncoderClassifier(BERT(**sizes, head_dim=64, d_ff=3072), Answers(labels=("no", "yes")))
     assert (
         sum(p.numel() for p in model.parameters()) == 109_482_240 + 2 * 768 + 2
     )  # the model, and the classes

@@ -1,13 +1,24 @@
-"""BERT's layout: masked words, the next sentence, classes."""
+"""BERT's layout: masked words, the next sentence, classes, choices, tags, spans."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
+from danlu.model.classifiers import Answers, SpanClassifier, TokenClassifier
 from danlu.model.config import ModelConfig
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
-from danlu.model.layouts.layout import Head, Layout, same_settings, sizes_from, sizes_to
+from danlu.model.layouts.layout import (
+    SPAN,
+    Head,
+    Layout,
+    answers_of,
+    same_settings,
+    sizes_from,
+    sizes_to,
+    span_reader,
+    tagger,
+)
 from danlu.model.layouts.settings import Settings
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
@@ -69,8 +80,11 @@ def _masked(config: ModelConfig, settings: Settings, names: Collection[str]) -> 
 
 
 def _classifier(config: ModelConfig, settings: Settings, names: Collection[str]) -> EncoderClassifier:
-    labels = settings.get("id2label", {"0": "", "1": ""})
-    return EncoderClassifier(config, n_classes=settings.integer("num_labels", len(labels)))
+    return EncoderClassifier(config, answers_of(settings))
+
+
+def _chooser(config: ModelConfig, settings: Settings, names: Collection[str]) -> EncoderClassifier:
+    return EncoderClassifier(config, Answers(kind="choice"))
 
 
 BERT = Layout(
@@ -83,7 +97,15 @@ BERT = Layout(
             suits=lambda model: model.pooler is not None,
         ),
         Head(name="BertForMaskedLM", kind=MaskedLanguageModel, build=_masked),
+        Head(
+            name="BertForMultipleChoice",
+            kind=EncoderClassifier,
+            build=_chooser,
+            suits=lambda model: model.answers.kind == "choice",
+        ),
         Head(name="BertForSequenceClassification", kind=EncoderClassifier, build=_classifier),
+        Head(name="BertForTokenClassification", kind=TokenClassifier, build=tagger),
+        Head(name="BertForQuestionAnswering", kind=SpanClassifier, build=span_reader, renames=(SPAN,)),
     ),
     suits=lambda config: (
         same_settings(config, **SHAPE)

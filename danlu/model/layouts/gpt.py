@@ -181,7 +181,7 @@ MASKS = r"\.attn\.(attention\.)?(bias|masked_bias)$"  # older files keep the cau
 
 GPT1 = Layout(
     model_type="openai-gpt",
-    heads=decoder_heads("OpenAIGPTLMHeadModel", "OpenAIGPTForSequenceClassification"),
+    heads=decoder_heads("OpenAIGPT", "LMHeadModel", tags=None, spans=None),
     suits=lambda config: (
         same_settings(config, **SHAPE, norm_position="post", bias="all", scaled_scores=True, window=None)
         and config.mlp in ACTIVATIONS_OF_GPT1.values()
@@ -198,7 +198,7 @@ GPT1 = Layout(
 )
 GPT2 = Layout(
     model_type="gpt2",
-    heads=decoder_heads("GPT2LMHeadModel", "GPT2ForSequenceClassification"),
+    heads=decoder_heads("GPT2", "LMHeadModel", tags=()),
     suits=lambda config: (
         same_settings(config, **SHAPE, norm_position="pre", bias="all", window=None)
         and config.mlp in ACTIVATIONS.values()
@@ -214,7 +214,7 @@ GPT2 = Layout(
 )
 GPT_NEO = Layout(
     model_type="gpt_neo",
-    heads=decoder_heads("GPTNeoForCausalLM", "GPTNeoForSequenceClassification"),
+    heads=decoder_heads("GPTNeo", "ForCausalLM", tags=()),
     suits=lambda config: (
         same_settings(config, **SHAPE, norm_position="pre", bias="all_but_qkv", scaled_scores=False)
         and config.mlp in ACTIVATIONS.values()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from danlu.model.config import Experts, ModelConfig, RopeScaling
-from danlu.model.layouts.layout import Layout, decoder_heads, same_settings, sizes_from, sizes_to
+from danlu.model.layouts.layout import Layout, Renames, decoder_heads, same_settings, sizes_from, sizes_to
 from danlu.model.layouts.settings import Settings
 from danlu.model.tensor_file import ModelFileError
 
@@ -222,12 +222,13 @@ def _layout(
     write_windows: Callable[[ModelConfig], dict[str, Any]] = lambda config: {},
     *,
     patterns: Sequence[Pattern] | None = (("full",),),
+    spans: Renames = ((r"^model\.", "transformer."),),
 ) -> Layout:
-    """`patterns` are the windowed layers that it can express; None is any."""
+    """`patterns` are the windowed layers that it can express, None is any; `spans` renames for spans."""
     wanted = {"mlp": "swiglu", "bias": "none", "qk_norm": False} | choices
     return Layout(
         model_type=model_type,
-        heads=decoder_heads(f"{prefix}ForCausalLM", f"{prefix}ForSequenceClassification"),
+        heads=decoder_heads(prefix, "ForCausalLM", spans=spans),
         suits=lambda config: (
             same_settings(config, **SHAPE, **wanted)
             and (patterns is None or config.attention_pattern in patterns)
@@ -248,6 +249,7 @@ MISTRAL = _layout(
     _mistral_windows,
     lambda config: {"sliding_window": config.window},
     patterns=[("window",)],
+    spans=(),
 )
 QWEN2 = _layout("qwen2", "Qwen2", {"bias": "qkv"}, _qwen_windows, _write_qwen_windows, patterns=None)
 QWEN3 = _layout("qwen3", "Qwen3", {"qk_norm": True}, _qwen_windows, _write_qwen_windows, patterns=None)
