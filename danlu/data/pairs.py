@@ -35,8 +35,8 @@ class Languages:
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
         """From and to, for each direction that the model is for."""
-        there = (self.source, self.target)
-        return (there, there[::-1]) if self.both_ways else (there,)
+        there, back = (self.source, self.target), (self.target, self.source)
+        return (there, back) if self.both_ways else (there,)
 
     def marked(self, text: str, to: str) -> str:
         """What the encoder reads: with two directions, the language that is wanted stands before the text.

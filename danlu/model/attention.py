@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -28,8 +30,8 @@ class Attend(Protocol):
         ...
 
 
-class Attention(nn.Module):
-    """Grouped-query attention; where the keys come from and what may be seen is the caller's `attend`."""
+class Projections(nn.Module):
+    """What all attention has: linear layers to queries, keys and values, and from what was gathered."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -46,16 +48,20 @@ class Attention(nn.Module):
         )
         self.q_norm, self.k_norm = norm(), norm()
 
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, heads, seq, head_dim)
+
+
+class Attention(Projections):
+    """Grouped-query attention; where the keys come from and what may be seen is the caller's `attend`."""
+
     def forward(self, x: Tensor, *, angles: Angles | None, attend: Attend) -> Tensor:
         q, k, v = (self._heads(linear(x)) for linear in (self.q, self.k, self.v))
         q, k = rotate(self.q_norm(q), angles), rotate(self.k_norm(k), angles)
         return self.out(attend(q, k, v, scale=self.scale).transpose(1, 2).flatten(2))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, heads, seq, head_dim)
 
-
-class CrossAttention(Attention):
+class CrossAttention(Projections):
     """Attention to another text: queries are this one's, keys and values come from the other's vectors."""
 
     def forward(self, x: Tensor, *, memory: KeysValues, across: Attend) -> Tensor:
@@ -125,6 +131,18 @@ def attend_across(source_segment_ids: Tensor | None, segment_ids: Tensor | None)
         return partial(attend, attention_mask=(source_segment_ids == 0)[:, None, None, :])
     same = segment_ids[:, None, :, None] == source_segment_ids[:, None, None, :]
     return partial(attend, attention_mask=same)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionKinds:
+    """What an encoder-decoder's blocks attend by, made from segments; fused_attention.py has faster ones."""
+
+    within: Callable[[Tensor | None], Attend]
+    both_ways: Callable[[Tensor | None], Attend]
+    across: Callable[[Tensor | None, Tensor | None], Attend]
+
+
+PLAIN_ATTENTION = AttentionKinds(attend_within, attend_both_ways, attend_across)
 
 
 def attend_from_several(across: Attend) -> Attend:

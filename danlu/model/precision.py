@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from danlu.model import fused_block, transformer
+from danlu.model.attention import PLAIN_ATTENTION
 from danlu.model.classifiers import Classifier
 from danlu.model.encoder_heads import MaskedLanguageModel
+from danlu.model.fused_attention import NATIVE_ATTENTION
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layers import Linear, cast_product
@@ -57,6 +59,7 @@ def apply_precision(model: Head, precision: Precision) -> Precision:
         fused = partial(fused_block.run_blocks, make=PRODUCTS[kernels]) if native else None
         backbone.run_blocks = fused or transformer.run_blocks
     if isinstance(model, TranslationModel):
+        model.backbone.attention = NATIVE_ATTENTION if native else PLAIN_ATTENTION
         linear_product = packed_product if kernels == "packed" else cast_product
         for module in backbone.modules():
             if type(module) is Linear:
@@ -96,7 +99,7 @@ def choose_precision(model: Head, *, batch_size: int, seq_len: int) -> Precision
 
 
 def _has_native_parts(model: Head) -> bool:
-    """Whether kernels in C have a part in the model: in its blocks and its loss, or in its loss alone."""
+    """Whether kernels in C have a part in the model: whole blocks, or attention, products and the loss."""
     if isinstance(model, TranslationModel):
         return available() and model.lm_head.weight.device.type == "cpu"
     backbone = model.backbone

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.model.attention import (
+    PLAIN_ATTENTION,
     Attend,
     Attention,
     CrossAttention,
@@ -172,6 +173,7 @@ class EncoderDecoder(Stack):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, cross=True)
+        self.attention = PLAIN_ATTENTION  # precision.py may put faster ones
         self.encoder_blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.encoder_norm = last_norm(config)
 
@@ -194,7 +196,8 @@ class EncoderDecoder(Stack):
         memory = self.read(self.encode(source_ids, source_segment_ids))
         position_ids = counted(input_ids)
         x, angles = self.dropout(self.embed(input_ids, position_ids)), self.position.angles(position_ids)
-        attend, across = attend_within(segment_ids), attend_across(source_segment_ids, segment_ids)
+        attend = self.attention.within(segment_ids)
+        across = self.attention.across(source_segment_ids, segment_ids)
         for block, each in zip(self.blocks, memory, strict=True):
             x = block(x, angles=angles, attend=attend, memory=each, across=across)
         return self.norm(x)
@@ -203,14 +206,15 @@ class EncoderDecoder(Stack):
         """Hidden vectors of the source, (batch, source, d_model)."""
         position_ids = counted(source_ids)
         x, angles = self.dropout(self.embed(source_ids, position_ids)), self.position.angles(position_ids)
-        attend = attend_both_ways(source_segment_ids)
+        attend = self.attention.both_ways(source_segment_ids)
         for block in self.encoder_blocks:
             x = block(x, angles=angles, attend=attend)
         return self.encoder_norm(x)
 
     def read(self, hidden: Tensor) -> list[KeysValues]:
         """What each decoder block attends to in the source: made once, however many tokens follow."""
-        return [block.cross_attn.sublayer.read(hidden) for block in self.blocks]
+        crossing = [block.get_submodule("cross_attn.sublayer") for block in self.blocks]
+        return [each.read(hidden) for each in crossing if isinstance(each, CrossAttention)]
 
     def step(
         self,

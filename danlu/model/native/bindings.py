@@ -40,8 +40,8 @@ BY_TYPE = {
     "gate": "ppii",
     "gate_backward": "ppppii",
     "cross_entropy": "pppii",
-    "attend": "pppippp" + "iiiii",
-    "attend_backward": "pppippppppp" + "iiiii",
+    "attend": "pppippp" + "iiiiiii",
+    "attend_backward": "pppippppppp" + "iiiiiii",
 }
 PRODUCTS = {
     "pack_rows": "ppii",

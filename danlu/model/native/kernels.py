@@ -11,6 +11,26 @@ from danlu.model.native.bindings import call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Which keys each query of a batch sees."""
+
+    batch: int
+    seq: int
+    keys: int
+    heads: int
+    kv_heads: int
+    dim: int  # of a head
+    ahead: bool  # False: the queries are keys too, and none sees what comes after itself
+    # (batch, seq, 3) int32: a position sees keys from the first to before the second, and unless it sees
+    # ahead, from the third to itself
+    spans: Tensor
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.batch, self.seq, self.keys, int(self.ahead), self.heads, self.kv_heads, self.dim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """How the rows of a flattened batch are to be read; what every block of one forward pass shares."""
 
@@ -21,12 +41,21 @@ class Layout:
     dim: int  # of a head
     cosine: Tensor  # (rows, dim / 2), float32; rows is seq, or batch * seq where positions differ by row
     sine: Tensor
-    # (batch, seq, 3) int32: a position sees keys from the first to before the second, the third to itself
-    spans: Tensor
+    spans: Tensor  # as in Reach
 
     @property
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        return self.batch, self.seq, self.heads, self.kv_heads, self.dim
+    def reach(self) -> Reach:
+        """Of queries that are keys too and do not look ahead."""
+        return Reach(
+            batch=self.batch,
+            seq=self.seq,
+            keys=self.seq,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            dim=self.dim,
+            ahead=False,
+            spans=self.spans,
+        )
 
     @property
     def angles(self) -> tuple[Tensor, Tensor, int]:
@@ -86,21 +115,21 @@ def gate_backward(grad: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
     return both_grad, out
 
 
-def attend(lay: Layout, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def attend(reach: Reach, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """What each query gathers, (tokens, heads * dim), and the logarithm of what its softmax divided by."""
-    out, log_sums = torch.empty_like(q), torch.empty(lay.batch, lay.heads, lay.seq)
-    call("attend", q, k, v, v.stride(0), lay.spans, out, log_sums, *lay.sizes, dtype=q.dtype)
+    out, log_sums = torch.empty_like(q), torch.empty(reach.batch, reach.heads, reach.seq)
+    call("attend", q, k, v, v.stride(0), reach.spans, out, log_sums, *reach.sizes, dtype=q.dtype)
     return out, log_sums
 
 
 def attend_backward(
-    lay: Layout, grad: Tensor, qkv: tuple[Tensor, Tensor, Tensor], out: Tensor, log_sums: Tensor, d_v: Tensor
+    reach: Reach, grad: Tensor, qkv: tuple[Tensor, Tensor, Tensor], out: Tensor, log_sums: Tensor, d_v: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of q and k; that of v is written into `d_v`, which is strided like it."""
     q, k, v = qkv
     d_q, d_k = torch.empty_like(q), torch.empty_like(k)
-    given = (grad, q, k, v, v.stride(0), out, lay.spans, log_sums)
-    call("attend_backward", *given, d_q, d_k, d_v, *lay.sizes, dtype=q.dtype)
+    given = (grad, q, k, v, v.stride(0), out, reach.spans, log_sums)
+    call("attend_backward", *given, d_q, d_k, d_v, *reach.sizes, dtype=q.dtype)
     return d_q, d_k
 
 
