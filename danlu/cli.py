@@ -230,7 +230,7 @@ def _string(node: ast.stmt | None) -> str:
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
     *("evaluate", "doctor", "chat", "generate"),
-    *("model", "import", "export"),
+    *("model", "import", "export", "merge"),
     *("calc", "index", "ask", "sql"),
 )
 # Cut off, they go on from a checkpoint.

@@ -95,7 +95,9 @@ def activate(model: nn.Module, factors: Mapping[str, float]) -> None:
     """Let just these adapters count, each times its factor: {"zh": 1} switches, {"rude": -1} subtracts."""
     _check_unmerged(model)
     if unknown := sorted(factors.keys() - set(names(model))):
-        raise ValueError(f"the model has no adapter {unknown[0]!r}; it has {', '.join(names(model)) or 'none'}")
+        raise ValueError(
+            f"the model has no adapter {unknown[0]!r}; it has {', '.join(names(model)) or 'none'}"
+        )
     for place, parts in places(model).items():
         here = {name: factor for name, factor in factors.items() if name in parts}
         whole = [name for name in here if not parts[name].merges]

@@ -57,7 +57,9 @@ def save_adapter(
         header |= {key: json.dumps(value) for key, value in score_tree(model).items()}
     tree = {"base_model_name_or_path": str(base), "task_type": TASKS[type(model)], **written.tree}
     path.mkdir(parents=True, exist_ok=True)
-    write_tensors(path / WEIGHTS, {key: each.detach().contiguous() for key, each in tensors.items()}, **header)
+    write_tensors(
+        path / WEIGHTS, {key: each.detach().contiguous() for key, each in tensors.items()}, **header
+    )
     write_json(path / CONFIG, tree)
 
 

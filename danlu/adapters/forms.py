@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def score_key(config: AdapterConfig) -> str:
     return f"{BASE if FORMS[config.kind].virtual else LAYERS}score.weight"
 
 
+@torch.no_grad()
 def write_parts(model: Model, name: str, config: AdapterConfig) -> Written:
     """The adapter of that name."""
     brought = {place: parts[name] for place, parts in places(model).items() if name in parts}
@@ -135,21 +136,33 @@ def _write_layers(model: Model, brought: Mapping[str, Any], config: AdapterConfi
             if len(slot.layers) > 1:
                 members[theirs] = {i: getattr(part, "rank", 1) for i, part in mine.items()}
     tree = {
-        "target_modules": _ends(model, adapted),
+        "target_modules": _ends(model, adapted) or sorted(adapted),
         "modules_to_save": ["score"] if isinstance(model, ScoreModel) else None,
         "fan_in_fan_out": any(slot.transposed for slot in adapted.values()),
     }
     header = {PARTS_KEY: json.dumps(members)} if members else {}
-    return Written(tensors, tree | _layer_tree(config, brought, tensors, adapted), header)
-
-
-def _layer_tree(
-    config: AdapterConfig, brought: Mapping[str, Any], tensors: Mapping[str, Tensor], adapted: Mapping[str, Slot]
-) -> dict[str, Any]:
-    """The settings of a kind of update."""
     if config.kind == "ia3":
-        inputs = [theirs for theirs in adapted if len(tensors[f"{LAYERS}{theirs}.ia3_l"]) == 1]
-        return {"feedforward_modules": inputs, "init_ia3_weights": True}
+        return Written(tensors, tree | _ia3_tree(model, tensors, adapted), header)
+    return Written(tensors, tree | _low_rank_tree(config, brought, tensors, adapted), header)
+
+
+def _ia3_tree(model: Model, tensors: Mapping[str, Tensor], adapted: Mapping[str, Slot]) -> dict[str, Any]:
+    """Which layers are rescaled at their input; PEFT wants them named as among all."""
+    inputs = [theirs for theirs in adapted if len(tensors[f"{LAYERS}{theirs}.ia3_l"]) == 1]
+    ends, ends_of_inputs = _ends(model, adapted), _ends(model, inputs)
+    named = {"feedforward_modules": ends_of_inputs}
+    if ends is None or ends_of_inputs is None:
+        named = {"target_modules": sorted(adapted), "feedforward_modules": inputs}
+    return {**named, "init_ia3_weights": True}
+
+
+def _low_rank_tree(
+    config: AdapterConfig,
+    brought: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    adapted: Mapping[str, Slot],
+) -> dict[str, Any]:
+    """Ranks and what updates are multiplied by."""
     scales = {
         theirs: next(brought[ours].scale for ours in slot.layers if ours in brought)
         for theirs, slot in adapted.items()
@@ -182,7 +195,7 @@ def _adalora_tree(config: AdapterConfig, ranks: Mapping[str, int], scale: float)
     return {
         "init_r": rank,
         "target_r": max(1, round(budget.final_rank)),
-        "lora_alpha": scale * rank,
+        "lora_alpha": config.alpha * scale / config.scale(rank),
         "rank_pattern": less or None,
         "beta1": budget.sensitivity_beta,
         "beta2": budget.uncertainty_beta,
@@ -208,7 +221,9 @@ def _layer_parts(model: Model, file: AdapterFile) -> dict[str, Part]:
         )
     members, found = _members(file), dict[str, Part]()
     of_each = {
-        theirs: {s: t for s in layered.suffixes if (t := file.tensors.get(f"{LAYERS}{theirs}.{s}")) is not None}
+        theirs: {
+            s: t for s in layered.suffixes if (t := file.tensors.get(f"{LAYERS}{theirs}.{s}")) is not None
+        }
         for theirs in wanted
     }
     ranks = {theirs: _rank_of(file, theirs) for theirs in wanted}
@@ -264,11 +279,12 @@ def _layer_of(key: str, suffixes: tuple[str, ...]) -> str:
     return key if layer == key or suffix is None else layer.removesuffix(f".{suffix}")
 
 
-def _ends(model: Model, adapted: Mapping[str, Slot]) -> list[str]:
-    """The ends of names that stand for just the adapted layers, or their whole names."""
-    ends = {name.rpartition(".")[2] for name in adapted}
-    uniform = {name for name in slots_of(model) if name.rpartition(".")[2] in ends} == adapted.keys()
-    return sorted(ends if uniform else adapted)
+def _ends(model: Model, layers: Iterable[str]) -> list[str] | None:
+    """The ends of names that stand for just these layers; None where no ends do."""
+    layers = set(layers)
+    ends = {name.rpartition(".")[2] for name in layers}
+    named = {name for name in slots_of(model) if name.rpartition(".")[2] in ends}
+    return sorted(ends) if named == layers else None
 
 
 def _write_bottlenecks(model: Model, brought: Mapping[str, Any], config: AdapterConfig) -> Written:
@@ -386,7 +402,14 @@ IGNORED = frozenset(
 NOTHING: tuple[Any, ...] = (None, False, {}, [], "")
 COMMON: dict[str, tuple[Any, ...]] = {"modules_to_save": (["score"], ["classifier", "score"], None, [])}
 _OF_LORA = frozenset(
-    {"fan_in_fan_out", "loftq_config", "lora_dropout", "megatron_config", "megatron_core", "qalora_group_size"}
+    {
+        "fan_in_fan_out",
+        "loftq_config",
+        "lora_dropout",
+        "megatron_config",
+        "megatron_core",
+        "qalora_group_size",
+    }
 )
 _LORA_ALLOWED: dict[str, tuple[Any, ...]] = {
     "bias": ("none",),

@@ -81,7 +81,8 @@ def _write_lora(slot: Slot, parts: Mapping[int, Lora]) -> dict[str, Tensor]:
 
 def _write_dora(slot: Slot, parts: Mapping[int, Dora]) -> dict[str, Tensor]:
     lengths = [
-        parts[i].magnitude if i in parts else row_norms(linear.weight) for i, linear in enumerate(slot.linears)
+        parts[i].magnitude if i in parts else row_norms(linear.weight)
+        for i, linear in enumerate(slot.linears)
     ]
     return {**_write_lora(slot, parts), "lora_magnitude_vector": torch.cat(lengths)}
 

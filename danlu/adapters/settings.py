@@ -140,6 +140,8 @@ class AdapterConfig:
 
     def scale(self, rank: int) -> float:
         """What an update of this rank is multiplied by."""
+        if self.kind == "adalora":
+            return self.alpha / (rank + 1e-5)  # as in the authors' code, and in PEFT
         return self.alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
 

@@ -48,7 +48,9 @@ class FrozenState:
     def __init__(self, model: nn.Module) -> None:
         self._model, self._sha256 = model, ""
         parts = [module for module in model.modules() if isinstance(module, Part)]
-        self._generators = list({id(part.generator): part.generator for part in parts if part.generator}.values())
+        self._generators = list(
+            {id(part.generator): part.generator for part in parts if part.generator}.values()
+        )
 
     def state_dict(self) -> dict[str, Any]:
         # Once a run: what is frozen stays as it is.

@@ -76,7 +76,9 @@ class PolicyConfig:
     max_grad_norm: float = 1.0
     grad_accum_steps: int = 1  # minibatches an update
     save_every: int = 64  # updates; checkpoints lie between rollouts
-    adapter: AdapterConfig = field(default_factory=AdapterConfig)  # of the policy, and of a value model likewise
+    adapter: AdapterConfig = field(
+        default_factory=AdapterConfig
+    )  # of the policy, and of a value model likewise
     top_layers: int | None = None  # train only the last so many, of the policy and of a value model likewise
 
     def __post_init__(self) -> None:

@@ -95,7 +95,9 @@ def build_optimizer(
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for scale, name, parameter in scaled_parameters(model, lr_scales or {}):
-        hidden = parameter.ndim == 2 and not any(word in name for word in ("embed", "head", "score", "adapters"))
+        hidden = parameter.ndim == 2 and not any(
+            word in name for word in ("embed", "head", "score", "adapters")
+        )
         group = {
             "params": [parameter],
             "lr_scale": scale,

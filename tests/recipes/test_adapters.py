@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from test_resume import Cut, cut_after, ppo_config, reward_config, sft_config
 from torch.testing import assert_close
 
+from danlu.adapters.attach import adapted_layers, adapters_off
 from danlu.adapters.files import load_adapter
-from danlu.adapters.lora import LoraConfig, adapted_layers, adapters_off
+from danlu.adapters.settings import AdapterConfig
 from danlu.cli import main
 from danlu.config import ConfigError, load
 from danlu.model.hf import load_language_model, load_score_model
@@ -21,7 +22,7 @@ from danlu.recipes.speaker import load_speaker
 from danlu.recipes.stage import chat_format_of
 from danlu.train.run import open_run
 
-LORA = LoraConfig(kind="lora", rank=4, alpha=8.0)
+LORA = AdapterConfig(kind="lora", rank=4, alpha=8.0)
 IDS = torch.randint(1, 300, (2, 12), generator=torch.Generator().manual_seed(0))
 
 
@@ -39,7 +40,8 @@ def test_sft_trains_the_adapter_and_leaves_the_base_alone(adapted):
     run = adapted.root / "sft-lora"
     model, base = load_adapter(run / "adapter"), load_language_model(adapted.base)
     assert len(adapted_layers(model)) == 2 * 7
-    assert all(layer.lora_b.abs().max() > 1e-4 for layer in adapted_layers(model).values())
+    updates = [layer.adapters["default"] for layer in adapted_layers(model).values()]
+    assert all(update.lora_b.abs().max() > 1e-4 for update in updates)
     with adapters_off(model):
         assert torch.equal(model(IDS), base(IDS))
     assert float((model(IDS) - base(IDS)).detach().abs().max()) > 1e-3
@@ -196,6 +198,6 @@ def test_dropout_is_refused_in_ppo(kit, tmp_path):
 
 def test_the_command_line_sets_the_adapter():
     words = ["base=a", "data=b", "out=c", "adapter.kind=lora", "adapter.rank=4", "adapter.targets=q,v"]
-    assert load(sft.SftConfig, None, words).adapter == LoraConfig(kind="lora", rank=4, targets=("q", "v"))
+    assert load(sft.SftConfig, None, words).adapter == AdapterConfig(kind="lora", rank=4, targets=("q", "v"))
     with pytest.raises(ConfigError, match=r"adapter\.rank is set, but kind is 'none'"):
         load(sft.SftConfig, None, [*words[:3], "adapter.rank=4"])
