@@ -1,4 +1,4 @@
-"""AdaLoRA: an update in the form of a singular value decomposition, and a budget of singular values that falls.
+"""AdaLoRA: updates in the form of a singular value decomposition, and a budget of values that falls.
 
 All updates of a model share the budget. Those singular values that matter least are set to zero, a few at a
 time, so rank goes where it serves most (Zhang et al. 2023).
@@ -75,7 +75,7 @@ class AdaLora(Lora):
         self.lora_e.mul_(self.kept)
 
     def orthogonality(self) -> Tensor:
-        """‖Pᵀ P − I‖ + ‖Q Qᵀ − I‖, a scalar (Zhang et al. 2023, eq. 4, norms not squared as in their code)."""
+        """‖Pᵀ P − I‖ + ‖Q Qᵀ − I‖, a scalar (Zhang et al. 2023, eq. 4; as in their code not squared)."""
         eye = torch.eye(self.rank, device=self.lora_a.device)
         p, q = self.lora_b, self.lora_a
         return torch.linalg.matrix_norm(p.T @ p - eye) + torch.linalg.matrix_norm(q @ q.T - eye)

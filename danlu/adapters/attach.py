@@ -1,7 +1,7 @@
 """Bringing adapters to a model, and saying which of them count: several by name, switched, added, taken off.
 
 Several models may stand on one base, see `sharing.py`; several adapters may lie on one model. What an adapter
-does to a weight is a vector from the base's weights to others, so adapters may be added with any factors, also
+changes is a vector from the base's weights to others, so adapters may be added with any factors, also with
 negative ones (task arithmetic, Ilharco et al. 2023).
 """
 
@@ -263,8 +263,8 @@ def _virtual(
     decoder, settings = decoder_of(model, config.kind), config.virtual
     if settings.n >= decoder.config.max_seq_len:
         raise ConfigError(
-            f"virtual.n is {settings.n}; the model has {decoder.config.max_seq_len} positions, and texts need "
-            "the rest of them"
+            f"virtual.n is {settings.n}; it must be below {decoder.config.max_seq_len}, the positions that "
+            "the model has, for texts need some too"
         )
     table = decoder.embedding.weight.detach()
     if settings.width is not None:

@@ -1,7 +1,7 @@
-"""How what adapters bring lies in PEFT's files: tensors by the names of the base's layers as others have them.
+"""How updates of layers lie in PEFT's files, also where others keep several of our layers as one.
 
-Where others keep queries, keys and values as one layer, as GPT-1 and GPT-2 do, adapters of each lie in it side
-by side: A one below the other, B as the blocks of a diagonal, so that the joint layer gives what the three do.
+GPT-1 and GPT-2 keep queries, keys and values as one layer. Adapters of each then lie in it side by side: A
+one below the other, B as the blocks of a diagonal, so that the joint layer gives what the three do.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class AdapterConfig:
             )
         if self.virtual.width is not None and self.kind != "prefix":
             raise ConfigError(
-                f"virtual.width is {self.virtual.width}, but kind {self.kind!r} has no MLP; kind=prefix has one"
+                f"virtual.width is {self.virtual.width}, but kind {self.kind!r} has no MLP; kind=prefix has"
             )
 
     @property

@@ -51,7 +51,7 @@ class Prompt(Virtual):
 
 
 class DeepPrefix(Virtual):
-    """Trained keys and values of every layer, (n, n_layers · 2 · n_kv_heads · head_dim): keys, values, keys …"""
+    """Trained keys and values of every layer in turn, (n, n_layers · 2 · n_kv_heads · head_dim)."""
 
     def __init__(self, keys_values: Tensor, config: ModelConfig, kind: str) -> None:
         super().__init__()

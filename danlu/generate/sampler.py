@@ -99,7 +99,8 @@ class Sampler:
         if self.max_seq_len > limit:
             raise ValueError(f"max_seq_len is {self.max_seq_len}; the model was built for at most {limit}")
         self.max_batch, self.stop_ids = max_batch, frozenset(stop_ids)
-        self._model, self._kernel, self._forbidden_ids = model, kernel, sorted(forbidden_ids)
+        self._model, self._forbidden_ids = model, sorted(forbidden_ids)
+        self._kernel: Kernel = kernel
         self._decoder = self._new_decoder()
         self._vocab_size = model.config.vocab_size
         self._waiting: deque[_Sequence] = deque()

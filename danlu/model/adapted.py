@@ -1,4 +1,4 @@
-"""Places of a model that adapters may change, and what whoever reads weights past a forward must know of them.
+"""Places of a model that adapters may change, and what whoever reads weights must know of them.
 
 Most of what runs a model fast reads weights past the layers' own `forward`. So the places are a part of the
 model: kernels ask a layer for its `factors`, for its `dense_weight` and `dense_bias`, and refuse what these

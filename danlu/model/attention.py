@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -91,14 +91,15 @@ def attend_with_cache(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    *,
-    scale: float | None = None,
-    prefix: Prefix | None = None,
+    **how: Any,
 ) -> Tensor:
-    """Attention of new tokens to what their sequence holds, themselves included, or to its last `window`."""
+    """Attention of new tokens to what their sequence holds, themselves included, or to its last `window`.
+
+    `how` is the rest of what `Attend` takes.
+    """
     keys, values = kv_cache.append(layer, k, v)
     mask = kv_cache.attention_mask if window is None else kv_cache.mask_of_window(window)
-    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=mask, scale=scale, prefix=prefix)
+    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=mask, **how)
 
 
 def same_segment(segment_ids: Tensor) -> Tensor:

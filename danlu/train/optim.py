@@ -95,9 +95,7 @@ def build_optimizer(
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for scale, name, parameter in scaled_parameters(model, lr_scales or {}):
-        hidden = parameter.ndim == 2 and not any(
-            word in name for word in ("embed", "head", "score", "adapters")
-        )
+        hidden = parameter.ndim == 2 and not any(word in name for word in NEVER_MUON)
         group = {
             "params": [parameter],
             "lr_scale": scale,
@@ -135,6 +133,9 @@ def scaled_parameters(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             yield lr_scales.get(name.split(".")[0], 1.0), name, parameter
+
+
+NEVER_MUON = ("embed", "head", "score", "adapters")
 
 
 def merge_groups(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

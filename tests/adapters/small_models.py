@@ -82,7 +82,11 @@ def taught(
     """`model` with an adapter that is far from its first values."""
     attach(model, config, seed=seed, name=name)
     parts = [parts[name] for parts in places(model).values()]
-    stir([p for part in parts for p in part.parameters()], seed + 1, 0.3)
+    weights = [p for part in parts for p in part.parameters()]
+    zero = [p for p in weights if not p.any()]
+    drawn = [p for p in weights if p.any()]
+    stir(zero, seed + 1, 0.3)
+    stir(drawn, seed + 2, 0.03)
     return model
 
 

@@ -147,9 +147,9 @@ def test_a_moved_base_is_found_from_the_adapters_place(saved: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"peft_type": "IA3"}, "peft_type is 'IA3'; only 'LORA'"),
-        ({"use_dora": True}, "use_dora is True"),
-        ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is"),
+        ({"peft_type": "OFT"}, "peft_type is 'OFT'; these can be read: LORA, ADALORA, IA3"),
+        ({"use_dora": True}, r"missing .*q_proj\.lora_magnitude_vector"),
+        ({"rank_pattern": {"q_proj": 8}}, r"q_proj\.lora_A\.weight has shape \(3, 32\); by"),
         ({"bias": "all"}, "bias is 'all'; only 'none'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),

@@ -138,7 +138,7 @@ def test_a_reward_adapter_is_a_sequence_classifier_to_peft(kind: str, tmp_path: 
 
 
 def test_a_third_of_a_joint_layer_may_be_adapted_alone(tmp_path: Path):
-    """GPT-2 keeps queries, keys and values as one layer; here k has no adapter, and q and v have two ranks."""
+    """GPT-2 keeps q, k and v as one layer; here k has no adapter, and q and v have two ranks."""
     family = FAMILIES["gpt2"]
     save_model(base_model(family), tmp_path / "base")
     for kind in ("lora", "dora"):

@@ -306,7 +306,7 @@ def test_grpo_with_an_adapter_leaves_the_base_and_publishes_the_average(given, m
     assert float((policy(IDS) - base(IDS)).detach().abs().max()) > 1e-6
     stored = last_checkpoint(out)
     assert {name.partition(".")[0] for name in stored} == {"policy", "average"}
-    name = "backbone.blocks.0.mlp.sublayer.up.lora_b"
+    name = "backbone.blocks.0.mlp.sublayer.up.adapters.default.lora_b"
     assert torch.equal(policy.get_parameter(name).detach(), stored[f"average.{name.replace('.', '/')}"])
     assert not torch.equal(policy.get_parameter(name).detach(), stored[f"policy.{name}"])
 
