@@ -61,8 +61,8 @@ class Lora(Update):
 class Dora(Lora):
     """m ⊙ (W + s B A) / ‖W + s B A‖, the norm of each row (Liu et al. 2024, eq. 5).
 
-    `magnitude`, (out,), begins as the norms of W. The divisor is a constant to the gradient, as in section 4.3
-    of the paper.
+    `magnitude`, (out,), begins as the norms of W. The divisor is a constant to the gradient (section 4.3
+    there).
     """
 
     kind = "dora"

@@ -1,4 +1,4 @@
-"""Products with weights to which thin updates are added, and their gradients: for kernels that fuse layers."""
+"""Products with weights to which thin updates are added, and their gradients, for kernels that fuse."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ class DpoConfig:
 
         if self.adapter.dropout:
             raise ConfigError(
-                f"adapter.dropout is {self.adapter.dropout}; it must be 0 here, where probabilities of policy "
-                "and reference are compared"
+                f"adapter.dropout is {self.adapter.dropout}; it must be 0 here, where probabilities of "
+                "policy and reference are compared"
             )
 
     @property

@@ -227,7 +227,7 @@ def test_a_reward_adapter_without_its_head_is_refused(saved: Path):
 
 
 def test_a_model_without_an_adapter_has_none_to_save(tmp_path: Path):
-    with pytest.raises(ValueError, match="no adapter to save"):
+    with pytest.raises(ValueError, match="no adapter 'default' to save"):
         save_adapter(base_model(), tmp_path, LORA, base=tmp_path)
 
 
