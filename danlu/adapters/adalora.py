@@ -48,7 +48,7 @@ class AdaLora(Lora):
         return self.lora_a * self.lora_e[:, None], self.lora_b * self.scale
 
     def observe(self) -> None:
-        """Take the gradients at hand into the moving averages (Zhang et al. 2023, eq. 8 to 10)."""
+        """Take the gradients at hand into the moving averages (Zhang et al. 2023, section 3.2)."""
         budget = self.budget
         for name in FACTORS:
             weight = getattr(self, name)
@@ -62,7 +62,7 @@ class AdaLora(Lora):
             uncertainty.lerp_((now - sensitivity).abs(), 1 - budget.uncertainty_beta)
 
     def importance(self) -> Tensor:
-        """How much each singular value and its two vectors matter, (rank,) (Zhang et al. 2023, eq. 7)."""
+        """How much each singular value and its two vectors matter, (rank,) (Zhang et al. 2023, section 3.2)."""
         of_a, of_e, of_b = (
             self.get_buffer(f"sensitivity_{name}") * self.get_buffer(f"uncertainty_{name}")
             for name in FACTORS
@@ -85,7 +85,7 @@ class RankAllocation:
     """Which singular values of a model's AdaLoRA updates are kept, by a budget that falls as it is trained.
 
     To be observed before every step of the optimizer and applied after it: then the step is one of projected
-    gradient descent (Zhang et al. 2023, eq. 6). Each backbone in the model has a budget of its own.
+    gradient descent (Zhang et al. 2023, section 3.2). Each backbone in the model has a budget of its own.
     """
 
     def __init__(self, model: nn.Module, n_steps: Callable[[], int], *, step: int = 0) -> None:
@@ -140,7 +140,7 @@ class RankAllocation:
 
 
 def size_at(budget: Budget, share: float, pool: Mapping[str, AdaLora]) -> int:
-    """Singular values in the budget when this share of the training is done (Zhang et al. 2023, eq. 12).
+    """Singular values in the budget when this share of the training is done (Zhang et al. 2023, section 3.3).
 
     From all there are it falls to `final_rank` a matrix, as the cube of what is left of the way.
     """

@@ -1,7 +1,7 @@
 """`danlu merge OUT adapters=A,B factors=1,-0.5`: adapters of one base, added up into a model of its own.
 
-What an adapter changes is a vector between two sets of weights. Such vectors can be added, to have both tasks,
-and subtracted, to unlearn one (task arithmetic, Ilharco et al. 2023).
+What an adapter changes is a vector between two sets of weights. Such vectors can be added, to have both
+tasks, and subtracted, to unlearn one (task arithmetic, Ilharco et al. 2023).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_the_update_is_the_paper_s():
 
 
 def test_importance_is_smoothed_sensitivity_times_smoothed_uncertainty():
-    """Eq. 7 to 11 by hand, two updates with betas 0.5 and 0.75."""
+    """Section 3.2 by hand, two updates with betas 0.5 and 0.75."""
     update = update_of(rank=1, sensitivity_beta=0.5, uncertainty_beta=0.75)
     with torch.no_grad():
         update.lora_a.copy_(tensor([[1.0, 2.0]]))
@@ -71,7 +71,7 @@ def test_orthogonality_is_the_distance_of_both_from_orthonormal():
 
 
 def test_the_budget_falls_as_the_cube_of_what_is_left():
-    """Eq. 12: from 12 singular values to 4, between a tenth and seven tenths of the way."""
+    """Section 3.3: from 12 singular values to 4, between a tenth and seven tenths of the way."""
     budget = Budget(final_rank=2, keep_first=0.1, keep_last=0.3)
     pool = {name: update_of(rank=6) for name in "ab"}
     sizes = [size_at(budget, share, pool) for share in (0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 1.0)]

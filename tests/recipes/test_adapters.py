@@ -301,7 +301,7 @@ def test_adapters_are_added_up_on_the_command_line(adapted, tmp_path, capsys):
         ([f"adapters={tmp_path}/prompt"], "is of kind 'prompt', which no weight can stand for"),
         (
             [f"adapters={first},{adapted.root}/reward-lora"],
-            "what adapters change can be added on one base only",
+            "can be added on one base only",
         ),
     ):
         assert main(["merge", str(tmp_path / "wrong"), words[1], *wrong]) == 2
