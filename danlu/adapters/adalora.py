@@ -106,19 +106,17 @@ class RankAllocation:
         """Put the singular values back into the budget."""
         self.step += 1
         self.allocated = False
+        share = self.step / max(self._n_steps(), 1)
         for pool in self.pools:
-            share, fixed = self.step / max(self._n_steps(), 1), next(iter(pool.values())).budget
-            if share > 1 - fixed.keep_last:
-                for update in pool.values():
+            updates = list(pool.values())
+            budget, size = updates[0].budget, size_at(updates[0].budget, share, pool)
+            is_last = share >= 1 - budget.keep_last
+            if is_last and sum(int(update.kept.sum()) for update in updates) <= size:
+                for update in updates:  # the choice stands
                     update.project()
-            elif share >= fixed.keep_first and self._is_due(fixed):
-                allocate(list(pool.values()), size_at(fixed, share, pool))
+            elif is_last or (share >= budget.keep_first and self.step % budget.every == 0):
+                allocate(updates, size)
                 self.allocated = True
-
-    def _is_due(self, budget: Budget) -> bool:
-        """Whether to choose now: now and then, and for the last time before the choice is final."""
-        final = int((1 - budget.keep_last) * self._n_steps())
-        return self.step % budget.every == 0 or self.step == final
 
     def orthogonality(self) -> Tensor:
         """The mean of all matrices' distance from orthogonality, a scalar."""

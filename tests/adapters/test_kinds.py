@@ -196,11 +196,10 @@ def test_what_no_weight_stands_for_is_not_merged(kind: str, tmp_path: Path):
 
 @every_family
 @every_kind
-@pytest.mark.parametrize("scores", [False, True], ids=["language", "score"])
-def test_it_comes_back_from_its_directory(kind: str, family: str, scores: bool, tmp_path: Path):
+def test_it_comes_back_from_its_directory(kind: str, family: str, tmp_path: Path):
     base = base_model(FAMILIES[family])
     save_model(base, tmp_path / "base")
-    start = ScoreModel.on(base.backbone, seed=9) if scores else base
+    start = ScoreModel.on(base.backbone, seed=9) if family in ("gpt1", "qwen2") else base
     model = taught(start, CONFIGS[kind])
     save_adapter(model, tmp_path / "adapter", CONFIGS[kind], base=tmp_path / "base")
     back = load_adapter(tmp_path / "adapter")
