@@ -62,7 +62,7 @@ class AdaLora(Lora):
             uncertainty.lerp_((now - sensitivity).abs(), 1 - budget.uncertainty_beta)
 
     def importance(self) -> Tensor:
-        """How much each singular value and its two vectors matter, (rank,) (Zhang et al. 2023, section 3.2)."""
+        """How much each singular value with its two vectors matters, (rank,) (section 3.2 there)."""
         of_a, of_e, of_b = (
             self.get_buffer(f"sensitivity_{name}") * self.get_buffer(f"uncertainty_{name}")
             for name in FACTORS

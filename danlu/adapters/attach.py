@@ -87,8 +87,8 @@ def bring(model: nn.Module, found: Mapping[str, Part], *, name: str = DEFAULT) -
 
 
 def names(model: nn.Module) -> list[str]:
-    """The adapters that the model has, in the order in which they came."""
-    return list(dict.fromkeys(name for parts in places(model).values() for name in parts))
+    """The adapters that the model has, in alphabetical order."""
+    return sorted({name for parts in places(model).values() for name in parts})
 
 
 def activate(model: nn.Module, factors: Mapping[str, float]) -> None:
@@ -277,8 +277,8 @@ def _virtual(
     if config.kind == "prompt":
         return Prompt(embeddings)
     with torch.no_grad(), adapters_off(model):
-        layers = read(decoder, embeddings)
-    return DeepPrefix(_side_by_side(layers).to(table.dtype), decoder.config, config.kind)
+        layers = read(decoder, embeddings, table.dtype)
+    return DeepPrefix(_side_by_side(layers), decoder.config, config.kind)
 
 
 def _side_by_side(layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -297,9 +297,9 @@ def _host(model: nn.Module, place: str) -> Any:
     return module
 
 
-def _leave_room(model: nn.Module) -> None:
+def _leave_room(model: Any) -> None:
     """Virtual tokens take positions that texts then lack."""
-    backbone: Any = getattr(model, "backbone", None)
+    backbone = getattr(model, "backbone", None)
     if isinstance(backbone, PrefixedDecoder):
         backbone.leave_room()
         model.config = backbone.config

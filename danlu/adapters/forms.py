@@ -95,7 +95,7 @@ def settings_of(where: Path, tree: Mapping[str, Any]) -> AdapterConfig:
     if form is None:
         known = ", ".join(dict.fromkeys(form.peft_type for form in FORMS.values()))
         raise ModelFileError(f"{where}: peft_type is {peft_type!r}; these can be read: {known}")
-    allowed_here = COMMON | form.allowed
+    allowed_here = {**COMMON, **form.allowed}
     for key, value in tree.items():
         if key in IGNORED or key in form.ignored or key in form.reads:
             continue

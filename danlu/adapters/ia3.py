@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.model.adapted import Update
+from danlu.model.adapted import Update, bias_of
 
 
 class Rescale(Update):
@@ -32,8 +32,8 @@ class Rescale(Update):
         beyond = self.gain - 1
         if self.on_input:
             return linear.weight * beyond, None
-        bias = None if linear.bias is None else linear.bias * beyond
-        return linear.weight * beyond[:, None], bias
+        bias = bias_of(linear)
+        return linear.weight * beyond[:, None], None if bias is None else bias * beyond
 
 
 def rescales_input(name: str) -> bool:

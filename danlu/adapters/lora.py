@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.model.adapted import Factors, Update
+from danlu.model.adapted import Factors, Update, bias_of
 
 
 class Lora(Update):
@@ -76,7 +76,8 @@ class Dora(Lora):
 
     def forward(self, x: Tensor, out: Tensor, linear: nn.Linear) -> Tensor:
         gain = self._gain(linear).to(x.dtype)
-        plain = out if linear.bias is None else out - linear.bias.to(x.dtype)
+        bias = bias_of(linear)
+        plain = out if bias is None else out - bias.to(x.dtype)
         return (gain - 1) * plain + gain * super().forward(x, out, linear)
 
     def change(self, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class Prompt(Virtual):
         self.embeddings = nn.Parameter(embeddings.detach().clone())
 
     def keys_values(self, decoder: Decoder) -> KeysValues:
-        return read(decoder, self.embeddings)
+        return read(decoder, self.embeddings, decoder.compute_dtype)
 
 
 class DeepPrefix(Virtual):
@@ -109,7 +110,7 @@ class PrefixedDecoder(Decoder):
 
     def leave_room(self) -> None:
         """Let the configuration say how long texts may be."""
-        longest = max(part.n for part in self.adapters.values())
+        longest = max(cast(Virtual, part).n for part in self.adapters.values())
         self.config = replace(self.config, max_seq_len=self._n_positions - longest)
 
     def forward(
@@ -149,11 +150,11 @@ def _in_window(positions: Tensor, n: int, window: int | None) -> Tensor | None:
     return (positions[:, None, :, None] - torch.arange(n, device=positions.device)) < window
 
 
-def read(decoder: Decoder, embeddings: Tensor) -> KeysValues:
+def read(decoder: Decoder, embeddings: Tensor, dtype: torch.dtype | None) -> KeysValues:
     """Keys and values that a decoder makes of embeddings, (n, d_model), at the first positions."""
     position_ids = torch.arange(len(embeddings), device=embeddings.device)[None]
     x = decoder.position.embed(embeddings[None], position_ids)
-    x = x.to(decoder.compute_dtype or x.dtype)
+    x = x.to(dtype or x.dtype)
     angles = decoder.position.angles(position_ids)
     kept: KeysValues = []
     attends = attends_of(decoder.config, position_ids, None, None)

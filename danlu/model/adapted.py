@@ -23,7 +23,7 @@ PLACE = "adapters"  # what lies below this word in a parameter's name was brough
 class Part(nn.Module):
     """What one adapter brings to one place."""
 
-    kind: ClassVar[str]
+    kind: str
     merges: ClassVar[bool] = True  # whether a changed weight can stand for it
     generator: torch.Generator | None = None  # where its dropout draws from
 
@@ -140,9 +140,14 @@ def dense_weight(linear: nn.Linear) -> Tensor:
 
 def dense_bias(linear: nn.Linear) -> Tensor | None:
     """The bias that a layer adds, with what adapters change, (out,); None where there is none."""
-    bias = cast(Tensor | None, linear.bias)
+    bias = bias_of(linear)
     changes = [coef * change for _, change, coef in _changes(linear) if change is not None]
     return sum(changes, torch.zeros(()) if bias is None else bias) if changes else bias
+
+
+def bias_of(linear: nn.Linear) -> Tensor | None:
+    """The bias that the layer itself adds."""
+    return cast(Tensor | None, linear.bias)
 
 
 def _changes(linear: nn.Linear) -> Iterator[tuple[Tensor, Tensor | None, float]]:

@@ -81,7 +81,7 @@ def taught(
 ) -> LanguageModel | ScoreModel:
     """`model` with an adapter that is far from its first values."""
     attach(model, config, seed=seed, name=name)
-    parts = [parts[name] for parts in places(model).values()]
+    parts = [parts[name] for parts in places(model).values() if name in parts]
     weights = [p for part in parts for p in part.parameters()]
     zero = [p for p in weights if not p.any()]
     drawn = [p for p in weights if p.any()]
