@@ -44,7 +44,7 @@ class AdaLora(Lora):
         for weight in (self.lora_a, self.lora_b):
             nn.init.normal_(weight, std=0.02, generator=generator)
 
-    def product(self) -> Factors:
+    def factors(self) -> Factors:
         return self.lora_a * self.lora_e[:, None], self.lora_b * self.scale
 
     def observe(self) -> None:

@@ -16,6 +16,7 @@ class Lora(Update):
     """
 
     kind = "lora"
+    thin = True
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float, dropout: float = 0.0) -> None:
         super().__init__()
@@ -36,19 +37,15 @@ class Lora(Update):
     def drops(self) -> bool:
         return self.training and self.dropout > 0
 
-    def product(self) -> Factors:
-        """Down and up, scale included: up @ down is the update of the weight."""
+    def factors(self) -> Factors:
         return self.lora_a, self.lora_b * self.scale
 
-    def factors(self) -> Factors | None:
-        return self.product()
-
     def forward(self, x: Tensor, out: Tensor, linear: nn.Linear) -> Tensor:
-        down, up = (factor.to(x.dtype) for factor in self.product())
+        down, up = (factor.to(x.dtype) for factor in self.factors())
         return F.linear(F.linear(self._thinned(x), down), up)
 
     def change(self, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
-        down, up = self.product()
+        down, up = self.factors()
         return up @ down, None
 
     def _thinned(self, x: Tensor) -> Tensor:
@@ -61,24 +58,22 @@ class Lora(Update):
 class Dora(Lora):
     """m ⊙ (W + s B A) / ‖W + s B A‖, the norm of each row (Liu et al. 2024, eq. 5).
 
-    `magnitude`, (out,), begins as the norms of W. The divisor is a constant to the gradient (section 4.3
-    there).
+    `magnitude`, (out,), begins as the norms of W. To the gradient the divisor is a constant, as in
+    section 4.3.
     """
 
     kind = "dora"
+    thin = False
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float, dropout: float = 0.0) -> None:
         super().__init__(linear, rank, scale, dropout)
         self.magnitude = nn.Parameter(row_norms(linear.weight.detach()))
 
-    def factors(self) -> None:
-        return None
-
     def forward(self, x: Tensor, out: Tensor, linear: nn.Linear) -> Tensor:
-        gain = self._gain(linear).to(x.dtype)
-        bias = bias_of(linear)
+        gain, bias = self._gain(linear), bias_of(linear)
         plain = out if bias is None else out - bias.to(x.dtype)
-        return (gain - 1) * plain + gain * super().forward(x, out, linear)
+        beyond = (gain - 1).to(x.dtype)  # before rounding: a gain lies close to one
+        return beyond * plain + gain.to(x.dtype) * super().forward(x, out, linear)
 
     def change(self, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
         update, _ = super().change(linear)
@@ -87,7 +82,7 @@ class Dora(Lora):
     def _gain(self, linear: nn.Linear) -> Tensor:
         """What each row of W + s B A is multiplied by, (out,)."""
         with torch.no_grad():
-            down, up = self.product()
+            down, up = self.factors()
             norms = row_norms(linear.weight + up @ down)
         return self.magnitude / norms
 

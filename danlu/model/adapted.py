@@ -31,6 +31,8 @@ class Part(nn.Module):
 class Update(Part):
     """A part that adds to what a linear layer gives."""
 
+    thin: ClassVar[bool] = False  # whether its change of the weight has factors and is all there is
+
     def forward(self, x: Tensor, out: Tensor, linear: nn.Linear) -> Tensor:
         """What is added, (…, out), to `out`, which the layer itself makes of `x`, (…, in)."""
         raise NotImplementedError
@@ -39,9 +41,9 @@ class Update(Part):
         """What would be added to the layer's weight, and to its bias, to the same effect."""
         raise NotImplementedError
 
-    def factors(self) -> Factors | None:
-        """The change of the weight where it is a product of two thin matrices and all there is."""
-        return None
+    def factors(self) -> Factors:
+        """The change of the weight as two factors, of an update that is thin."""
+        raise NotImplementedError
 
     @property
     def drops(self) -> bool:
@@ -87,19 +89,18 @@ class AdaptedLinear(Linear):
         return out
 
     def factors(self) -> Factors | None:
-        """All that is added as one pair; None where nothing is, or not by factors alone."""
-        found = [(update.factors(), coef) for update, coef in self.adapters.counting()]
-        pairs = [(pair[0], pair[1] if coef == 1 else coef * pair[1]) for pair, coef in found if pair]
-        if not pairs or len(pairs) < len(found):
-            return None
-        if len(pairs) == 1:
-            return pairs[0]
-        return torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
+        """All that is added, by updates that are all thin, as one pair; None where nothing is."""
+        found = [(*update.factors(), coef) for update, coef in self.adapters.counting()]
+        downs = [down for down, _, _ in found]
+        ups = [up if coef == 1 else coef * up for _, up, coef in found]
+        if len(found) < 2:
+            return (downs[0], ups[0]) if found else None
+        return torch.cat(downs), torch.cat(ups, dim=1)
 
     @property
     def by_factors(self) -> bool:
         """Whether `factors` tell all that is added to the layer's own output."""
-        return all(update.factors() and not update.drops for update, _ in self.adapters.counting())
+        return all(update.thin and not update.drops for update, _ in self.adapters.counting())
 
     @property
     def by_weights(self) -> bool:
