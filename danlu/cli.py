@@ -232,7 +232,7 @@ def _string(node: ast.stmt | None) -> str:
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
-    *("model", "import", "export", "attention", "calc", "index", "ask", "sql", "feedback"),
+    *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from danlu.generate.decoder import Drawn, make_cache
+from danlu.model.adapted import AdaptedLinear, dense_bias, dense_weight
 from danlu.model.fused_block import has_native_form
 from danlu.model.heads import LanguageModel
 from danlu.model.layers import Linear
-from danlu.model.low_rank import dense_weight
 from danlu.model.native.build import build_library
+from danlu.model.transformer import Decoder
 
 HERE = Path(__file__).parent
 SOURCES = [HERE / name for name in ("decode.c", "matmul.h", "vectors.h")]
@@ -79,8 +80,10 @@ def library() -> ctypes.CDLL | None:
 
 def supports(model: LanguageModel) -> bool:
     """Whether the model is on the CPU and has the form that decode.c knows."""
-    head = model.lm_head
-    return has_native_form(model.backbone) and type(head) is Linear and head.weight.device.type == "cpu"
+    head, backbone = model.lm_head, model.backbone
+    adapted = [module for module in backbone.modules() if isinstance(module, AdaptedLinear)]
+    known = type(backbone) is Decoder and has_native_form(backbone) and all(a.by_weights for a in adapted)
+    return known and type(head) is Linear and head.weight.device.type == "cpu"
 
 
 class NativeDecoder:
@@ -234,13 +237,13 @@ class NativeDecoder:
 
 
 def _weights(block: Any) -> dict[str, list[Tensor]]:
-    """What each field of the C struct `Layer` is made of; an adapter's update is part of its weight."""
+    """What each field of the C struct `Layer` is made of; what adapters change is part of the weights."""
     attention, mlp = block.self_attn.sublayer, block.mlp.sublayer
     projections = (attention.q, attention.k, attention.v)
     return {
         "input_norm": [block.self_attn.norm.weight],
         "qkv": [dense_weight(projection) for projection in projections],
-        "qkv_bias": [projection.bias for projection in projections if projection.bias is not None],
+        "qkv_bias": [bias for bias in map(dense_bias, projections) if bias is not None],
         "q_norm": [*attention.q_norm.parameters()],
         "k_norm": [*attention.k_norm.parameters()],
         "attention_out": [dense_weight(attention.out)],

@@ -99,8 +99,9 @@ class Sampler:
         if self.max_seq_len > limit:
             raise ValueError(f"max_seq_len is {self.max_seq_len}; the model was built for at most {limit}")
         self.max_batch, self.stop_ids = max_batch, frozenset(stop_ids)
-        make = _decoder_of(model, kernel)
-        self._decoder = make(model, max_batch, self.max_seq_len, sorted(forbidden_ids))
+        self._model, self._forbidden_ids = model, sorted(forbidden_ids)
+        self._kernel: Kernel = kernel
+        self._decoder = self._new_decoder()
         self._vocab_size = model.config.vocab_size
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
@@ -109,7 +110,20 @@ class Sampler:
 
     def refresh(self) -> None:
         """Take over the model's weights after an update; `generate` does so by itself."""
-        self._decoder.refresh()
+        if type(self._decoder) is _decoder_of(self._model, self._kernel):
+            self._decoder.refresh()
+        elif self.n_unfinished:
+            raise ValueError(
+                f"{self.n_unfinished} sequences are running, and the model has been given an adapter that "
+                "their decoder cannot run; finish or cancel them first"
+            )
+        else:
+            self.max_seq_len = min(self.max_seq_len, self._model.config.max_seq_len)
+            self._decoder = self._new_decoder()
+
+    def _new_decoder(self) -> NativeDecoder | TorchDecoder:
+        make = _decoder_of(self._model, self._kernel)
+        return make(self._model, self.max_batch, self.max_seq_len, self._forbidden_ids)
 
     @property
     def n_unfinished(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,27 @@ from danlu.model.positions import Angles, rotate
 KeysValues = tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values that stand before every text."""
+
+    keys: Tensor  # after rotation, (1, n_kv_heads, n, head_dim); `values` likewise
+    values: Tensor
+    visible: Tensor | None = None  # True = may be attended to, (batch, 1, seq, n); None: by every query
+
+
 class Attend(Protocol):
     """What queries gather from values."""
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float | None = None,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
         """Queries (batch, n_heads, seq, head_dim), keys and values (batch, n_kv_heads, …).
 
         `scale` multiplies the scores; None is one over the square root of head_dim.
@@ -152,9 +169,9 @@ def attend_from_several(across: Attend) -> Attend:
     (batch, …).
     """
 
-    def gathered(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
+    def gathered(q: Tensor, k: Tensor, v: Tensor, **how: Any) -> Tensor:
         together = q.unflatten(0, (len(k), -1)).squeeze(3).transpose(1, 2)  # (batch, heads, several, dim)
-        out = across(together, k, v, scale=scale)
+        out = across(together, k, v, **how)
         return out.transpose(1, 2).flatten(0, 1).unsqueeze(2)
 
     return gathered
@@ -167,13 +184,15 @@ def attend_with_cache(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    *,
-    scale: float | None = None,
+    **how: Any,
 ) -> Tensor:
-    """Attention of new tokens to what their sequence holds, themselves included, or to its last `window`."""
+    """Attention of new tokens to what their sequence holds, themselves included, or to its last `window`.
+
+    `how` is the rest of what `Attend` takes.
+    """
     keys, values = kv_cache.append(layer, k, v)
     mask = kv_cache.attention_mask if window is None else kv_cache.mask_of_window(window)
-    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=mask, scale=scale)
+    return attend(q, keys.to(q.dtype), values.to(q.dtype), attention_mask=mask, **how)
 
 
 def same_segment(segment_ids: Tensor) -> Tensor:
@@ -189,9 +208,25 @@ def attend(
     attention_mask: Tensor | None = None,
     is_causal: bool = False,
     scale: float | None = None,
+    prefix: Prefix | None = None,
 ) -> Tensor:
     """Weighted mean of the values, (batch, n_heads, seq, head_dim)."""
+    if prefix is not None:
+        seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
+        seen = (seen.tril() if is_causal else seen) if attention_mask is None else attention_mask
+        attention_mask, is_causal = _behind(prefix, seen, len(q)), False
+        k, v = (
+            torch.cat([first.to(rest.dtype).expand(len(q), -1, -1, -1), rest], dim=2)
+            for first, rest in ((prefix.keys, k), (prefix.values, v))
+        )
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=attention_mask, is_causal=is_causal, scale=scale, enable_gqa=grouped
     )
+
+
+def _behind(prefix: Prefix, seen: Tensor, batch: int) -> Tensor:
+    """A mask, (…, seq, keys), with the columns of the prefix before it, (batch, 1, seq, n + keys)."""
+    seen = seen.expand(batch, 1, *seen.shape[-2:])
+    first = seen.new_ones(*seen.shape[:-1], prefix.keys.shape[2])
+    return torch.cat([first if prefix.visible is None else prefix.visible.expand_as(first), seen], dim=-1)

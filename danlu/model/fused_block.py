@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from danlu.model import transformer
+from danlu.model.adapted import AdaptedLinear, is_brought
 from danlu.model.attention import Attention
 from danlu.model.layers import Linear, RmsNorm
-from danlu.model.low_rank import LowRankLinear, UpdatedProducts
+from danlu.model.low_rank import UpdatedProducts
 from danlu.model.mlp import GatedMlp
 from danlu.model.native import kernels
 from danlu.model.native.bindings import available
@@ -32,10 +33,12 @@ def has_native_form(decoder: Decoder) -> bool:
     """Whether the decoder is on the CPU and of the form that kernels in C are written for.
 
     That is Llama's, Qwen 2's and Qwen 3's: pre-norm blocks of RMSNorm, rope, full attention and SwiGLU,
-    biases on queries, keys and values at most, and head_dim a multiple of 16.
+    biases on queries, keys and values at most, and head_dim a multiple of 16. What adapters bring to linear
+    layers is not looked at: `run_blocks` asks for its factors, others for the weights that stand for it.
     """
-    parts = {Block, PreNorm, Attention, GatedMlp, Linear, LowRankLinear, RmsNorm, nn.Identity}
-    known = all(type(module) in parts for block in decoder.blocks for module in block.modules())
+    parts = {Block, PreNorm, Attention, GatedMlp, Linear, AdaptedLinear, RmsNorm, nn.Identity}
+    own = [module for name, module in decoder.blocks.named_modules() if name and not is_brought(name)]
+    known = all(type(module) in parts for module in own)
     ends = type(decoder.position) is Rope and type(decoder.norm) is RmsNorm
     config = decoder.config
     plain = config.window is None and config.scaled_scores and config.bias in ("none", "qkv")
@@ -67,7 +70,9 @@ def run_blocks(
     """
     assert angles is not None
     spans = spans_of(x.shape[:2], segment_ids, branch_ids)
-    if spans is None or any(isinstance(each, LowRankLinear) and each.drops for each in decoder.modules()):
+    if spans is None or not all(
+        each.by_factors for each in decoder.modules() if isinstance(each, AdaptedLinear)
+    ):
         return transformer.run_blocks(decoder, x, angles, segment_ids, branch_ids)
     layout = layout_of(decoder, angles, spans)
     eps, rows = decoder.config.norm_eps, x.flatten(0, 1).contiguous()
@@ -83,7 +88,7 @@ def factors_of(block: nn.Module) -> list[Tensor | None]:
     found: list[Tensor | None] = []
     for name in LINEARS:
         linear = block.get_submodule(name)
-        factors = linear.factors() if isinstance(linear, LowRankLinear) else None
+        factors = linear.factors() if isinstance(linear, AdaptedLinear) else None
         found += factors or (None, None)
     return found
 

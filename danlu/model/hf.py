@@ -19,6 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import ConfigError
+from danlu.model.adapted import (
+    AdaptedLinear,
+    check_mergeable,
+    dense_bias,
+    dense_weight,
+    is_brought,
+    places,
+)
 from danlu.model.classifiers import Classifier
 from danlu.model.config import ModelConfig
 from danlu.model.encoder_heads import MaskedLanguageModel
@@ -26,7 +34,6 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts import bert, gpt, llama, marian
 from danlu.model.layouts.layout import Head, Layout, Place, answers_tree, join, joined_shape
 from danlu.model.layouts.settings import Settings
-from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
 from danlu.model.raters import RaterModel
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 from danlu.model.translation import TranslationModel
@@ -79,8 +86,12 @@ def save_model(
 ) -> None:
     """Write the weights, generation_config.json and config.json; tokenizer files are not touched.
 
-    What an adapter adds becomes part of the weights that are written.
+    What an adapter adds becomes part of the weights that are written; one of which that cannot be, such as
+    virtual tokens, is an error while it counts.
     """
+    for parts in places(model).values():
+        for part, _ in parts.counting():
+            check_mergeable(part)
     tokens = _token_tree(token_ids or TokenIds())
     layout, head = _written_as(model)
     tree = _config_tree(model, layout, head, dtype) | tokens
@@ -194,14 +205,9 @@ def layout_of(config: ModelConfig) -> Layout:
     return found
 
 
-def hf_name(ours: str, config: ModelConfig) -> str:
-    """Their name of a parameter or a layer of ours that is a tensor or a layer of its own in their layout."""
-    place = layout_of(config).place(ours)
-    if place.n_parts > 1:
-        raise ModelFileError(
-            f"{ours} is part of {place.name} in the layout of others and has no name of its own"
-        )
-    return place.name
+def place_of(ours: str, config: ModelConfig) -> Place:
+    """Where a parameter or a layer of ours lies in the layout of others."""
+    return layout_of(config).place(ours)
 
 
 def _expect(kind: type[Kind], path: Path, vocab_size: int | None) -> Kind:
@@ -289,16 +295,19 @@ def _make(members: list[tuple[str, Place]], weights: Mapping[str, Any], dtype: t
 
 
 def _weights(model: nn.Module, layout: Layout) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
-    """Every weight's name, shape and maker; an adapter's update is part of the weight it belongs to."""
+    """Every weight's name, shape and maker; what adapters change is part of the weight it belongs to."""
     for name, parameter in layout.tensors_of(model).items():
         layer, _, kind = name.rpartition(".")
         if layer == "raters":  # a handful of numbers, kept in config.json
             continue
         module = model.get_submodule(layer)
-        if kind == "weight" and isinstance(module, LowRankLinear):
-            yield name, (parameter.shape, partial(dense_weight, module))
-        elif kind not in FACTOR_NAMES:
+        if isinstance(module, AdaptedLinear):
+            yield name, (parameter.shape, partial(DENSE[kind], module))
+        elif not is_brought(name):
             yield name, (parameter.shape, partial(_itself, parameter))
+
+
+DENSE = {"weight": dense_weight, "bias": dense_bias}
 
 
 def _itself(parameter: Tensor) -> Tensor:

@@ -1,83 +1,14 @@
-"""A linear layer with a low-rank update beside its weight: what every kernel must know of adapters.
-
-Most of what runs a model fast reads weights past the layers' own `forward`. So the update is a part of the
-model: kernels ask a layer for its `factors` or for its `dense_weight`, and refuse parts they do not know.
-"""
+"""Products with weights to which thin updates are added, and their gradients, for kernels that fuse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from danlu.model.layers import Linear
+from danlu.model.adapted import Factors
 from danlu.model.native.products import Products
-
-Factors = tuple[Tensor, Tensor]
-"""down (rank, in) and up (out, rank), scale included: up @ down is what they add to a weight."""
-FACTOR_NAMES = ("lora_a", "lora_b")
-
-
-class LowRankLinear(Linear):
-    """x Wᵀ + scale · (x Aᵀ) Bᵀ (Hu et al. 2021, eq. 3).
-
-    It takes over the very weight of the layer that it replaces, so the weight keeps its name and other models
-    may share it. `lora_a` is (rank, in), `lora_b` (out, rank); both begin at zero.
-    """
-
-    def __init__(
-        self,
-        base: nn.Linear,
-        rank: int,
-        scale: float,
-        *,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = base.in_features, base.out_features
-        self.weight = base.weight
-        self.register_parameter("bias", base.bias)
-        self.lora_a = nn.Parameter(base.weight.new_zeros(rank, base.in_features))
-        self.lora_b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
-        self.scale, self.dropout, self.generator = scale, dropout, generator
-        self.enabled, self.merged = True, False
-        self.train(base.training)
-
-    @property
-    def rank(self) -> int:
-        return len(self.lora_a)
-
-    @property
-    def drops(self) -> bool:
-        """Whether the update's input is thinned out at random, which no weight can stand for."""
-        return self.training and self.dropout > 0 and self.factors() is not None
-
-    def factors(self) -> Factors | None:
-        """The update as it counts by now; None where it is off, or part of the weight."""
-        return (self.lora_a, self.lora_b * self.scale) if self.enabled and not self.merged else None
-
-    def forward(self, input: Tensor) -> Tensor:
-        out, factors = super().forward(input), self.factors()
-        if factors is None:
-            return out
-        down, up = (factor.to(input.dtype) for factor in factors)
-        return out + F.linear(F.linear(self._thinned(input), down), up)
-
-    def _thinned(self, x: Tensor) -> Tensor:
-        if not self.drops:
-            return x
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.dropout
-        return x * kept / (1 - self.dropout)
-
-
-def dense_weight(linear: nn.Linear) -> Tensor:
-    """The weight that a layer multiplies by, its update included, (out, in)."""
-    factors = linear.factors() if isinstance(linear, LowRankLinear) else None
-    return linear.weight if factors is None else linear.weight + factors[1] @ factors[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,9 @@ class Decoder(Stack):
         angles = self.position.angles(position_ids)
         if kv_cache is None:
             return self.run_blocks(self, x, angles, segment_ids, branch_ids, position_ids)
-        for layer, (block, window) in enumerate(zip(self.blocks, self.config.windows, strict=True)):
-            x = block(x, angles=angles, attend=partial(attend_with_cache, kv_cache, layer, window))
+        attends = attends_of(self.config, position_ids, segment_ids, branch_ids, kv_cache)
+        for block, attend in zip(self.blocks, attends, strict=True):
+            x = block(x, angles=angles, attend=attend)
         return self.norm(x)
 
 
@@ -256,16 +257,30 @@ def run_blocks(
     """
     if position_ids is None:
         position_ids = counted(x)
-    windows = decoder.config.windows
+    attends = attends_of(decoder.config, position_ids, segment_ids, branch_ids)
+    for block, attend in zip(decoder.blocks, attends, strict=True):
+        x = block(x, angles=angles, attend=attend)
+    return decoder.norm(x)
+
+
+def attends_of(
+    config: ModelConfig,
+    position_ids: Tensor,
+    segment_ids: Tensor | None,
+    branch_ids: Tensor | None,
+    kv_cache: KvCache | None = None,
+) -> list[Attend]:
+    """How each layer of a decoder attends; the arguments are those of `Decoder.forward`."""
+    windows = config.windows
+    if kv_cache is not None:
+        return [partial(attend_with_cache, kv_cache, *each) for each in enumerate(windows)]
     attends = {
         window: attend_within(segment_ids, branch_ids)
         if window is None
         else attend_in_window(window, position_ids, segment_ids, branch_ids)
         for window in set(windows)
     }
-    for block, window in zip(decoder.blocks, windows, strict=True):
-        x = block(x, angles=angles, attend=attends[window])
-    return decoder.norm(x)
+    return [attends[window] for window in windows]
 
 
 RunBlocks = Callable[

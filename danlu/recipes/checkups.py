@@ -153,7 +153,7 @@ def check_sft(config: SftDoctor, screen: Console) -> Iterator[Finding]:
     yield (fit := model_checks.tokenizer_fits(model.config.vocab_size, tokenizer.vocab_size))
     if not fit.ok:  # every id means something else, so nothing that follows would mean anything
         return
-    adapt(model, config.adapter, config.seed)
+    adapt(model, config.adapter, config.seed, config.base)
     settled(config.out, model, config.batch_size, config.seq_len)
     some = list(islice(batches, N_BATCHES))
     is_pad = [batch.input_ids == tokenizer.pad_id for batch in some]
@@ -185,7 +185,7 @@ def check_reward(config: RewardDoctor, screen: Console) -> Iterator[Finding]:
     if not fit.ok:
         return
     model = scorer_from(base, config.seed)
-    adapt(model, config.adapter, config.seed)
+    adapt(model, config.adapter, config.seed, config.base)
     model.raters = rater_model(config.objective, comparisons)
     settled(config.out, model, size, longest)
     whole = RankingBatches(comparisons, chat_format, *limits, config.seed, too_long=too_long)

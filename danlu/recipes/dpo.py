@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from danlu.adapters.settings import AdapterConfig
+from danlu.adapters.sharing import twin
 from danlu.config import ConfigError
 from danlu.data.chats import Comparison, read_comparisons, read_ratings
 from danlu.data.preferences import (
@@ -28,7 +30,7 @@ from danlu.model.hf import load_language_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.preference import Preference, completion_logprobs
 from danlu.recipes.sft import samples
-from danlu.recipes.stage import Resumable, Stage, chat_format_of, publish, settle
+from danlu.recipes.stage import Resumable, Stage, adapt, chat_format_of, deliver, frozen_state, settle
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
@@ -59,6 +61,7 @@ class DpoConfig:
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     eval_every: int = 50  # updates
     save_every: int = 100  # updates
     sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
@@ -72,15 +75,34 @@ class DpoConfig:
                 f"{other} is set; objective.variant {self.objective.variant!r} learns from {wanted} only"
             )
 
+        if self.adapter.dropout:
+            raise ConfigError(
+                f"adapter.dropout is {self.adapter.dropout}; it must be 0 here, where probabilities of "
+                "policy and reference are compared"
+            )
+
     @property
     def learns_from_thumbs(self) -> bool:
         return self.objective.variant == "kto"
 
 
+def load_pair(config: DpoConfig, vocab_size: int) -> tuple[LanguageModel, LanguageModel | None]:
+    """The policy, and the model that it begins as where scores compare the two.
+
+    With an adapter they are one base: the reference is what the policy would be without.
+    """
+    start = load_language_model(config.policy, vocab_size=vocab_size)
+    if config.adapter.on:
+        policy = twin(start.requires_grad_(False))
+        adapt(policy, config.adapter, config.seed, config.policy)
+        return policy, start if config.objective.has_reference else None
+    reference = load_language_model(config.policy) if config.objective.has_reference else None
+    return start, reference
+
+
 def run(config: DpoConfig) -> Path:
     chat_format = chat_format_of(config.policy)
-    vocab_size = chat_format.tokenizer.vocab_size
-    policy = load_language_model(config.policy, vocab_size=vocab_size)
+    policy, reference = load_pair(config, chat_format.tokenizer.vocab_size)
     records = read_records(config)
     held_out = read_comparisons(config.held_out) if config.held_out else []
     rankings = RankingBatches(
@@ -91,7 +113,6 @@ def run(config: DpoConfig) -> Path:
         config.seed,
         too_long=config.too_long,
     )
-    reference = load_language_model(config.policy) if config.objective.has_reference else None
     batches, resumables = batches_of(config, rankings, policy, reference)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
@@ -107,7 +128,7 @@ def run(config: DpoConfig) -> Path:
         objective=config.objective,
         optimizer=build_optimizer(policy, config.optim),
         batches=batches,
-        resumables=resumables,
+        resumables={**resumables, **frozen_state(policy)},
         lr=config.optim.lr,
         schedule=config.schedule,
         # The rate falls from the start, by little at first: only then is the length planned again.
@@ -128,7 +149,7 @@ def run(config: DpoConfig) -> Path:
                 stage_run.log(report.step, held_out_accuracy=measured["accuracy"])
             for question, answer in samples(policy, chat_format, config.sample_prompts):
                 progress.say(f"  {question} → {answer}")
-    publish(policy, chat_format.tokenizer, stage_run.model)
+    deliver(stage_run, policy, chat_format.tokenizer, config.adapter, config.policy)
     stage_run.finish(
         n_records=len(records),
         n_dropped=rankings.n_dropped,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
-from danlu.adapters.lora import LoraConfig, adapted_layers, twin
+from danlu.adapters.settings import AdapterConfig
+from danlu.adapters.sharing import twin
 from danlu.adapters.top_layers import train_top
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats
@@ -18,6 +19,7 @@ from danlu.data.records import DataError
 from danlu.data.sft import SftBatches
 from danlu.data.shards import open_shards
 from danlu.generate.sampler import Sampler
+from danlu.model.adapted import places
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import Precision, apply_precision
@@ -78,7 +80,9 @@ class PolicyConfig:
     max_grad_norm: float = 1.0
     grad_accum_steps: int = 1  # minibatches an update
     save_every: int = 64  # updates; checkpoints lie between rollouts
-    adapter: LoraConfig = field(default_factory=LoraConfig)  # of the policy, and of a value model likewise
+    adapter: AdapterConfig = field(
+        default_factory=AdapterConfig
+    )  # of the policy, and of a value model likewise
     top_layers: int | None = None  # train only the last so many, of the policy and of a value model likewise
     guard: GuardConfig = field(default_factory=GuardConfig)  # against over-optimisation
 
@@ -328,11 +332,11 @@ def load_reference(path: Path, chat_format: ChatFormat) -> LanguageModel:
 
 def learner(start: M, config: PolicyConfig, seed: int) -> M:
     """A model to be trained from `start`, which is frozen; what both have alike is in memory once."""
-    if adapted_layers(start):  # an adapter that a stage left is trained on
+    if places(start):  # an adapter that a stage left is trained on
         model = twin(start)
     elif config.adapter.on:
         model = twin(start.requires_grad_(False))
-        adapt(model, config.adapter, seed)
+        adapt(model, config.adapter, seed, config.policy)
     else:
         if config.top_layers is not None:
             train_top(start, config.top_layers)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from danlu.adapters.lora import twin
+from danlu.adapters.sharing import twin
 from danlu.config import ConfigError
 from danlu.model.heads import ScoreModel, ValueHead
 from danlu.model.precision import apply_precision

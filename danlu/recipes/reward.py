@@ -11,7 +11,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError
 from danlu.data.chats import Comparison, read_comparisons
 from danlu.data.rankings import RankingBatches, check_preferences
@@ -60,7 +60,7 @@ class RewardConfig:
         default_factory=lambda: ScheduleConfig(kind="cosine", final_lr_ratio=0.1, warmup_steps=10)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
-    adapter: LoraConfig = field(default_factory=LoraConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     eval_every: int = 200  # updates
     save_every: int = 200  # updates
 
@@ -85,7 +85,7 @@ def run(config: RewardConfig) -> Path:
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    adapt(model, config.adapter, config.seed)
+    adapt(model, config.adapter, config.seed, config.base)
     model.raters = raters  # after the adapter, which freezes all that it finds
     longest = min(config.max_len, model.config.max_seq_len)
     settle(stage_run, model, config.prompts_per_batch, longest)

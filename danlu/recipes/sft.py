@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.data.chats import Chat, Message, read_chats
 from danlu.data.records import Batch
 from danlu.data.sft import SftBatches
@@ -45,7 +45,7 @@ class SftConfig:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
-    adapter: LoraConfig = field(default_factory=LoraConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     eval_every: int = 50  # updates
     save_every: int = 100  # updates
     sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
@@ -60,7 +60,7 @@ def run(config: SftConfig) -> Path:
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    adapt(model, config.adapter, config.seed)
+    adapt(model, config.adapter, config.seed, config.base)
     settle(stage_run, model, config.batch_size, config.seq_len)
     batches = batches_of(chats, chat_format, config, config.seed, (rank(), world()))
     per_update = config.batch_size * config.loop.grad_accum_steps

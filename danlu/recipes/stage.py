@@ -11,19 +11,23 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from danlu.adapters.adalora import RankAllocation
+from danlu.adapters.attach import attach
 from danlu.adapters.files import is_adapter, save_adapter
-from danlu.adapters.lora import FrozenState, LoraConfig, attach_lora
+from danlu.adapters.settings import AdapterConfig
+from danlu.adapters.sharing import FrozenState
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import AnyModel, TokenIds, save_model
 from danlu.model.precision import Head, Precision, apply_precision, choose_precision
 from danlu.objectives.loss import Objective
+from danlu.objectives.penalty import Penalised
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import atomic_folder, load_latest, replace_file, restore, save_checkpoint
 from danlu.train.loop import LoopConfig, StepReport, train
-from danlu.train.optim import Optimizers
+from danlu.train.optim import Optimizers, ProjectedOptimizers
 from danlu.train.pace import Pace
 from danlu.train.parallel import Together, agreed, rank, wait_for_all, world
 from danlu.train.progress import Progress, progress_bar
@@ -85,9 +89,11 @@ class Stage:
         if start >= self.pace.n_steps:
             return
         lr_at = build_schedule(self.schedule, self.lr, self.pace)
-        objective = self.objective if world() == 1 else Together(self.model, self.objective)
+        ranks = RankAllocation(self.model, lambda: self.pace.n_steps, step=start)
+        objective, optimizer = self._within_budget(ranks)
+        objective = objective if world() == 1 else Together(self.model, objective)
         with progress_bar(self.name, self.pace.n_steps, self.unit, start) as progress:
-            reports = train(self.model, self.batches, objective, self.optimizer, lr_at, endless, start=start)
+            reports = train(self.model, self.batches, objective, optimizer, lr_at, endless, start=start)
             followed = follow(
                 self.run,
                 reports,
@@ -101,10 +107,19 @@ class Stage:
                 self.pace.update(report.step)
                 self.pace.n_steps = agreed(self.pace.n_steps)
                 progress.resize(self.pace.n_steps)
+                if ranks.allocated:
+                    self.run.log(report.step, budget=ranks.trace())
                 yield report, progress
                 if report.step >= self.pace.n_steps:
                     self.save(report.step)
                     return
+
+    def _within_budget(self, ranks: RankAllocation) -> tuple[Objective[Any], Optimizers]:
+        """What is minimised and by what; where updates share a budget of ranks, the steps respect it."""
+        if not ranks:
+            return self.objective, self.optimizer
+        penalised = Penalised(self.objective, "orthogonality", ranks.orthogonality, ranks.coefficient)
+        return penalised, ProjectedOptimizers(self.optimizer, ranks)
 
     def save(self, step: int) -> None:
         """Write a checkpoint after `step` updates, if there is none."""
@@ -128,10 +143,11 @@ class Stage:
         return {**self.resumables, "pace": self.pace}
 
 
-def adapt(model: LanguageModel | ScoreModel, adapter: LoraConfig, seed: int) -> None:
-    """Attach what the settings ask for; nothing, by default."""
+def adapt(model: LanguageModel | ScoreModel, adapter: AdapterConfig, seed: int, base: Path) -> None:
+    """Attach what the settings ask for; nothing, by default. `base` has the tokenizer of an initial text."""
     if adapter.on:
-        attach_lora(model, adapter, seed=seed)
+        text = adapter.virtual.init_text
+        attach(model, adapter, seed=seed, init_ids=Tokenizer.load(base).encode(text) if text else ())
 
 
 def frozen_state(model: nn.Module) -> dict[str, Resumable]:
@@ -140,13 +156,13 @@ def frozen_state(model: nn.Module) -> dict[str, Resumable]:
 
 
 def deliver(
-    run: Run, model: LanguageModel | ScoreModel, tokenizer: Tokenizer, adapter: LoraConfig, base: Path
+    run: Run, model: LanguageModel | ScoreModel, tokenizer: Tokenizer, adapter: AdapterConfig, base: Path
 ) -> None:
     """Write what a stage has made: a model directory, with an adapter also or only an adapter directory."""
     if adapter.on and not rank():
         with atomic_folder(run.adapter) as folder:
             save_adapter(model, folder, adapter, base=base)
-    if adapter.merge:
+    if adapter.merges:
         publish(model, tokenizer, run.model)
 
 

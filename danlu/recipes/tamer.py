@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.adapters.lora import model_digest
+from danlu.adapters.sharing import model_digest
 from danlu.data.chats import Rating, read_grades
 from danlu.data.records import DataError
 from danlu.generate.sampler import Completion, Sampler, SamplingConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
@@ -55,14 +55,39 @@ class Optimizers:
         return {}
 
 
+class Projection(Protocol):
+    """A set that weights must stay in, chosen by what the gradients say."""
+
+    def observe(self) -> None:
+        """Look at the gradients of the step to come."""
+        ...
+
+    def project(self) -> None:
+        """Put the weights back into the set."""
+        ...
+
+
+class ProjectedOptimizers(Optimizers):
+    """Optimizers whose every step ends with a projection: projected gradient descent."""
+
+    def __init__(self, inner: Optimizers, projection: Projection) -> None:
+        super().__init__(inner.parts)
+        self.projection = projection
+
+    def step(self) -> None:
+        self.projection.observe()
+        super().step()
+        self.projection.project()
+
+
 def build_optimizer(
     model: nn.Module, config: OptimConfig, *, lr_scales: Mapping[str, float] | None = None
 ) -> Optimizers:
     """Optimizers over the trainable parameters of `model`.
 
     Args:
-        model: whose parameters are updated; names with `embed`, `head`, `score` or `lora_` in them never take
-            Muon: the two factors of an update are no map from vectors to vectors by themselves.
+        model: whose parameters are updated; names with `embed`, `head`, `score` or `adapters` in them never
+            take Muon: half of an adapter's product is no map from vectors to vectors by itself.
         config: the settings.
         lr_scales: learning-rate factors by the first part of a parameter's name, for instance
             `{"value": 3.0}` for a critic that learns faster than its policy.
@@ -70,7 +95,7 @@ def build_optimizer(
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for scale, name, parameter in scaled_parameters(model, lr_scales or {}):
-        hidden = parameter.ndim == 2 and not any(word in name for word in ("embed", "head", "score", "lora_"))
+        hidden = parameter.ndim == 2 and not any(word in name for word in NEVER_MUON)
         group = {
             "params": [parameter],
             "lr_scale": scale,
@@ -108,6 +133,9 @@ def scaled_parameters(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             yield lr_scales.get(name.split(".")[0], 1.0), name, parameter
+
+
+NEVER_MUON = ("embed", "head", "score", "adapters")
 
 
 def merge_groups(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

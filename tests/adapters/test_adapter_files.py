@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from small_models import LORA, SIZES, base_model, some_ids, taught
 from torch.testing import assert_close
 
+from danlu.adapters.attach import adapted_layers
 from danlu.adapters.files import is_adapter, load_adapter, on_base, read_adapter, save_adapter
-from danlu.adapters.lora import LoraConfig, adapted_layers
+from danlu.adapters.settings import AdapterConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import save_model
 from danlu.model.presets import LLAMA, QWEN2, QWEN3
@@ -57,7 +58,7 @@ def merged_by_the_books(model: torch.nn.Module, adapter: Path) -> None:
 @pytest.mark.parametrize("family", [LLAMA, QWEN2, QWEN3])
 def test_the_tensors_are_those_of_the_transformers_model(family: type, stabilised: bool, tmp_path: Path):
     transformers = pytest.importorskip("transformers")
-    config = LoraConfig(kind="lora", rank=3, alpha=2.0, rank_stabilised=stabilised)
+    config = AdapterConfig(kind="lora", rank=3, alpha=2.0, rank_stabilised=stabilised)
     base = LanguageModel(family(**SIZES))
     save_model(base, tmp_path / "base")
     model = taught(base, config)
@@ -118,7 +119,7 @@ def test_the_names_are_those_that_peft_writes(saved: Path):
 
 
 def test_layers_that_no_ending_stands_for_are_named_whole(base: Path, tmp_path: Path):
-    config = LoraConfig(kind="lora", rank=3, targets=("blocks.1.mlp.sublayer.out",))
+    config = AdapterConfig(kind="lora", rank=3, targets=("blocks.1.mlp.sublayer.out",))
     save_adapter(taught(base_model(), config), tmp_path / "one", config, base=base)
     tree = json.loads((tmp_path / "one" / "adapter_config.json").read_text())
     assert tree["target_modules"] == ["model.layers.1.mlp.down_proj"]
@@ -146,9 +147,9 @@ def test_a_moved_base_is_found_from_the_adapters_place(saved: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"peft_type": "IA3"}, "peft_type is 'IA3'; only 'LORA'"),
-        ({"use_dora": True}, "use_dora is True"),
-        ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is"),
+        ({"peft_type": "OFT"}, "peft_type is 'OFT'; these can be read: LORA, ADALORA, IA3"),
+        ({"use_dora": True}, r"missing .*q_proj\.lora_magnitude_vector"),
+        ({"rank_pattern": {"q_proj": 8}}, r"q_proj\.lora_A\.weight has shape \(3, 32\); by"),
         ({"bias": "all"}, "bias is 'all'; only 'none'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),
@@ -226,7 +227,7 @@ def test_a_reward_adapter_without_its_head_is_refused(saved: Path):
 
 
 def test_a_model_without_an_adapter_has_none_to_save(tmp_path: Path):
-    with pytest.raises(ValueError, match="no adapter to save"):
+    with pytest.raises(ValueError, match="no adapter 'default' to save"):
         save_adapter(base_model(), tmp_path, LORA, base=tmp_path)
 
 

@@ -10,25 +10,18 @@ from small_models import LORA, base_model, some_ids, taught
 from torch import nn, tensor
 from torch.testing import assert_close
 
-from danlu.adapters.lora import (
-    FrozenState,
-    LoraConfig,
-    adapted_layers,
-    adapters_off,
-    attach_lora,
-    base_digest,
-    merge,
-    twin,
-    unmerge,
-)
+from danlu.adapters.attach import adapted_layers, adapters_off, attach, merge, unmerge
+from danlu.adapters.lora import Lora
+from danlu.adapters.settings import AdapterConfig
+from danlu.adapters.sharing import FrozenState, base_digest, twin
 from danlu.config import ConfigError
 from danlu.generate.native import library
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.model import fused_block
+from danlu.model.adapted import AdaptedLinear, dense_weight
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model, save_model
 from danlu.model.layers import Linear
-from danlu.model.low_rank import LowRankLinear, dense_weight
 from danlu.model.native import bindings
 from danlu.model.precision import Precision, apply_precision, choose_precision
 
@@ -57,27 +50,33 @@ def nll(model: LanguageModel) -> torch.Tensor:
     return model.nll_sum(ids[:, :-1], None, None, ids[:, 1:], torch.ones_like(ids[:, 1:], dtype=torch.bool))
 
 
+def adapted(linear: Linear, rank: int, scale: float) -> tuple[AdaptedLinear, Lora]:
+    layer, update = AdaptedLinear(linear), Lora(linear, rank, scale)
+    layer.adapters["default"], layer.adapters.active = update, {"default": 1.0}
+    return layer, update
+
+
 def test_the_update_is_what_the_paper_says():
     """Eq. 3 by hand: W x + alpha / r · B A x."""
-    layer = LowRankLinear(Linear(2, 2, bias=False), rank=1, scale=2.0)
+    layer, update = adapted(Linear(2, 2, bias=False), rank=1, scale=2.0)
     with torch.no_grad():
         layer.weight.copy_(tensor([[1.0, 2.0], [3.0, 4.0]]))
-        layer.lora_a.copy_(tensor([[1.0, -1.0]]))
-        layer.lora_b.copy_(tensor([[0.5], [2.0]]))
+        update.lora_a.copy_(tensor([[1.0, -1.0]]))
+        update.lora_b.copy_(tensor([[0.5], [2.0]]))
         # x = (3, 1): W x = (5, 13), A x = 2, 2 · B · 2 = (2, 8)
         assert_close(layer(tensor([3.0, 1.0])), tensor([7.0, 21.0]))
         assert_close(dense_weight(layer), tensor([[2.0, 1.0], [7.0, 0.0]]))
 
 
 def test_rank_stabilised_scaling_divides_by_the_root_of_the_rank():
-    assert LoraConfig(kind="lora", rank=16, alpha=32.0).scale == 2.0
-    assert LoraConfig(kind="lora", rank=16, alpha=32.0, rank_stabilised=True).scale == 8.0
+    assert AdapterConfig(kind="lora", alpha=32.0).scale(16) == 2.0
+    assert AdapterConfig(kind="lora", alpha=32.0, rank_stabilised=True).scale(16) == 8.0
 
 
 def test_a_fresh_adapter_changes_nothing_bit_for_bit(precision: Precision):
     base = base_model()
     adapted = twin(base.requires_grad_(False))
-    attach_lora(adapted, LORA)
+    attach(adapted, LORA)
     for model in (base, adapted):
         assert apply_precision(model, precision) == precision
     assert torch.equal(adapted(some_ids()), base(some_ids()))
@@ -127,7 +126,7 @@ def test_gradients_are_those_of_the_plain_path_and_reach_the_adapter_only(precis
 
 
 def test_gradients_of_the_update_are_finite_differences():
-    layer = LowRankLinear(Linear(5, 4), rank=2, scale=1.5).double()
+    layer = adapted(Linear(5, 4), rank=2, scale=1.5)[0].double()
     generator = torch.Generator().manual_seed(0)
     x, down, up = (
         torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -135,7 +134,8 @@ def test_gradients_of_the_update_are_finite_differences():
     )
 
     def forward(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(layer, {"lora_a": down, "lora_b": up}, (x,))
+        update = {"adapters.default.lora_a": down, "adapters.default.lora_b": up}
+        return torch.func.functional_call(layer, update, (x,))
 
     assert torch.autograd.gradcheck(forward, (x, down, up))
 
@@ -146,7 +146,7 @@ def test_weights_beside_a_partly_trained_product_keep_their_gradients():
         pytest.skip("needs a C compiler")
     found = {}
     for kernels in ("plain", "native"):
-        model = taught(base_model(), LoraConfig(kind="lora", rank=2, targets=("v",)))
+        model = taught(base_model(), AdapterConfig(kind="lora", rank=2, targets=("v",)))
         model.backbone.blocks[0].self_attn.sublayer.q.weight.requires_grad_(True)
         apply_precision(model, Precision(kernels=kernels))
         nll(model).backward()
@@ -206,7 +206,7 @@ def sampled_and_trained(sampler: Sampler, model: LanguageModel) -> tuple[torch.T
 
 
 def test_parts_that_the_kernels_do_not_know_still_switch_them_off():
-    class Louder(LowRankLinear):
+    class Louder(AdaptedLinear):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
             return 2 * super().forward(input)
 
@@ -240,8 +240,8 @@ def test_merged_and_unmerged_it_answers_alike_and_the_base_is_as_before():
     unmerge(model)
     assert_close(model(some_ids()), before, atol=2e-5, rtol=1e-5)
     for name, layer in adapted_layers(model).items():
-        assert_close(layer.weight, weights[f"{name}.weight"], atol=1e-6, rtol=0)
-        assert layer.lora_a.requires_grad
+        assert torch.equal(layer.weight, weights[f"{name}.weight"])
+        assert layer.adapters["default"].lora_a.requires_grad
     for name, parameter in base.named_parameters():  # which shared its weights with the merged twin
         assert torch.equal(parameter, weights[name])
 
@@ -250,7 +250,7 @@ def test_policy_reference_value_and_reward_model_stand_on_one_base():
     base = base_model().requires_grad_(False)
     separate = base_model()
     policy = taught(twin(base))
-    reward = taught(ScoreModel.on(twin(base.backbone), seed=5), LoraConfig(kind="lora", rank=2))
+    reward = taught(ScoreModel.on(twin(base.backbone), seed=5), AdapterConfig(kind="lora", rank=2))
     value = twin(reward)
     reward.requires_grad_(False)
     storages = {p.data_ptr() for p in base.parameters()}
@@ -274,14 +274,14 @@ def test_policy_reference_value_and_reward_model_stand_on_one_base():
 def test_a_score_head_is_trained_whole_and_not_shared():
     reward = ScoreModel(base_model().config, seed=1).requires_grad_(False)
     value = twin(reward)
-    attach_lora(value, LORA)
+    attach(value, LORA)
     assert value.score.weight.requires_grad
     assert value.score.weight.data_ptr() != reward.score.weight.data_ptr()
     assert torch.equal(value(some_ids()), reward(some_ids()))
 
 
 def test_dropout_thins_the_update_out_on_the_plain_path_while_training_only():
-    model = taught(base_model(), LoraConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5))
+    model = taught(base_model(), AdapterConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5))
     same = taught(base_model())
     model.eval()
     assert torch.equal(model(some_ids()), same(some_ids()))
@@ -298,7 +298,7 @@ def test_dropout_thins_the_update_out_on_the_plain_path_while_training_only():
 
 
 def test_dropout_goes_on_where_its_state_was_saved():
-    config = LoraConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5)
+    config = AdapterConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5)
     first, second = taught(base_model(), config), taught(base_model(), config)
     first(some_ids())
     state = FrozenState(first).state_dict()
@@ -316,7 +316,7 @@ def test_a_saved_state_is_refused_on_another_base():
 
 
 def test_choosing_kernels_uses_up_no_random_numbers():
-    config = LoraConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5)
+    config = AdapterConfig(kind="lora", rank=3, alpha=6.0, dropout=0.5)
     model, same = taught(base_model(), config), taught(base_model(), config)
     choose_precision(model, batch_size=2, seq_len=8)
     assert model.training
@@ -334,12 +334,12 @@ def test_choosing_kernels_uses_up_no_random_numbers():
 )
 def test_targets_that_cannot_be_adapted_are_refused(targets: tuple[str, ...], message: str):
     with pytest.raises(ConfigError, match=message):
-        attach_lora(base_model(), LoraConfig(kind="lora", targets=targets))
+        attach(base_model(), AdapterConfig(kind="lora", targets=targets))
 
 
 def test_targets_may_name_one_sublayer_or_one_block():
     model = base_model()
-    attach_lora(model, LoraConfig(kind="lora", targets=("mlp.sublayer.out", "blocks.1.self_attn.sublayer.q")))
+    attach(model, AdapterConfig(kind="lora", targets=("mlp.sublayer.out", "blocks.1.self_attn.sublayer.q")))
     assert sorted(adapted_layers(model)) == [
         "backbone.blocks.0.mlp.sublayer.out",
         "backbone.blocks.1.mlp.sublayer.out",
@@ -348,8 +348,8 @@ def test_targets_may_name_one_sublayer_or_one_block():
 
 
 def test_a_second_adapter_on_an_adapted_model_is_refused():
-    with pytest.raises(ValueError, match="already"):
-        attach_lora(taught(base_model()), LORA)
+    with pytest.raises(ValueError, match="has an adapter 'default' already; give the new one another name"):
+        attach(taught(base_model()), LORA)
 
 
 @pytest.mark.parametrize(
@@ -364,15 +364,15 @@ def test_a_second_adapter_on_an_adapted_model_is_refused():
 )
 def test_impossible_settings_are_refused(changed: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
-        LoraConfig(**{"kind": "lora"} | changed)
+        AdapterConfig(**{"kind": "lora"} | changed)
 
 
 def test_any_module_with_linear_layers_can_be_adapted():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     before = model(x)
-    attach_lora(model, LoraConfig(kind="lora", rank=2, targets=("0", "2")))
+    attach(model, AdapterConfig(kind="lora", rank=2, targets=("0", "2")))
     assert torch.equal(model(x), before)
     assert [n for n, p in model.named_parameters() if p.requires_grad] == [
-        "0.lora_a", "0.lora_b", "2.lora_a", "2.lora_b",
-    ]  # fmt: skip
+        f"{layer}.adapters.default.{factor}" for layer in (0, 2) for factor in ("lora_a", "lora_b")
+    ]

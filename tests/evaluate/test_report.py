@@ -97,6 +97,16 @@ def test_headline_shows_what_the_exam_summary_says(report, shared_run):
     assert [shown for _, shown in tiles] == [f"{100 * mean:.1f}" for mean in wanted]
 
 
+def test_adaloras_budget_is_drawn_where_there_is_one(shared_run, report, tmp_path):
+    words = "AdaLoRA 保留的奇异值个数"
+    assert words not in report.read_text(encoding="utf-8")
+    write_json(tmp_path / "plan.json", json.loads((shared_run / "plan.json").read_text(encoding="utf-8")))
+    budgets = [{"step": s, "budget": {"kept": 224 - s, "ranks": {"q": 7}}} for s in range(10, 100, 10)]
+    write_lines(tmp_path / "sft" / "metrics.jsonl", [{"step": 1, "loss": 2.0}, *budgets])
+    build(tmp_path)
+    assert words in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_nothing_runs_and_nothing_is_fetched(report):
     reader = read(report)
     assert not {"script", "img", "iframe", "link", "object", "embed", "form"} & set(reader.tags)

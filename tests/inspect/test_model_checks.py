@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.adapters.lora import LoraConfig, adapted_layers, attach_lora
+from danlu.adapters.attach import adapted_layers, attach
+from danlu.adapters.settings import AdapterConfig
 from danlu.generate.decoder import TorchDecoder
 from danlu.generate.sampler import Sampler, SamplingConfig
 from danlu.inspect import model_checks
@@ -58,18 +59,19 @@ def test_a_block_cut_out_of_the_graph_is_named(model: LanguageModel):
 
 
 def test_what_stands_before_weights_that_begin_at_zero_is_reached_too(model: LanguageModel):
-    attach_lora(model, LoraConfig(kind="lora", rank=2))
-    down = [layer.lora_a for layer in adapted_layers(model).values()]
+    attach(model, AdapterConfig(kind="lora", rank=2))
+    updates = [layer.adapters["default"] for layer in adapted_layers(model).values()]
+    down = [update.lora_a for update in updates]
     loss_of(model).backward()
     assert not any(bool(a.grad.any()) for a in down if a.grad is not None)  # B is zero
     finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert finding.ok, finding.line
-    assert not any(bool(layer.lora_b.any()) for layer in adapted_layers(model).values())  # as before
+    assert not any(bool(update.lora_b.any()) for update in updates)  # as before
     down[0].requires_grad_(False)
     down[3].register_hook(lambda grad: 0 * grad)
     finding = model_checks.gradient_reaches(model, lambda: loss_of(model))
     assert not finding.ok
-    assert "not backbone.blocks.0.self_attn.sublayer.out.lora_a" in finding.found
+    assert "not backbone.blocks.0.self_attn.sublayer.out.adapters.default.lora_a" in finding.found
 
 
 def test_a_gradient_that_is_not_finite_is_named(model: LanguageModel):

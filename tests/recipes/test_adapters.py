@@ -7,21 +7,23 @@ from shutil import copy
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_resume import Cut, cut_after, ppo_config, reward_config, sft_config
+from test_resume import Cut, cut_after, dpo_config, ppo_config, reward_config, sft_config
 from torch.testing import assert_close
 
+from danlu.adapters.attach import adapted_layers, adapters_off
 from danlu.adapters.files import load_adapter
-from danlu.adapters.lora import LoraConfig, adapted_layers, adapters_off
+from danlu.adapters.settings import AdapterConfig, Bottleneck, Budget, VirtualTokens
 from danlu.cli import main
 from danlu.config import ConfigError, load
 from danlu.model.hf import load_language_model, load_score_model
-from danlu.recipes import ppo, pretrain, reward, sft
+from danlu.objectives.preference import Preference
+from danlu.recipes import dpo, ppo, pretrain, reward, sft
 from danlu.recipes.ppo import build_team
 from danlu.recipes.speaker import load_speaker
 from danlu.recipes.stage import chat_format_of
 from danlu.train.run import open_run
 
-LORA = LoraConfig(kind="lora", rank=4, alpha=8.0)
+LORA = AdapterConfig(kind="lora", rank=4, alpha=8.0)
 IDS = torch.randint(1, 300, (2, 12), generator=torch.Generator().manual_seed(0))
 
 
@@ -39,7 +41,8 @@ def test_sft_trains_the_adapter_and_leaves_the_base_alone(adapted):
     run = adapted.root / "sft-lora"
     model, base = load_adapter(run / "adapter"), load_language_model(adapted.base)
     assert len(adapted_layers(model)) == 2 * 7
-    assert all(layer.lora_b.abs().max() > 1e-4 for layer in adapted_layers(model).values())
+    updates = [layer.adapters["default"] for layer in adapted_layers(model).values()]
+    assert all(update.lora_b.abs().max() > 1e-4 for update in updates)
     with adapters_off(model):
         assert torch.equal(model(IDS), base(IDS))
     assert float((model(IDS) - base(IDS)).detach().abs().max()) > 1e-3
@@ -196,6 +199,111 @@ def test_dropout_is_refused_in_ppo(kit, tmp_path):
 
 def test_the_command_line_sets_the_adapter():
     words = ["base=a", "data=b", "out=c", "adapter.kind=lora", "adapter.rank=4", "adapter.targets=q,v"]
-    assert load(sft.SftConfig, None, words).adapter == LoraConfig(kind="lora", rank=4, targets=("q", "v"))
+    assert load(sft.SftConfig, None, words).adapter == AdapterConfig(kind="lora", rank=4, targets=("q", "v"))
     with pytest.raises(ConfigError, match=r"adapter\.rank is set, but kind is 'none'"):
         load(sft.SftConfig, None, [*words[:3], "adapter.rank=4"])
+
+
+KINDS = {
+    "dora": AdapterConfig(kind="dora", rank=4, alpha=8.0),
+    "adalora": AdapterConfig(
+        kind="adalora", rank=4, alpha=8.0, budget=Budget(final_rank=2, every=2, keep_last=0.4)
+    ),
+    "ia3": AdapterConfig(kind="ia3"),
+    "houlsby": AdapterConfig(kind="houlsby", bottleneck=Bottleneck(width=4)),
+    "pfeiffer": AdapterConfig(kind="pfeiffer", bottleneck=Bottleneck(width=4)),
+    "prefix": AdapterConfig(kind="prefix", virtual=VirtualTokens(n=3, width=8)),
+    "p_tuning_v2": AdapterConfig(kind="p_tuning_v2", virtual=VirtualTokens(n=3)),
+    "prompt": AdapterConfig(kind="prompt", virtual=VirtualTokens(n=3, init_text="It is")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_goes_through_every_stage(adapted, kind, tmp_path):
+    """SFT, reward model, PPO with that reward model, and DPO: each trains the adapter and no base weight."""
+    adapter = KINDS[kind]
+    quick = {"n_epochs": 1.0, "adapter": adapter}
+    outs = [sft.run(replace(sft_config(adapted, tmp_path / "sft"), **quick))]
+    outs += [reward.run(replace(reward_config(adapted, tmp_path / "reward"), **quick))]
+    config = replace(
+        adapted_ppo(adapted, tmp_path / "ppo"),
+        adapter=adapter,
+        reward_model=tmp_path / "reward" / "adapter",
+        n_episodes=16,
+    )
+    outs += [ppo.run(config)]
+    outs += [dpo.run(replace(dpo_config(adapted, tmp_path / "dpo"), **quick))]
+    for out, base in zip(outs, (adapted.base, *[adapted.chat_model] * 3), strict=True):
+        model = load_adapter(out / "adapter")
+        with torch.no_grad():
+            if out.name != "reward":
+                before = load_language_model(base)(IDS)
+                assert float((model(IDS) - before).abs().max()) > 1e-6
+                with adapters_off(model):
+                    assert torch.equal(model(IDS), before)
+        assert (out / "model").exists() == adapter.merges
+    rollouts = [line["rollout"] for line in metrics(tmp_path / "ppo") if "rollout" in line]
+    assert abs(rollouts[0]["kl"]) < 1e-3 or not adapter.merges
+    assert all(rollout["sampler_gap"] < 1e-2 for rollout in rollouts)
+
+
+def test_the_budget_of_adalora_is_traced_in_the_metrics(adapted, tmp_path):
+    config = replace(sft_config(adapted, tmp_path / "sft"), adapter=KINDS["adalora"])
+    lines = metrics(sft.run(config))
+    budgets = [line["budget"] for line in lines if "budget" in line]
+    assert len(budgets) > 1
+    kept = [budget["kept"] for budget in budgets]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[-1] == 2 * 14
+    assert sum(budgets[-1]["ranks"].values()) == kept[-1]
+    assert all(line["orthogonality"] > 0 for line in lines if "loss" in line)
+    zeros = [
+        int((tensor == 0).sum())
+        for name, tensor in load_file(config.out / "adapter" / "adapter_model.safetensors").items()
+        if name.endswith("lora_E")
+    ]
+    assert sum(zeros) == 2 * 14
+
+
+def test_adalora_resumes_bit_for_bit(adapted, tmp_path):
+    config = replace(sft_config(adapted, tmp_path / "whole"), adapter=KINDS["adalora"])
+    assert_resumes(sft.run, config, tmp_path, 5)
+
+
+def test_dpo_with_an_adapter_has_its_base_as_reference(adapted, tmp_path):
+    config = replace(dpo_config(adapted, tmp_path / "dpo"), adapter=LORA)
+    policy, reference = dpo.load_pair(config, 320)
+    shared = {p.data_ptr() for p in reference.parameters()}
+    assert all(p.data_ptr() in shared for p in policy.parameters() if not p.requires_grad)
+    assert torch.equal(policy(IDS), reference(IDS))
+    assert dpo.load_pair(replace(config, objective=Preference(variant="simpo")), 320)[1] is None
+    lines = metrics(dpo.run(config))
+    first = next(line for line in lines if "preference" in line)
+    assert first["preference"] == pytest.approx(0.6931, abs=1e-3)  # log 2: the two are alike
+    with pytest.raises(ConfigError, match=r"adapter\.dropout is 0\.1; it must be 0 here"):
+        replace(config, adapter=replace(LORA, dropout=0.1))
+
+
+def test_adapters_are_added_up_on_the_command_line(adapted, tmp_path, capsys):
+    first, second = adapted.root / "sft-lora", tmp_path / "second"
+    sft.run(replace(sft_config(adapted, second), adapter=KINDS["ia3"], n_epochs=1.0))
+    words = [str(tmp_path / "sum"), f"adapters={first},{second}/adapter", "factors=1,-0.5"]
+    assert main(["merge", *words]) == 0
+    base = dict(load_language_model(adapted.base).named_parameters())
+    parts = [dict(load_language_model(run / "model").named_parameters()) for run in (first, second)]
+    for name, weight in load_language_model(tmp_path / "sum").named_parameters():
+        wanted = base[name] + (parts[0][name] - base[name]) - 0.5 * (parts[1][name] - base[name])
+        assert_close(weight, wanted, atol=1e-5, rtol=1e-5)
+    capsys.readouterr()
+    sft.run(replace(sft_config(adapted, tmp_path / "prompt"), adapter=KINDS["prompt"], n_epochs=1.0))
+    for wrong, message in (
+        (["factors=1"], "factors has 1 numbers; it must have one for each of the 2 adapters"),
+        ([f"adapters={tmp_path}/prompt"], "is of kind 'prompt', which no weight can stand for"),
+        (
+            [f"adapters={first},{adapted.root}/reward-lora"],
+            "can be added on one base only",
+        ),
+    ):
+        assert main(["merge", str(tmp_path / "wrong"), words[1], *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()

@@ -13,8 +13,9 @@ from test_resume import Cut, cut_after, metrics
 from torch import nn
 from torch.testing import assert_close
 
+from danlu.adapters.attach import adapted_layers, adapters_off
 from danlu.adapters.files import load_adapter
-from danlu.adapters.lora import LoraConfig, adapted_layers, adapters_off
+from danlu.adapters.settings import AdapterConfig
 from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.data.records import DataError
@@ -36,7 +37,7 @@ from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.run import open_run
 
 SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=32, max_seq_len=64)
-LORA = LoraConfig(kind="lora", rank=4, alpha=8.0)
+LORA = AdapterConfig(kind="lora", rank=4, alpha=8.0)
 ROLLOUT = RolloutConfig(n_episodes=16, n_completions=4, minibatch_size=8, n_epochs=2, max_new_tokens=6)
 
 
@@ -305,7 +306,7 @@ def test_grpo_with_an_adapter_leaves_the_base_and_publishes_the_average(given, m
     assert float((policy(IDS) - base(IDS)).detach().abs().max()) > 1e-6
     stored = last_checkpoint(out)
     assert {name.partition(".")[0] for name in stored} == {"policy", "average"}
-    name = "backbone.blocks.0.mlp.sublayer.up.lora_b"
+    name = "backbone.blocks.0.mlp.sublayer.up.adapters.default.lora_b"
     assert torch.equal(policy.get_parameter(name).detach(), stored[f"average.{name.replace('.', '/')}"])
     assert not torch.equal(policy.get_parameter(name).detach(), stored[f"policy.{name}"])
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats, read_comparisons
 from danlu.data.rankings import RankingBatches
@@ -369,7 +369,7 @@ def test_an_ensemble_without_a_common_zero_is_refused(settings):
 
 
 def test_a_reward_model_of_other_preferences_may_be_adapted(with_ties, settings, kit, tmp_path):
-    adapter = LoraConfig(kind="lora", rank=2, dropout=0.5)
+    adapter = AdapterConfig(kind="lora", rank=2, dropout=0.5)
     config = replace(
         settings,
         base=with_ties / "model",

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from test_resume import metrics, reward_config, sft_config
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError, to_toml
 from danlu.data.chats import read_chats
 from danlu.model.hf import load_language_model
@@ -56,7 +56,7 @@ def settings(kit, stage, out):
     if stage == "pretrain":
         return kit.pretrain_config(out, 6, loop=LoopConfig(n_steps=6, grad_accum_steps=2), optim=ADAMW)
     config = replace(sft_config(kit, out), batch_size=4, data=uneven_chats(kit.root), optim=ADAMW)
-    return config if stage == "sft" else replace(config, adapter=LoraConfig(kind="lora", rank=4))
+    return config if stage == "sft" else replace(config, adapter=AdapterConfig(kind="lora", rank=4))
 
 
 @pytest.mark.slow

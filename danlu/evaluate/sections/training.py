@@ -24,6 +24,7 @@ def losses(data: ReportData) -> Markup | None:
         bits_figure(data),
         loss_figure(data, "sft", "held_out_loss"),
         loss_figure(data, "reward", None),
+        budget_figure(data),
     )
     if found is None:
         return None
@@ -68,6 +69,17 @@ def bits_figure(data: ReportData) -> Markup | None:
         return None
     chart = line_chart(lines, key="bits", title="bits per byte of held-out text over updates")
     return figure(chart, "bits per byte of held-out text while pretraining", "预训练中留出文本的比特／字节")
+
+
+def budget_figure(data: ReportData) -> Markup | None:
+    """The trace of AdaLoRA's budget."""
+    stages = (("sft", "sft"), ("reward", "accent"), ("ppo", "ppo"))
+    curves = [(stage, data.curve(stage, "budget.kept"), role) for stage, role in stages]
+    lines = [Series(stage, points, role) for stage, points, role in curves if points]
+    if not lines:
+        return None
+    chart = line_chart(lines, key="budget", title="singular values that AdaLoRA keeps, over updates")
+    return figure(chart, "singular values that AdaLoRA keeps", "AdaLoRA 保留的奇异值个数")
 
 
 def bits(data: ReportData) -> Markup | None:
