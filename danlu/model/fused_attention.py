@@ -30,7 +30,7 @@ def within(segment_ids: Tensor | None) -> Attend:
 
 
 def both_ways(segment_ids: Tensor | None) -> Attend:
-    """As `attend_both_ways`."""
+    """As `attend_both_ways`, but for what padding gathers, which nobody reads."""
     return across(segment_ids, None, plain=attend_both_ways(segment_ids))
 
 
@@ -41,9 +41,9 @@ def across(
     plain = attend_across(source_segment_ids, segment_ids) if plain is None else plain
     if source_segment_ids is None and segment_ids is None:
         return partial(_attend, plain, None, True)
-    lengths = (
-        None if source_segment_ids is None or segment_ids is not None else text_lengths(source_segment_ids)
-    )
+    if source_segment_ids is None or segment_ids is not None:
+        return plain
+    lengths = text_lengths(source_segment_ids)
     return plain if lengths is None else partial(_attend, plain, lengths, True)
 
 
