@@ -42,6 +42,7 @@ SUMMARY = "fine-tune on labelled examples: danlu classify DATA base=DIR; then da
 POSITIONAL = ("text", "text_b")
 MEASURED_WHILE_TRAINING = 256  # held-out examples
 GPT1_LR, GPT1_WIDTH = 6.25e-5, 768
+HIGHEST_LR = 3e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class ClassifyConfig:
     batch_size: int = 16  # examples a micro-batch
     n_epochs: float = 3.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
-    lr: float | None = None  # peak; none: GPT-1's 6.25e-5 at its width of 768, and more for narrower models
+    lr: float | None = None  # peak; none: GPT-1's 6.25e-5 at its width of 768, more for narrower models
     weight_decay: float = 0.01
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
@@ -167,7 +168,7 @@ def build_stage(
     batches: LabelledBatches,
     objective: Classification,
 ) -> Stage:
-    lr = config.lr if config.lr is not None else GPT1_LR * GPT1_WIDTH / model.config.d_model
+    lr = config.lr if config.lr is not None else usual_lr(model.config.d_model)
     optim = OptimConfig(kind="adamw", lr=lr, weight_decay=config.weight_decay, beta2=0.999)
     n_steps = max(1, round(config.n_epochs * batches.batches_per_epoch / config.loop.grad_accum_steps))
     return Stage(
@@ -190,6 +191,11 @@ def build_stage(
         save_every=config.save_every,
         unit="examples",
     )
+
+
+def usual_lr(d_model: int) -> float:
+    """GPT-1's rate at its width, and at others in inverse proportion to the square of the width."""
+    return min(HIGHEST_LR, GPT1_LR * (GPT1_WIDTH / d_model) ** 2)
 
 
 def reader_of(path: Path, base: AnyModel) -> TextReader:
