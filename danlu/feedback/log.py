@@ -65,7 +65,7 @@ def select(
 ) -> Generator[Event]:
     """Events in the order in which they came; unless `stands` is False, without those taken back."""
     asked = sa.select(EVENTS).where(*conditions, *([STANDS] if stands else [])).order_by(EVENTS.c.seq)
-    for row in connection.execution_options(yield_per=AT_ONCE).execute(asked):
+    for row in connection.execute(asked.execution_options(yield_per=AT_ONCE)):
         yield read_row(row)
 
 

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from people import Clock
 
 from danlu.feedback.database import database_url
 from danlu.feedback.queue import QueueConfig
 from danlu.feedback.store import Store
 
 POSTGRES = os.environ.get("DANLU_TEST_POSTGRES", "")  # URL of a server on which databases may be made
-
-
-@dataclass(slots=True)
-class Clock:
-    """Time that passes only when a test says so; each look is a microsecond later."""
-
-    now: datetime = field(default_factory=lambda: datetime(2026, 5, 4, 9, tzinfo=UTC))
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(microseconds=1)
-        return self.now
-
-    def pass_by(self, **how: float) -> None:
-        self.now += timedelta(**how)
 
 
 @pytest.fixture

@@ -1,13 +1,29 @@
-"""A conversation with answers to judge, for the tests."""
+"""A conversation with answers to judge, and a clock, for the tests."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from danlu.feedback.records import Conversation, Event, Message, Origin, Task
 from danlu.feedback.store import Store
 
 MODEL = "5e" * 32
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that passes only when a test says so; each look is a microsecond later."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 5, 4, 9, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+    def pass_by(self, **how: float) -> None:
+        self.now += timedelta(**how)
 
 
 def ask(store: Store, *answers: str, prompt: str = "Why is the sky blue?") -> tuple[Event, list[Event]]:

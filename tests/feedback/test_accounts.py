@@ -6,7 +6,7 @@ import hashlib
 from base64 import b64decode
 
 import pytest
-from conftest import Clock
+from people import Clock
 
 from danlu.feedback import accounts as kept
 from danlu.feedback.accounts import MAY, Accounts, hash_password, is_password

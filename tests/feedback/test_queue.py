@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from conftest import Clock
-from people import ask, derived, ranking_task
+from people import Clock, ask, derived, ranking_task
 
 from danlu.config import ConfigError
 from danlu.feedback.accounts import Accounts
