@@ -229,7 +229,7 @@ def _string(node: ast.stmt | None) -> str:
 
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n", "dpo"),
-    *("evaluate", "doctor", "chat", "generate"),
+    *("evaluate", "doctor", "chat", "generate", "serve", "key"),
     *("model", "import", "export"),
     *("calc", "index", "ask", "sql"),
 )
