@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from small_server import client_of, served
 
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Engine
-from danlu.generate.sampler import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.transformer import ModelConfig
 from danlu.serve.api.app import create_app
-from danlu.serve.api.service import Served
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
-
-BASE = "http://localhost"
-GREEDY = {"temperature": 0, "max_tokens": 8}
 
 
 @pytest.fixture
@@ -45,22 +38,6 @@ def model(chat: ChatFormat) -> LanguageModel:
 @pytest.fixture
 def engine(model: LanguageModel) -> Engine:
     return ReferenceEngine(model)
-
-
-def served(chat: ChatFormat, engine: Engine | None, **changes: Any) -> Served:
-    defaults: dict[str, Any] = {"sampling": SamplingConfig(max_new_tokens=8), "max_seq_len": 256}
-    return Served(name="tiny", chat=chat, engine=engine, **(defaults | changes))
-
-
-@asynccontextmanager
-async def client_of(app: FastAPI, **headers: str) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an application that runs in this very event loop."""
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client,
-    ):
-        yield client
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from starlette.responses import Response
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.limits import Limits
 
-
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
