@@ -24,7 +24,7 @@ from small_server import Scripted, served
 from danlu.cli import main
 from danlu.generate.reference import ReferenceEngine
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.recipes.serve import embedder
+from danlu.recipes.serving import embedder
 from danlu.recipes.stage import publish
 from danlu.serve.api.app import create_app
 from danlu.serve.api.keys import load_keys, make_key

@@ -13,7 +13,7 @@ from small_server import Scripted, client_of, served
 from danlu.data.chats import Comparison
 from danlu.data.rankings import tokenize_comparison
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.recipes.serve import embedder
+from danlu.recipes.serving import embedder
 from danlu.rl.scoring import score_sequences
 from danlu.serve.api.app import create_app
 from danlu.tokenizer.chat import ChatFormat

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
@@ -90,7 +91,11 @@ async def answer(
         progress = follow(service, plan, stream)
         if body.stream:
             return EventStream(service, answering.chunks(progress), held.pop_all())
-        return answering.whole(await unless_gone(http.receive, _all(service, progress)))
+        try:
+            return answering.whole(await unless_gone(http.receive, _all(service, progress)))
+        except ClientDisconnect:
+            service.metrics.left.inc()
+            return Response(status_code=499)  # which nobody reads
 
 
 async def _all(service: Service, progress: AsyncIterator[Progress]) -> list[Progress]:

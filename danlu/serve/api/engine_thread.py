@@ -78,11 +78,6 @@ class EngineThread:
         self.failure = ""
 
     @property
-    def max_seq_len(self) -> int:
-        """Longest prompt and completion together."""
-        return self._engine.max_seq_len
-
-    @property
     def alive(self) -> bool:
         """Whether requests are carried out."""
         return self._thread is not None and self._thread.is_alive() and not self.failure

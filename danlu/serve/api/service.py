@@ -111,8 +111,6 @@ class Service:
                 raise self.busy(503, str(error)) from None
             try:
                 yield stream
-            except EngineStoppedError as error:
-                raise self.busy(503, str(error)) from None
             finally:
                 stream.close()
 
