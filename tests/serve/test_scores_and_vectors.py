@@ -49,7 +49,7 @@ async def test_a_score_is_read_where_training_reads_it(chat: ChatFormat, model: 
         body = {"model": "tiny", "prompt": HELLO, "completions": completions}
         answer = (await client.post("/v1/score", json=body)).json()
         chat_answer = await client.post("/v1/chat/completions", json={"model": "tiny", "messages": HELLO})
-    comparison = Comparison(prompt=HELLO, completions=completions, ranks=[1, 2, 3], where="here")
+    comparison = Comparison(prompt=HELLO, completions=completions, ranks=[1, 2, 3])
     group = tokenize_comparison(comparison, chat)
     expected = score_sequences(scorer, group.sequences, pad_id)
     assert [each["score"] for each in answer["data"]] == pytest.approx(expected, abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -116,7 +117,7 @@ def _prompt(
     """The part of the conversation that the model sees, and its ids."""
     longest = service.served.max_seq_len
     # An answer may be as long as it is asked to be, but room is made for a quarter of the context at most.
-    room = longest - min(n_new, longest // 4) if body.truncation == "auto" else longest
+    room = longest - min(n_new, longest // 4) if body.truncation == "auto" else sys.maxsize
     messages = messages_of(body.messages, service.limits)
     if beyond := [place for place in body.pinned if place >= len(messages)]:
         raise ApiError(
