@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from danlu.tokenizer.chat import ChatFormat, Message, check_messages
@@ -59,4 +60,4 @@ def fit(
 def _exchanges(messages: Sequence[Message]) -> list[range]:
     """The places of each exchange; the system's turn is in none."""
     starts = [place for place, message in enumerate(messages) if message["role"] == "user"]
-    return [range(*pair) for pair in zip(starts, [*starts[1:], len(messages)], strict=True)]
+    return [range(*pair) for pair in pairwise([*starts, len(messages)])]

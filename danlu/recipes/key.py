@@ -1,4 +1,4 @@
-"""`danlu key NAME FILE`: a new key of the API."""
+"""`danlu key NAME`: a new key of the API."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from danlu.serve.api.keys import Scope, make_key
 
-SUMMARY = "make a key for `danlu serve keys=FILE`, shown once: danlu key NAME FILE"
-POSITIONAL = ("name", "file")
+SUMMARY = "make a key for danlu serve, shown once: danlu key NAME [file=keys.toml]"
+POSITIONAL = ("name",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyConfig:
     name: str  # of whoever gets it
-    file: Path  # of the server's keys; it holds their digests
+    file: Path = Path("keys.toml")  # of the server's keys; it holds their digests
     scopes: tuple[Scope, ...] = ("chat",)
 
 

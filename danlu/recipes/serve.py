@@ -51,7 +51,7 @@ def run(config: ServeConfig) -> None:
     if not is_loopback(config.host) and config.keys is None:
         raise ConfigError(
             f"host is {config.host}, which others can reach, and there are no keys; make one with "
-            "`danlu key NAME FILE` and add keys=FILE"
+            "`danlu key NAME` and add keys=keys.toml"
         )
     keys = None if config.keys is None else load_keys(config.keys)
     hosts = LOOPBACK | {each.lower() for each in config.hosts} | ({config.host.lower()} - EVERYWHERE)

@@ -71,3 +71,7 @@ def test_the_system_and_the_last_question_stay_though_they_do_not_fit(chat: Chat
 def test_what_is_no_conversation_is_refused(chat: ChatFormat):
     with pytest.raises(ChatError, match="roles must alternate"):
         fit(chat, [TALK[1], TALK[1]], room=100)
+
+
+def test_a_system_turn_alone_is_left_to_the_caller_to_judge(chat: ChatFormat):
+    assert fit(chat, TALK[:1], room=1).messages == TALK[:1]

@@ -217,7 +217,7 @@ def model_dir(chat: ChatFormat, model: LanguageModel, tmp_path_factory: pytest.T
 
 def test_another_address_takes_a_key(model_dir: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["serve", str(model_dir), "host=0.0.0.0", "port=0"]) == 2
-    assert "there are no keys; make one with `danlu key NAME FILE`" in capsys.readouterr().err
+    assert "there are no keys; make one with `danlu key NAME`" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_one_clear_line(model_dir: Path, capsys: pytest.CaptureFixture[str]):

@@ -35,8 +35,8 @@ def tools_of(given: Sequence[ToolDefinition] | None, limits: Limits) -> list[dic
 
 def check_schema(schema: dict[str, Any], limits: Limits, param: str) -> None:
     """Refuse a JSON schema that is too large or too deep to be worked on."""
-    within(param, "bytes in a schema", len(json.dumps(schema)), limits.schema_bytes)
     within(param, "levels in a schema", depth(schema), limits.schema_depth)
+    within(param, "bytes in a schema", len(json.dumps(schema)), limits.schema_bytes)
 
 
 def _message(given: ChatMessage) -> Message:

@@ -74,7 +74,7 @@ def load_keys(path: Path) -> Keys:
             raise ConfigError(f"{path}: {name!r}: expected a table a key, named by letters, digits, _ and -")
         entries[name] = build(KeyEntry, table, prefix=f"{path}: {name}")
     if not entries:
-        raise ConfigError(f"{path}: holds no key; `danlu key NAME {path}` adds one")
+        raise ConfigError(f"{path}: holds no key; `danlu key NAME file={path}` adds one")
     return Keys(entries)
 
 
