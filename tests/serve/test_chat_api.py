@@ -146,7 +146,7 @@ async def test_what_is_asked_of_the_draw_reaches_the_engine(chat: ChatFormat):
         top_k=7,
         top_p=0.5,
         temperature=0.3,
-        max_completion_tokens=5,
+        max_completion_tokens=5.0,  # in JSON an integer like any other
         seed=-3,
     )
     (request,) = engine.requests

@@ -49,6 +49,8 @@ def attack(address: str, mode: GenerationMode, n_examples: int) -> int:
 
     for found in schema.get_all_operations():
         operation = found.ok()
+        if mode is GenerationMode.NEGATIVE and operation.method.upper() != "POST":
+            continue  # nothing is asked that could be wrong
 
         @settings(
             max_examples=n_examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
@@ -66,10 +68,10 @@ def attack(address: str, mode: GenerationMode, n_examples: int) -> int:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_a_few_made_up_requests_get_the_answers_that_are_described(address: str, mode: GenerationMode):
-    assert attack(address, mode, 5) >= 40
+    assert attack(address, mode, 4) >= 24
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_many_made_up_requests_get_the_answers_that_are_described(address: str, mode: GenerationMode):
-    assert attack(address, mode, 300) >= 1500
+    assert attack(address, mode, 100) >= 500

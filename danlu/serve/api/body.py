@@ -81,7 +81,12 @@ def parse(raw: bytes, most_deep: int) -> Any:
         ApiError: it is none, or nested deeper than `most_deep`.
     """
     try:
-        tree = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        tree = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_float=_number,
+            parse_constant=_no_constant,
+        )
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the body is not UTF-8 at byte {error.start}", code="invalid_json") from None
     except RecursionError:
@@ -123,6 +128,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a name stands twice in one object")
     return found
+
+
+def _number(text: str) -> float | int:
+    """1.0 is an integer in JSON Schema, so it is one here."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _no_constant(name: str) -> float:
