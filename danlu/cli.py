@@ -101,9 +101,11 @@ def read_words(
         key = re.match(r"[A-Za-z_][\w.-]*(?==)", word)
         if re.match(r"--[A-Za-z]", word):
             overrides.append(_option(word, rest, switches))
+        elif key and key[0].split(".")[0] in known:
+            overrides.append(word)
         elif word.endswith(".toml") and path is None:
             path = Path(word)
-        elif key and (not places or key[0].split(".")[0] in known):
+        elif key and not places:
             overrides.append(word)
         elif places:
             overrides.append(f"{places.pop(0)}={toml_value(word)}")
@@ -232,6 +234,7 @@ def _string(node: ast.stmt | None) -> str:
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
+    *("serve", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
 )
 # Cut off, they go on from a checkpoint.

@@ -46,6 +46,7 @@ def test_words_without_a_key_fill_their_places_even_where_they_look_like_setting
     assert words("runs/a", "x=3 and {y}") == (None, ['model="runs/a"', 'prompt="x=3 and {y}"'])
     assert words("runs/a", "raw=true", "why?") == (None, ['model="runs/a"', "raw=true", 'prompt="why?"'])
     assert words("conf.toml", "runs/a") == (Path("conf.toml"), ['model="runs/a"'])
+    assert words("runs/a", "model=keys.toml") == (None, ['model="runs/a"', "model=keys.toml"])
 
 
 def test_a_word_that_is_nothing_is_refused():

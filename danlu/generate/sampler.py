@@ -132,7 +132,7 @@ class Sampler:
 
     def add(self, prompt_ids: Sequence[int], sampling: SamplingConfig, key: int | str = 0) -> int:
         """Queue a prompt and return the id of its sequence; `sampling.seed` and `key` decide its tokens."""
-        self._check(prompt_ids)
+        check_prompt(prompt_ids, self.max_seq_len, self._vocab_size)
         limit = min(sampling.max_new_tokens, self.max_seq_len - len(prompt_ids))
         self._n_added += 1
         self._waiting.append(
@@ -188,7 +188,7 @@ class Sampler:
         """
         self.refresh()
         for prompt in prompts:
-            self._check(prompt)
+            check_prompt(prompt, self.max_seq_len, self._vocab_size)
         keys = range(len(prompts)) if keys is None else keys
         ids = [
             self.add(prompt, sampling, f"{key}/{copy}")
@@ -206,18 +206,6 @@ class Sampler:
         while sequence_id not in self._done:
             self.step()
         return self._done.pop(sequence_id)
-
-    def _check(self, prompt_ids: Sequence[int]) -> None:
-        """Refuse a prompt that the model cannot answer."""
-        if not prompt_ids:
-            raise ValueError("the prompt is empty; it needs at least one token to answer to")
-        if len(prompt_ids) >= self.max_seq_len:
-            raise ValueError(
-                f"the prompt has {len(prompt_ids)} tokens and the context holds {self.max_seq_len}; "
-                f"shorten the prompt to at most {self.max_seq_len - 1}, so that an answer fits"
-            )
-        if unknown := [i for i in prompt_ids if not 0 <= i < self._vocab_size]:
-            raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {self._vocab_size - 1}")
 
     def _admit(self) -> None:
         """Give free rows to those that wait, reading what several prompts begin with only once."""
@@ -275,6 +263,19 @@ class Sampler:
         if row < len(self._running):
             self._running[row] = last
             self._decoder.cache.copy_row(len(self._running), row, last.length - 1)
+
+
+def check_prompt(prompt_ids: Sequence[int], max_seq_len: int, vocab_size: int) -> None:
+    """Refuse a prompt that the model cannot answer."""
+    if not prompt_ids:
+        raise ValueError("the prompt is empty; it needs at least one token to answer to")
+    if len(prompt_ids) >= max_seq_len:
+        raise ValueError(
+            f"the prompt has {len(prompt_ids)} tokens and the context holds {max_seq_len}; "
+            f"shorten the prompt to at most {max_seq_len - 1}, so that an answer fits"
+        )
+    if unknown := [i for i in prompt_ids if not 0 <= i < vocab_size]:
+        raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {vocab_size - 1}")
 
 
 def _decoder_of(model: LanguageModel, kernel: Kernel) -> type[NativeDecoder] | type[TorchDecoder]:

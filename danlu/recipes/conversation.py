@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from danlu.dialogue.context import fit
 from danlu.generate.sampler import SamplingConfig
 from danlu.recipes.speaker import CUT, Speaker
 from danlu.tokenizer.chat import Message
@@ -89,14 +90,12 @@ class Conversation:
         """The conversation as ids; where it outgrows the context, its oldest exchanges are forgotten."""
         longest = self.speaker.max_seq_len
         room = longest - min(self.sampling.max_new_tokens, longest // 4)
-        n_before = len(self.messages)
-        ids = self.speaker.chat.prompt(self.dialogue)
-        while len(ids) > room and len(self.messages) > 1:
-            self.messages = self.messages[2:]
-            ids = self.speaker.chat.prompt(self.dialogue)
+        kept = fit(self.speaker.chat, self.dialogue, room=room)
+        ids = self.speaker.chat.prompt(kept.messages)
         self.speaker.check_room(ids)
-        if forgotten := n_before - len(self.messages):
-            self.say(f"(the first {forgotten} messages are forgotten: the context is full)\n")
+        if kept.left_out:
+            self.messages = self.messages[len(kept.left_out) :]
+            self.say(f"(the first {len(kept.left_out)} messages are forgotten: the context is full)\n")
         return ids
 
 

@@ -70,6 +70,7 @@ class ChatFormat:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.stop_ids = frozenset({tokenizer.im_end_id})
+        self.call_id = tokenizer.im_start_id  # inside the assistant's turn it opens a call of a tool
         self._newline = tokenizer.encode("\n")
         self._headers = {
             role: [tokenizer.im_start_id, *tokenizer.encode(role), *self._newline] for role in SPEAKERS
@@ -82,14 +83,10 @@ class ChatFormat:
             tools: descriptions of the tools that may be called, in OpenAI's shape, for the system's turn.
         """
         check_messages(messages)
-        if tools and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": ""}, *messages]
         ids: list[int] = []
         loss_mask: list[bool] = []
-        for turn, message in enumerate(messages):
-            header = self._headers[message["role"]]
-            parts = [*self._described(tools if turn == 0 else ()), *self._called(message)]
-            said = [*self.tokenizer.encode(message["content"]), *parts, self.tokenizer.im_end_id]
+        for turn, message in enumerate(_headed(messages, tools)):
+            header, said = self._turn(message, tools if turn == 0 else ())
             learned = message["role"] == "assistant"
             ids += [*header, *said, *self._newline]
             loss_mask += [False] * len(header) + [learned] * len(said) + [False] * len(self._newline)
@@ -103,6 +100,20 @@ class ChatFormat:
         if waiting := _waiting(messages):
             raise ChatError(f"{len(waiting)} tool calls are without a result; an answer comes after the last")
         return rendered.ids + self._headers["assistant"]
+
+    def lengths(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, list[int]]:
+        """Tokens of `prompt` that belong to no message, and those of each message.
+
+        They add up to the length of the prompt, also where messages other than the system's are left out.
+        """
+        sizes = [
+            len(self._newline) + sum(map(len, self._turn(message, tools if turn == 0 else ())))
+            for turn, message in enumerate(_headed(messages, tools))
+        ]
+        n_added = len(sizes) - len(messages)
+        return len(self._headers["assistant"]) + sum(sizes[:n_added]), sizes[n_added:]
 
     def parse(self, ids: Sequence[int]) -> Message:
         """What the model said after a prompt: text before the first control token, then the calls of tools.
@@ -120,6 +131,12 @@ class ChatFormat:
         if calls:
             message["tool_calls"] = calls
         return message
+
+    def _turn(self, message: Message, tools: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
+        """A turn's header, and all after it up to its <|im_end|>."""
+        parts = [*self._described(tools), *self._called(message)]
+        said = [*self.tokenizer.encode(message["content"]), *parts, self.tokenizer.im_end_id]
+        return self._headers[message["role"]], said
 
     def _parts(self, ids: Sequence[int], places: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where each call begins and ends, among the places of control tokens."""
@@ -149,6 +166,13 @@ class ChatFormat:
     def _part(self, name: str, content: str) -> list[int]:
         encode = self.tokenizer.encode
         return [self.tokenizer.im_start_id, *encode(name), *self._newline, *encode(content)]
+
+
+def _headed(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Sequence[Message]:
+    """With a system's turn, where there are tools to be described in it."""
+    if tools and messages[0]["role"] != "system":
+        return [{"role": "system", "content": ""}, *messages]
+    return messages
 
 
 def check_messages(messages: Sequence[Mapping[str, object]]) -> None:

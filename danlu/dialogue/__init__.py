@@ -1,0 +1,1 @@
+"""A conversation and what of it the model gets to see."""

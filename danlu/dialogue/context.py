@@ -1,0 +1,63 @@
+"""Which turns of a conversation the model sees, where not all of them fit into its context.
+
+The system's turn, the pinned turns and the last exchange stay. Of the others the oldest exchange goes first,
+and always the whole of it: a question, the calls and results that it led to, and its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from danlu.tokenizer.chat import ChatFormat, Message, check_messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What the model gets to see of a conversation."""
+
+    messages: list[Message]
+    left_out: tuple[int, ...]  # places in the conversation of the other messages, from 0
+    n_tokens: int  # of the prompt
+
+
+def fit(
+    chat: ChatFormat,
+    messages: Sequence[Message],
+    tools: Sequence[Mapping[str, Any]] = (),
+    *,
+    room: int,
+    pinned: Collection[int] = (),
+) -> Kept:
+    """The conversation without its oldest exchanges, as many as must go for the prompt to fit.
+
+    What stays by rule may be longer than the room; that is the caller's to judge.
+
+    Args:
+        room: tokens that the prompt may have.
+        pinned: places of messages whose exchange stays, from 0.
+
+    Raises:
+        ChatError: the messages are no conversation.
+    """
+    check_messages(messages)
+    overhead, lengths = chat.lengths(messages, tools)
+    n_tokens = overhead + sum(lengths)
+    left_out: list[int] = []
+    for exchange in _exchanges(messages)[:-1]:
+        if n_tokens <= room:
+            break
+        if not any(place in pinned for place in exchange):
+            left_out += exchange
+            n_tokens -= sum(lengths[place] for place in exchange)
+    gone = set(left_out)
+    kept = [message for place, message in enumerate(messages) if place not in gone]
+    return Kept(messages=kept, left_out=tuple(left_out), n_tokens=n_tokens)
+
+
+def _exchanges(messages: Sequence[Message]) -> list[range]:
+    """The places of each exchange; the system's turn is in none."""
+    starts = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    return [range(*pair) for pair in pairwise([*starts, len(messages)])]

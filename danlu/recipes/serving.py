@@ -1,0 +1,68 @@
+"""What `danlu serve` puts behind its routes: an engine, adapters, vectors, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_adapter
+from danlu.config import ConfigError
+from danlu.generate.reference import ReferenceEngine
+from danlu.generate.request import Engine
+from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import load_score_model
+from danlu.recipes.model_files import model_dir
+from danlu.recipes.speaker import Speaker
+from danlu.rl.scoring import score_sequences
+
+
+def make_engine(model: LanguageModel, adapters: Mapping[str, LanguageModel]) -> Engine:
+    """The engine that `danlu serve` runs."""
+    return ReferenceEngine(model, adapters=adapters)
+
+
+def name_of(path: Path) -> str:
+    """What a model is called after its directory; `model` and `adapter` say less than the run above them."""
+    path = path.resolve()
+    return path.parent.name if path.name in ("model", "adapter") else path.name
+
+
+def adapters_of(speaker: Speaker, paths: Mapping[str, Path]) -> dict[str, LanguageModel]:
+    """A model for each adapter, all over the same weights."""
+    models: dict[str, LanguageModel] = {}
+    for name, path in paths.items():
+        model = on_base(
+            read_adapter(path / "adapter" if is_adapter(path / "adapter") else path), speaker.model
+        )
+        if not isinstance(model, LanguageModel):
+            raise ConfigError(f"adapters.{name}: {path} adapts a score model; it goes into reward_model")
+        models[name] = model.eval()
+    return models
+
+
+def embedder(model: LanguageModel) -> Callable[[Sequence[Sequence[int]]], list[list[float]]]:
+    """The mean of the last hidden vectors of a sequence, at length 1."""
+
+    @torch.inference_mode()
+    def embed(rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        device = model.lm_head.weight.device
+        hidden = (model.backbone(torch.tensor([row], device=device))[0].float() for row in rows)
+        return [torch.nn.functional.normalize(each.mean(0), dim=0).tolist() for each in hidden]
+
+    return embed
+
+
+def scorer(path: Path, base_dir: Path, speaker: Speaker) -> Callable[[Sequence[Sequence[int]]], list[float]]:
+    """The scores of the reward model in a directory."""
+    model, pad_id = load_scores(path, base_dir, speaker), speaker.chat.tokenizer.pad_id
+    return lambda rows: score_sequences(model, rows, pad_id)
+
+
+def load_scores(path: Path, base_dir: Path, speaker: Speaker) -> ScoreModel:
+    """The reward model in a model or adapter directory, or in a run directory."""
+    adapter = next((each for each in (path / "adapter", path) if is_adapter(each)), None)
+    if (path / "model" / "config.json").exists() or adapter is None:
+        return load_score_model(model_dir(path), vocab_size=speaker.chat.tokenizer.vocab_size).eval()
+    return load_score_adapter(adapter, base=speaker.model, base_dir=model_dir(base_dir)).eval()

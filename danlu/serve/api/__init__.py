@@ -1,0 +1,1 @@
+"""The HTTP API in the shape of OpenAI's, over one engine."""

@@ -1,0 +1,86 @@
+"""The application: routes over one model, behind one door, within one table of limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Set
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from danlu import __version__
+from danlu.serve.api.chat import chat_routes
+from danlu.serve.api.completions import completion_routes
+from danlu.serve.api.errors import install
+from danlu.serve.api.guard import LOOPBACK, Door, Guard
+from danlu.serve.api.keys import Keys, Scope
+from danlu.serve.api.limits import Limits
+from danlu.serve.api.metrics import Measured
+from danlu.serve.api.service import Served, Service
+from danlu.serve.api.status_routes import status_routes
+from danlu.serve.api.token_routes import token_routes
+from danlu.serve.api.vector_routes import vector_routes
+
+# A path that is in neither wants the scope `admin`.
+OPEN = frozenset({"/health", "/ready"})
+SCOPES: dict[str, Scope] = {
+    "/v1": "chat",
+    "/tokenize": "chat",
+    "/detokenize": "chat",
+    "/tokenizer_info": "chat",
+    "/openapi.json": "chat",
+    "/metrics": "admin",
+}
+
+
+def create_app(
+    served: Served, *, keys: Keys | None = None, hosts: Set[str] = LOOPBACK, limits: Limits | None = None
+) -> FastAPI:
+    """An ASGI application.
+
+    Args:
+        served: the model and what it can do.
+        keys: who may call; None lets everybody in, and is for a server that only its own machine can reach.
+        hosts: names by which clients may call the server, without port.
+        limits: by default the defaults.
+    """
+    limits = limits or Limits()
+    service = Service(served, limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with service.running():
+            yield
+
+    # Pages that describe the API load scripts from elsewhere; /openapi.json is enough.
+    app = FastAPI(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.limits, app.state.service = limits, service
+    install(app)
+    for routes in (chat_routes, completion_routes, vector_routes, token_routes, status_routes):
+        app.include_router(routes(service))
+    door = Door(keys=keys, hosts=hosts, open_paths=OPEN, scopes=SCOPES)
+    app.add_middleware(Guard, door=door)
+    app.add_middleware(Measured, metrics=service.metrics)
+    _describe(app, door)
+    return app
+
+
+def _describe(app: FastAPI, door: Door) -> None:
+    """Have the description say where a key is needed."""
+    tree: dict[str, Any] = get_openapi(
+        title=app.title, version=app.version, description=ABOUT, routes=app.routes
+    )
+    if door.keys is not None:
+        tree["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for path, methods in tree["paths"].items():
+            for operation in methods.values() if path not in door.open_paths else ():
+                operation["security"] = [{"key": []}]
+                operation["description"] += f" Takes a key of scope {door.scope_of(path)!r}."
+    app.openapi_schema = tree
+
+
+ABOUT = (
+    "One model in the shape of OpenAI's API. Status 422 is a field that is wrong in itself; "
+    "400 a request that is well formed and cannot be carried out here."
+)

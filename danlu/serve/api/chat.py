@@ -1,0 +1,286 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from danlu.dialogue.context import Kept, fit
+from danlu.generate.request import Request as EngineRequest
+from danlu.generate.request import TokenFilter
+from danlu.serve.api import responses
+from danlu.serve.api.body import StrictRoute
+from danlu.serve.api.completing import (
+    Answering,
+    Plan,
+    Progress,
+    answer,
+    check_common,
+    check_length,
+    logit_bias_of,
+    new_id,
+    sampling_of,
+)
+from danlu.serve.api.conversations import check_schema, messages_of, tools_of
+from danlu.serve.api.errors import RESPONSES, ApiError
+from danlu.serve.api.keys import Caller
+from danlu.serve.api.reply import CallArguments, CallBegun, FinishReason, Piece, Reply, Spoken, Text
+from danlu.serve.api.requests import ChatRequest, JsonSchema, NamedTool
+from danlu.serve.api.service import Service
+from danlu.serve.api.tool_filter import CallRules, ToolFilter
+from danlu.serve.api.vocabulary import Vocabulary
+from danlu.tokenizer.chat import ChatError
+
+STREAMED = {"text/event-stream": {"schema": {"type": "string"}}}  # with stream=true, a chunk a line
+
+
+def chat_routes(service: Service) -> APIRouter:
+    """The route of chat."""
+    router = APIRouter(route_class=StrictRoute, responses=RESPONSES)
+
+    @router.post(
+        "/v1/chat/completions",
+        response_model=responses.ChatCompletion,
+        responses={200: {"content": STREAMED}},
+    )
+    async def chat_completions(body: ChatRequest, http: Request) -> Response:
+        """The next turn of a conversation."""
+        return await answer(service, http, body, lambda caller: _prepare(service, body, caller))
+
+    return router
+
+
+def _prepare(service: Service, body: ChatRequest, caller: Caller) -> Answering:
+    adapter = service.check_model(body.model)
+    n_new = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    check_common(service, body, body.n or 1, n_new)
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, "top_logprobs is for logprobs=true", param="top_logprobs")
+    tools = tools_of(body.tools, service.limits)
+    rules = _rules(body, [tool["function"]["name"] for tool in tools])
+    sampling = sampling_of(service, body, n_new)
+    kept, prompt = _prompt(service, body, tools, sampling.max_new_tokens)
+    call_id = None if rules is None else service.chat.call_id
+    requests = [
+        EngineRequest(
+            prompt_ids=tuple(prompt),
+            sampling=sampling,
+            key=number,
+            stop_ids=service.chat.stop_ids,
+            forbidden_ids=service.tokenizer.control_ids - service.chat.stop_ids - {call_id},
+            presence_penalty=body.presence_penalty or 0.0,
+            frequency_penalty=body.frequency_penalty or 0.0,
+            logit_bias=logit_bias_of(body, len(service.vocabulary)),
+            min_p=body.min_p or 0.0,
+            n_top=body.top_logprobs or 0,
+            token_filter=_filter(service, body, rules),
+            adapter=adapter,
+            salt=caller.name,
+        )
+        for number in range(body.n or 1)
+    ]
+    replies = [Reply(service.vocabulary, stops=body.stops, call_id=call_id) for _ in requests]
+    plan = Plan(
+        id=new_id("chatcmpl"),
+        model=body.model,
+        requests=requests,
+        replies=replies,
+        n_prompt_tokens=len(prompt),
+    )
+    shown = _Shown(service.vocabulary, plan, kept, body)
+    return Answering(plan=plan, whole=shown.whole, chunks=shown.chunks)
+
+
+def _rules(body: ChatRequest, names: Sequence[str]) -> CallRules | None:
+    """Which calls are allowed; None = the model may call nothing."""
+    choice = body.tool_choice or ("auto" if names else "none")
+    if choice == "none":
+        return None
+    if isinstance(choice, NamedTool):
+        if choice.function.name not in names:
+            raise ApiError(400, "tool_choice names a tool that is not among tools", param="tool_choice")
+        names = [choice.function.name]
+    if not names:
+        raise ApiError(400, f"tool_choice is {choice!r}, but there are no tools", param="tool_choice")
+    parallel = body.parallel_tool_calls is not False and not isinstance(choice, NamedTool)
+    return CallRules(names=names, must_call=choice != "auto", parallel=parallel)
+
+
+def _prompt(
+    service: Service, body: ChatRequest, tools: Sequence[Mapping[str, Any]], n_new: int
+) -> tuple[Kept, list[int]]:
+    """The part of the conversation that the model sees, and its ids."""
+    longest = service.served.max_seq_len
+    # An answer may be as long as it is asked to be, but room is made for a quarter of the context at most.
+    room = longest - min(n_new, longest // 4) if body.truncation == "auto" else sys.maxsize
+    messages = messages_of(body.messages, service.limits)
+    if beyond := [place for place in body.pinned if place >= len(messages)]:
+        raise ApiError(
+            400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"
+        )
+    try:
+        kept = fit(service.chat, messages, tools, room=room, pinned=set(body.pinned))
+        check_length(service, kept.n_tokens, "messages")
+        return kept, service.chat.prompt(kept.messages, tools)
+    except ChatError as error:
+        raise ApiError(400, str(error), param="messages") from None
+
+
+def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> TokenFilter | None:
+    """What the grammar and the tools allow; each completion has its own."""
+    form = body.response_format
+    if form is None or form.type == "text":
+        return None if rules is None else ToolFilter(rules, service.vocabulary, service.chat.call_id)
+    if service.served.grammar is None:
+        raise ApiError(
+            400,
+            f"response_format {form.type!r} is not available here",
+            code="not_available",
+            param="response_format",
+        )
+    if rules is not None:
+        raise ApiError(400, "response_format and tools cannot be had together", param="response_format")
+    schema = form.json_schema.tree if isinstance(form, JsonSchema) else {"type": "object"}
+    check_schema(schema, service.limits, "response_format")
+    try:
+        return service.served.grammar(schema)
+    except ValueError as error:
+        raise ApiError(400, f"response_format: {error}", param="response_format") from None
+
+
+class _Shown:
+    """An answer in OpenAI's shapes, whole or in chunks."""
+
+    def __init__(self, vocabulary: Vocabulary, plan: Plan, kept: Kept, body: ChatRequest) -> None:
+        self._vocabulary, self._plan, self._kept, self._body = vocabulary, plan, kept, body
+        self._call_ids = [_ids(f"call_{plan.id.partition('-')[2]}_{i}_") for i in range(len(plan.requests))]
+
+    def whole(self, progress: Sequence[Progress]) -> Response:
+        answer = responses.ChatCompletion(
+            id=self._plan.id,
+            created=self._plan.created,
+            model=self._plan.model,
+            choices=[
+                self._choice(index, [each for each in progress if each.index == index])
+                for index in range(len(self._plan.requests))
+            ],
+            usage=responses.Usage(**self._plan.usage),
+            context=responses.Context(left_out=list(self._kept.left_out)),
+        )
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def chunks(self, progress: AsyncIterator[Progress]) -> AsyncIterator[Mapping[str, Any]]:
+        opening = {"role": "assistant", "content": ""}
+        for index in range(len(self._plan.requests)):
+            yield self._chunk(index, opening) | {"context": {"left_out": list(self._kept.left_out)}}
+        async for each in progress:
+            for piece in each.pieces:
+                if self._body.logprobs or not isinstance(piece, Text) or piece.text:
+                    yield self._chunk(each.index, self._delta(each.index, piece), spoken=_spoken(piece))
+            if each.finish_reason is not None:
+                yield self._chunk(each.index, {}, each.finish_reason)
+        if self._with_usage:
+            yield self._frame([]) | {"usage": self._plan.usage}
+
+    @property
+    def _with_usage(self) -> bool:
+        options = self._body.stream_options
+        return options is not None and bool(options.include_usage)
+
+    def _choice(self, index: int, progress: Sequence[Progress]) -> responses.ChatChoice:
+        pieces = [piece for each in progress for piece in each.pieces]
+        reason = progress[-1].finish_reason
+        assert reason is not None, "a completion ends with its last event"
+        # A call that the length limit cut is no call.
+        calls = [
+            _call(pieces, n, next(self._call_ids[index])) for n in range(self._plan.replies[index].n_calls)
+        ]
+        text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
+        spoken = [each for piece in pieces for each in _spoken(piece)]
+        return responses.ChatChoice(
+            index=index,
+            message=responses.AnswerMessage(
+                content=None if calls and not text else text, tool_calls=calls or None
+            ),
+            logprobs=self._logprobs(spoken),
+            finish_reason=reason,
+        )
+
+    def _logprobs(self, spoken: Sequence[Spoken]) -> responses.ChatLogprobs | None:
+        if not self._body.logprobs:
+            return None
+        return responses.ChatLogprobs(
+            content=[
+                responses.TokenLogprob(
+                    **self._one(each.token.id, each.token.logprob),
+                    top_logprobs=[responses.TopLogprob(**self._one(i, p)) for i, p in each.token.top],
+                )
+                for each in spoken
+            ]
+        )
+
+    def _one(self, i: int, logprob: float | None) -> dict[str, Any]:
+        assert logprob is not None, "a token of a completion has one before it"
+        raw = self._vocabulary.bytes_of[i]
+        return {"token": self._vocabulary.spelling[i], "logprob": logprob, "bytes": list(raw)}
+
+    def _delta(self, index: int, piece: Piece) -> dict[str, Any]:
+        if isinstance(piece, Text):
+            return {"content": piece.text}
+        if isinstance(piece, CallBegun):
+            call = {"id": next(self._call_ids[index]), "type": "function"}
+            return _call_delta(piece, {"name": piece.name, "arguments": ""}, call)
+        return _call_delta(piece, {"arguments": piece.text}, {})
+
+    def _chunk(
+        self,
+        index: int,
+        delta: Mapping[str, Any],
+        reason: FinishReason | None = None,
+        spoken: Sequence[Spoken] = (),
+    ) -> dict[str, Any]:
+        logprobs = self._logprobs(spoken) if spoken else None
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": None if logprobs is None else logprobs.model_dump(),
+            "finish_reason": reason,
+        }
+        return self._frame([choice])
+
+    def _frame(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self._plan.id,
+            "object": "chat.completion.chunk",
+            "created": self._plan.created,
+            "model": self._plan.model,
+            "choices": choices,
+        } | ({"usage": None} if self._with_usage else {})
+
+
+def _ids(beginning: str) -> Iterator[str]:
+    return (f"{beginning}{n}" for n in count())
+
+
+def _spoken(piece: Piece) -> Sequence[Spoken]:
+    return piece.tokens if isinstance(piece, Text) else ()
+
+
+def _call(pieces: Sequence[Piece], number: int, call_id: str) -> responses.ToolCall:
+    (name,) = [piece.name for piece in pieces if isinstance(piece, CallBegun) and piece.number == number]
+    arguments = [
+        piece.text for piece in pieces if isinstance(piece, CallArguments) and piece.number == number
+    ]
+    function = responses.CalledFunction(name=name, arguments="".join(arguments))
+    return responses.ToolCall(id=call_id, function=function)
+
+
+def _call_delta(
+    piece: CallBegun | CallArguments, function: Mapping[str, str], more: Mapping[str, str]
+) -> dict[str, Any]:
+    return {"tool_calls": [{"index": piece.number, **more, "function": function}]}
