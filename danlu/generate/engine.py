@@ -1,0 +1,361 @@
+"""Many requests at once on one model: continuous batching over a paged cache.
+
+Every step reads a part of the prompts that are new and gives each running request a token. Requests that end
+make room at once. A request's tokens and their log-probabilities depend on the request alone, whoever shares
+the batch and whatever the cache held: with the decoder in C always, with the model's own forward in exact mode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from danlu.config import ConfigError
+from danlu.generate.blocks import BlockManager, root_digest
+from danlu.generate.choose import uniforms
+from danlu.generate.decoder import WISH, LogprobsOf, Span, Tokens, Wishes
+from danlu.generate.kernel import Kernel, make_decoder
+from danlu.generate.offsets import offsets_of
+from danlu.generate.request import Event, Request, Token
+from danlu.generate.scheduler import Scheduler, Stream
+from danlu.generate.speculation import Repetitions
+from danlu.model.heads import LanguageModel
+from danlu.model.low_rank import Factors, LowRankLinear
+
+BLOCK_SIZE = 32
+JUDGED_AT_A_TIME = 64  # prompt tokens whose logits exist at the same time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How much runs at once, and with which kernel."""
+
+    max_batch: int = 32  # requests that run at the same time
+    max_seq_len: int | None = None  # longest prompt and completion together; None: the model's own limit
+    cache_tokens: int | None = None  # that the cache holds; None: the longest of max_batch requests
+    prefill_tokens: int = 512  # of prompts read in one step, so that others need not wait long
+    keep_prefixes: bool = True  # find what was read before also when nobody runs on it any more
+    n_draft: int = 0  # tokens guessed ahead from repetitions in the text; 0 is none
+    logprobs: LogprobsOf = "model"
+    kernel: Kernel = "auto"
+    verify: bool = True  # hold the decoder in C against the model's own forward before it is used
+    exact: bool = False  # with the model's own forward too, the same bits in whatever company; slow
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "prefill_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"engine.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.n_draft <= 32:
+            raise ConfigError(f"engine.n_draft is {self.n_draft}; it must be from 0 to 32")
+
+    def sequence_length(self, model: LanguageModel) -> int:
+        """The longest prompt and completion together; a limit beyond the model's is refused."""
+        limit = model.config.max_seq_len
+        wanted = limit if self.max_seq_len is None else self.max_seq_len
+        if not 2 <= wanted <= limit:
+            raise ValueError(f"max_seq_len is {wanted}; the model was built for at most {limit}, at least 2")
+        return wanted
+
+
+class PagedEngine:
+    """Runs requests through a language model; see `request.Engine` for what it promises.
+
+    Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self, model: LanguageModel, config: EngineConfig | None = None) -> None:
+        self._config = config = config or EngineConfig()
+        self.max_seq_len = config.sequence_length(model)
+        self._vocab_size = model.config.vocab_size
+        per_row = -(-self.max_seq_len // BLOCK_SIZE)
+        wanted = config.cache_tokens
+        n_blocks = config.max_batch * per_row if wanted is None else -(-wanted // BLOCK_SIZE)
+        if n_blocks < per_row:
+            raise ValueError(f"cache_tokens is {wanted}; one request may need {self.max_seq_len}")
+        blocks = BlockManager(n_blocks + 1, BLOCK_SIZE, keep=config.keep_prefixes)
+        self.scheduler = Scheduler(blocks, max_batch=config.max_batch, max_blocks=per_row)
+        self._decoder = make_decoder(
+            model,
+            self.scheduler.tables,
+            n_blocks + 1,
+            BLOCK_SIZE,
+            kernel=config.kernel,
+            logprobs=config.logprobs,
+            exact=config.exact,
+            verify=config.verify,
+        )
+        self._linears = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
+        self._adapters: dict[str, int] = {}  # and which version of the weights came with each
+        self._n_versions = self._base_version = 0
+        self._streams: dict[int, Stream] = {}
+        self._n_added = 0
+        self._wishes = np.zeros(config.max_batch, WISH)  # by row; uniforms are filled in for each draw
+
+    @property
+    def n_unfinished(self) -> int:
+        """Requests that wait or run."""
+        return len(self._streams)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that requests may ask for."""
+        return tuple(self._adapters)
+
+    def refresh(self) -> None:
+        """Take over the model's weights after an update; what was read under the old ones is not used again."""
+        self._decoder.refresh()
+        self._n_versions += 1
+        self._base_version = self._n_versions
+        self.scheduler.blocks.forget()
+
+    def load_adapter(self, name: str, factors: Mapping[str, Factors]) -> None:
+        """Let requests name an adapter; one of the same name is replaced.
+
+        Args:
+            name: by which requests ask for it.
+            factors: updates of linear layers, by the layers' names in the model.
+        """
+        for layer, pair in factors.items():
+            if problem := _mismatch(self._linears.get(layer), layer, pair):
+                raise ValueError(f"adapter {name!r}: {problem}")
+        if name in self._adapters:
+            self.unload_adapter(name)
+        self._decoder.load_adapter(name, factors)
+        self._n_versions += 1
+        self._adapters[name] = self._n_versions
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; refused while a request that asked for it is unfinished."""
+        if name not in self._adapters:
+            raise ValueError(f"no adapter is named {name!r}; loaded are {sorted(self._adapters)}")
+        if users := [stream.id for stream in self._streams.values() if stream.request.adapter == name]:
+            raise ValueError(f"adapter {name!r} is in use by request {users[0]}; wait for it, or cancel it")
+        self._decoder.unload_adapter(name)
+        del self._adapters[name]
+
+    def add(self, request: Request) -> int:
+        """Queue a request and return its id; ValueError says what is wrong with it."""
+        check(request, self.max_seq_len, self._vocab_size)
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise ValueError(f"no adapter is named {request.adapter!r}; loaded are {sorted(self._adapters)}")
+        limit = min(request.sampling.max_new_tokens, self.max_seq_len - len(request.prompt_ids))
+        version = self._adapters[request.adapter] if request.adapter else 0
+        self._n_added += 1
+        stream = Stream(
+            id=self._n_added,
+            request=request,
+            uniforms=uniforms(request.sampling.seed, request.key, limit).tolist(),
+            ids=list(request.prompt_ids),
+            root=root_digest(f"{self._base_version}/{version}/{request.salt}"),
+            n_prompt=len(request.prompt_ids),
+            offsets=offsets_of(request, self._vocab_size),
+            prompt=[Token(id=request.prompt_ids[0], logprob=None)] if request.prompt_logprobs else None,
+        )
+        guesses = self._config.n_draft and request.token_filter is None
+        if guesses and (stream.offsets is None or not stream.offsets.follow_the_text):
+            stream.repetitions = Repetitions()
+        self._streams[stream.id] = stream
+        self.scheduler.add(stream)
+        return stream.id
+
+    def cancel(self, request_id: int) -> None:
+        """Forget a request; no event of it comes after this."""
+        stream = self._streams.pop(request_id, None)
+        if stream is not None:
+            self.scheduler.remove(stream)
+
+    def step(self) -> list[Event]:
+        """Advance what runs by one token, or read a part of a prompt."""
+        return [event for stream in self.advance() for event in events_of(stream)]
+
+    @torch.inference_mode()
+    def advance(self) -> list[Stream]:
+        """As `step`, for callers that look at the streams themselves: those that got a token, or ended."""
+        self._read()
+        moved = self.scheduler.ready()
+        if moved:
+            self._draw(moved)
+        for stream in moved:
+            if stream.end is not None:
+                self.scheduler.publish_tail(stream)
+                self.scheduler.remove(stream)
+                del self._streams[stream.id]
+        return moved
+
+    def _read(self) -> None:
+        """Read waiting prompts, or parts of them."""
+        budget = self._config.prefill_tokens
+        while budget > 0 and (wave := self.scheduler.next_wave(budget)):
+            for stream in wave.admitted:
+                self._wishes[stream.row] = _wish(stream)
+            for copy in wave.copies:
+                self._decoder.copy_block(*copy)
+            plain = [_span(stream, n) for stream, n in wave.reads if stream.prompt is None]
+            if plain:
+                self._decoder.read(plain)
+            for stream, n in wave.reads:
+                if stream.prompt is not None:
+                    self._judge(stream, stream.prompt, n)
+                self.scheduler.has_read(stream, n)
+                if not stream.n_unread:
+                    self.scheduler.publish_tail(stream)
+                budget -= n
+
+    def _judge(self, stream: Stream, prompt: list[Token], n: int) -> None:
+        """Read `n` more tokens of a prompt, noting what the model thinks of those that follow them."""
+        del prompt[stream.n_read + 1 :]  # a stream that gave way begins again
+        for start in range(stream.n_read, stream.n_read + n, JUDGED_AT_A_TIME):
+            stop = min(start + JUDGED_AT_A_TIME, stream.n_read + n)
+            following = stream.ids[start + 1 : stop + 1]
+            span = Span(stream.row, start, stream.ids[start:stop], stream.request.adapter)
+            logprobs = self._decoder.judge(span, following)
+            prompt += [
+                Token(id=token_id, logprob=logprob, top=self._top(stream, place))
+                for place, (token_id, logprob) in enumerate(zip(following, logprobs, strict=True))
+            ]
+
+    def _draw(self, ready: Sequence[Stream]) -> None:
+        """A token for each stream, more where guesses are right."""
+        guesses = [self._guess(stream) for stream in ready]
+        ids = [i for s, guess in zip(ready, guesses, strict=True) for i in (s.ids[-1], *guess)]
+        sizes = [1 + len(guess) for guess in guesses]
+        drawn = self._decoder.draw(*self._aim(ready, sizes, ids))
+        first = 0
+        for stream, guess, size in zip(ready, guesses, sizes, strict=True):
+            n = 0
+            for place in range(first, first + size):
+                n += 1
+                self._take(stream, place, drawn[0][place], drawn[1][place])
+                if stream.end is not None or n == size or guess[n - 1] != drawn[0][place]:
+                    break
+            if stream.end != "error":
+                self.scheduler.has_read(stream, n)
+            first += size
+
+    def _aim(self, ready: Sequence[Stream], sizes: Sequence[int], ids: list[int]) -> tuple[Tokens, Wishes]:
+        """Where the streams' tokens stand, and how what follows each is to be drawn."""
+        rows = np.repeat(np.array([stream.row for stream in ready]), sizes)
+        table = self._wishes[rows]
+        pairs = list(zip(ready, sizes, strict=True))
+        table["uniform"] = [u for s, n in pairs for u in s.uniforms[s.n_drawn : s.n_drawn + n]]
+        positions = [p for s, n in pairs for p in range(len(s.ids) - 1, len(s.ids) - 1 + n)]
+        adapters = None
+        if self._adapters:
+            adapters = [s.request.adapter for s, n in pairs for _ in range(n)]
+        each = [s for s, n in pairs for _ in range(n)]
+        wishes = Wishes(
+            table,
+            {i: s.offsets.values for i, s in enumerate(each) if s.offsets is not None},
+            {i: s.request.token_filter for i, s in enumerate(each) if s.request.token_filter is not None},
+        )
+        tokens = Tokens(np.array(ids), rows, np.array(positions), adapters if adapters and any(adapters) else None)
+        return tokens, wishes
+
+    def _take(self, stream: Stream, place: int, token_id: int, logprob: float) -> None:
+        """Give a stream the token drawn at that place of the batch."""
+        if token_id < 0 or not math.isfinite(logprob):
+            limited = stream.offsets is not None or stream.request.token_filter is not None
+            stream.end, stream.error = "error", NOTHING_ALLOWED if token_id < 0 and limited else NOT_FINITE
+            return
+        if stream.request.n_top:
+            stream.tops.append(self._top(stream, place))
+        stream.ids.append(token_id)
+        stream.logprobs.append(logprob)
+        if stream.offsets is not None:
+            stream.offsets.note(token_id)
+        if stream.request.token_filter is not None:
+            stream.request.token_filter.accept(token_id)
+        if token_id in stream.request.stop_ids:
+            stream.end = "stop"
+        elif stream.n_drawn == len(stream.uniforms):
+            stream.end = "length"
+
+    def _guess(self, stream: Stream) -> list[int]:
+        if stream.repetitions is None:
+            return []
+        n = min(self._config.n_draft, len(stream.uniforms) - stream.n_drawn - 1)
+        guess = stream.repetitions.guess(stream.ids, n) if n > 0 else []
+        return guess[: self.scheduler.room_for(stream, len(guess))]
+
+    def _top(self, stream: Stream, place: int) -> tuple[tuple[int, float], ...]:
+        return self._decoder.top(place, stream.request.n_top) if stream.request.n_top else ()
+
+
+NOT_FINITE = "the model's logits are not finite; its weights have diverged"
+NOTHING_ALLOWED = "no token may come next: the request's filter, bias and forbidden ids leave none"
+
+
+def events_of(stream: Stream) -> list[Event]:
+    """What the caller does not know of a stream yet."""
+    events: list[Event] = []
+    if stream.prompt is not None:
+        events.append(Event(request_id=stream.id, prompt=stream.prompt))
+        stream.prompt = None
+    for i in range(stream.n_told, stream.n_drawn):
+        token = Token(
+            id=stream.ids[stream.n_prompt + i],
+            logprob=stream.logprobs[i],
+            top=stream.tops[i] if stream.tops else (),
+        )
+        ended = stream.end if i == stream.n_drawn - 1 and stream.end != "error" else None
+        events.append(Event(request_id=stream.id, token=token, end_reason=ended))
+    stream.n_told = stream.n_drawn
+    if stream.end == "error":
+        events.append(Event(request_id=stream.id, end_reason="error", error=stream.error))
+    return events
+
+
+def check(request: Request, max_seq_len: int, vocab_size: int) -> None:
+    """Refuse a request that the model cannot answer."""
+    prompt_ids, last = request.prompt_ids, vocab_size - 1
+    if not prompt_ids:
+        raise ValueError("the prompt is empty; it needs at least one token to answer to")
+    if len(prompt_ids) >= max_seq_len:
+        raise ValueError(
+            f"the prompt has {len(prompt_ids)} tokens and the context holds {max_seq_len}; "
+            f"shorten the prompt to at most {max_seq_len - 1}, so that an answer fits"
+        )
+    if unknown := [i for i in prompt_ids if not 0 <= i <= last]:
+        raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {last}")
+    if unknown := [i for i in (*request.logit_bias, *request.forbidden_ids) if not 0 <= i <= last]:
+        raise ValueError(f"logit_bias or forbidden_ids holds id {unknown[0]}; the model knows 0 to {last}")
+    if not 0 <= request.min_p <= 1:
+        raise ValueError(f"min_p is {request.min_p}; it must be in [0, 1]")
+    if request.n_top < 0:
+        raise ValueError(f"n_top is {request.n_top}; it must not be negative")
+    amounts = (request.presence_penalty, request.frequency_penalty, *request.logit_bias.values())
+    if unusable := [amount for amount in amounts if not abs(amount) <= LARGEST_OFFSET]:
+        raise ValueError(f"a penalty or logit_bias is {unusable[0]}; it must be from -{LARGEST_OFFSET} to {LARGEST_OFFSET}")
+
+
+LARGEST_OFFSET = 1e6  # logits are far smaller; forbidden_ids is for what must not come
+
+
+def _wish(stream: Stream) -> tuple[Any, ...]:
+    """A stream's row of WISH."""
+    sampling, offsets = stream.request.sampling, stream.offsets
+    address = 0 if offsets is None else offsets.values.ctypes.data
+    return (0, address, 0.0, sampling.temperature, sampling.top_p, stream.request.min_p, sampling.top_k)
+
+
+def _span(stream: Stream, n: int) -> Span:
+    """The next n unread tokens."""
+    unread = stream.ids[stream.n_read : stream.n_read + n]
+    return Span(stream.row, stream.n_read, unread, stream.request.adapter)
+
+
+def _mismatch(linear: nn.Linear | None, layer: str, pair: Factors) -> str | None:
+    """Why a layer cannot take an update; None if it can."""
+    if linear is None or not layer.startswith("backbone.blocks."):
+        return f"no layer inside the blocks is named {layer!r}"
+    if isinstance(linear, LowRankLinear):
+        return f"{layer!r} has an update already; load adapters over the base model"
+    down, up = (tuple(factor.shape) for factor in pair)
+    expected = ((down[0], linear.in_features), (linear.out_features, down[0]))
+    return None if (down, up) == expected else f"{layer!r} takes {expected[0]} and {expected[1]}, not {down} and {up}"
