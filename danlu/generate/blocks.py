@@ -19,7 +19,7 @@ WORTH_COPYING = 16  # tokens at the beginning of a block that is not wanted whol
 N_LOOKED_AT = 16  # blocks of which the best beginning is taken
 
 Beginning = tuple[bytes, tuple[int, ...]]
-"""What a block follows, and its first tokens: blocks that differ here have nothing in common worth copying."""
+"""What a block follows, and its first tokens: where these differ, nothing is worth copying."""
 
 
 def root_digest(salt: str) -> bytes:

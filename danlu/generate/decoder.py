@@ -38,7 +38,7 @@ WISH = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of one sequence: `ids` stand at `start` and after; `row` is its place in the table of blocks."""
+    """A stretch of one sequence: `ids` stand at `start` and after; its blocks are `tables[row]`."""
 
     row: int
     start: int
@@ -213,7 +213,7 @@ class TorchDecoder:
             return logits
         changed = logits.clone()
         for token, offsets in wishes.offsets.items():
-            changed[token] += torch.from_numpy(offsets).to(self._device)
+            changed[token] += torch.tensor(offsets, device=self._device)
         for token, each in wishes.filters.items():
             each.allow(changed[token])
         return changed

@@ -1,15 +1,16 @@
 """Many requests at once on one model: continuous batching over a paged cache.
 
-Every step reads a part of the prompts that are new and gives each running request a token. Requests that end
-make room at once. A request's tokens and their log-probabilities depend on the request alone, whoever shares
-the batch and whatever the cache held: with the decoder in C always, with the model's own forward in exact mode.
+Every step reads a part of the prompts that are new and gives each running request a token. Requests that
+end make room at once. A request's tokens and their log-probabilities depend on the request alone, whoever
+shares the batch and whatever the cache held: with the decoder in C always, with the model's own forward in
+exact mode.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from torch import nn
 from danlu.config import ConfigError
 from danlu.generate.blocks import BlockManager, root_digest
 from danlu.generate.choose import uniforms
-from danlu.generate.decoder import WISH, LogprobsOf, Span, Tokens, Wishes
-from danlu.generate.kernel import Kernel, make_decoder
+from danlu.generate.decoder import WISH, Span, Tokens, Wishes
+from danlu.generate.kernel import DecoderConfig, make_decoder
 from danlu.generate.offsets import offsets_of
 from danlu.generate.request import Event, Request, Token
 from danlu.generate.scheduler import Scheduler, Stream
@@ -42,10 +43,7 @@ class EngineConfig:
     prefill_tokens: int = 512  # of prompts read in one step, so that others need not wait long
     keep_prefixes: bool = True  # find what was read before also when nobody runs on it any more
     n_draft: int = 0  # tokens guessed ahead from repetitions in the text; 0 is none
-    logprobs: LogprobsOf = "model"
-    kernel: Kernel = "auto"
-    verify: bool = True  # hold the decoder in C against the model's own forward before it is used
-    exact: bool = False  # with the model's own forward too, the same bits in whatever company; slow
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "prefill_tokens"):
@@ -80,16 +78,8 @@ class PagedEngine:
             raise ValueError(f"cache_tokens is {wanted}; one request may need {self.max_seq_len}")
         blocks = BlockManager(n_blocks + 1, BLOCK_SIZE, keep=config.keep_prefixes)
         self.scheduler = Scheduler(blocks, max_batch=config.max_batch, max_blocks=per_row)
-        self._decoder = make_decoder(
-            model,
-            self.scheduler.tables,
-            n_blocks + 1,
-            BLOCK_SIZE,
-            kernel=config.kernel,
-            logprobs=config.logprobs,
-            exact=config.exact,
-            verify=config.verify,
-        )
+        tables = self.scheduler.tables
+        self._decoder = make_decoder(model, tables, n_blocks + 1, BLOCK_SIZE, config.decoder)
         self._linears = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
         self._adapters: dict[str, int] = {}  # and which version of the weights came with each
         self._n_versions = self._base_version = 0
@@ -108,7 +98,7 @@ class PagedEngine:
         return tuple(self._adapters)
 
     def refresh(self) -> None:
-        """Take over the model's weights after an update; what was read under the old ones is not used again."""
+        """Take over the model's weights after an update; no new request uses what was read under others."""
         self._decoder.refresh()
         self._n_versions += 1
         self._base_version = self._n_versions
@@ -245,17 +235,14 @@ class PagedEngine:
         pairs = list(zip(ready, sizes, strict=True))
         table["uniform"] = [u for s, n in pairs for u in s.uniforms[s.n_drawn : s.n_drawn + n]]
         positions = [p for s, n in pairs for p in range(len(s.ids) - 1, len(s.ids) - 1 + n)]
-        adapters = None
-        if self._adapters:
-            adapters = [s.request.adapter for s, n in pairs for _ in range(n)]
         each = [s for s, n in pairs for _ in range(n)]
+        adapters = [s.request.adapter for s in each] if self._adapters else None
         wishes = Wishes(
             table,
             {i: s.offsets.values for i, s in enumerate(each) if s.offsets is not None},
             {i: s.request.token_filter for i, s in enumerate(each) if s.request.token_filter is not None},
         )
-        tokens = Tokens(np.array(ids), rows, np.array(positions), adapters if adapters and any(adapters) else None)
-        return tokens, wishes
+        return Tokens(np.array(ids), rows, np.array(positions), adapters), wishes
 
     def _take(self, stream: Stream, place: int, token_id: int, logprob: float) -> None:
         """Give a stream the token drawn at that place of the batch."""
@@ -331,7 +318,9 @@ def check(request: Request, max_seq_len: int, vocab_size: int) -> None:
         raise ValueError(f"n_top is {request.n_top}; it must not be negative")
     amounts = (request.presence_penalty, request.frequency_penalty, *request.logit_bias.values())
     if unusable := [amount for amount in amounts if not abs(amount) <= LARGEST_OFFSET]:
-        raise ValueError(f"a penalty or logit_bias is {unusable[0]}; it must be from -{LARGEST_OFFSET} to {LARGEST_OFFSET}")
+        raise ValueError(
+            f"a penalty or logit_bias is {unusable[0]}; it must be from {-LARGEST_OFFSET} to {LARGEST_OFFSET}"
+        )
 
 
 LARGEST_OFFSET = 1e6  # logits are far smaller; forbidden_ids is for what must not come
@@ -358,4 +347,6 @@ def _mismatch(linear: nn.Linear | None, layer: str, pair: Factors) -> str | None
         return f"{layer!r} has an update already; load adapters over the base model"
     down, up = (tuple(factor.shape) for factor in pair)
     expected = ((down[0], linear.in_features), (linear.out_features, down[0]))
-    return None if (down, up) == expected else f"{layer!r} takes {expected[0]} and {expected[1]}, not {down} and {up}"
+    if (down, up) != expected:
+        return f"{layer!r} takes {expected[0]} and {expected[1]}, not {down} and {up}"
+    return None

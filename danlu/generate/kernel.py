@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,57 +21,57 @@ N_PROBED = 8  # tokens
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}  # of a log-probability
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderConfig:
+    """How a model is run."""
+
+    kernel: Kernel = "auto"
+    verify: bool = True  # hold the decoder in C against the model's own forward before it is used
+    exact: bool = False  # with the model's own forward too, the same bits in whatever company; slow
+    logprobs: LogprobsOf = "model"
+
+
 def make_decoder(
-    model: LanguageModel,
-    tables: NDArray[np.int32],
-    n_blocks: int,
-    block_size: int,
-    *,
-    kernel: Kernel = "auto",
-    logprobs: LogprobsOf = "model",
-    exact: bool = False,
-    verify: bool = False,
+    model: LanguageModel, tables: NDArray[np.int32], n_blocks: int, block_size: int, config: DecoderConfig
 ) -> Decoder:
     """The decoder for a model.
 
     Args:
         tables: which blocks the sequence in each row has, (rows, blocks of a row).
         n_blocks: of the cache, with block 0, which belongs to nobody.
-        block_size: positions of a block.
-        kernel: "native" is an error where it cannot be had.
-        logprobs: which are returned with what is drawn.
-        exact: bits that do not depend on the company with any kernel.
-        verify: hold the decoder in C against the model's own forward first; if they differ, warn and do without.
+        block_size: positions of a block, an even number.
+        config: where "native" cannot be had, it is an error; where it fails its test, another runs, with a
+            warning.
     """
-    native = kernel != "torch" and supports(model) and library() is not None
-    if kernel == "native" and not native:
+    native = config.kernel != "torch" and supports(model) and library() is not None
+    if config.kernel == "native" and not native:
         raise ValueError("kernel is 'native'; that takes a C compiler and a Llama or Qwen model on the CPU")
     if native:
         cache = make_cache(model, n_blocks, block_size, torch.float32)
-        decoder = NativeDecoder(model, tables, cache, logprobs=logprobs)
-        gap = disagreement(model, decoder) if verify else 0.0
+        decoder = NativeDecoder(model, tables, cache, logprobs=config.logprobs)
+        gap = disagreement(model, decoder) if config.verify else 0.0
         allowed = TOLERANCE[model.backbone.compute_dtype or torch.float32]
         if gap <= allowed:
             return decoder
         warnings.warn(
-            f"the decoder in C differs from the model's own forward by {gap:.2g} in log-probability, more than "
-            f"{allowed}; going on without it, slower. Please report this with your processor and compiler",
+            f"the decoder in C differs from the model's own forward by {gap:.2g} in log-probability, more "
+            f"than {allowed}; going on without it, slower. Please report this with processor and compiler",
             RuntimeWarning,
             stacklevel=2,
         )
     dtype = model.backbone.compute_dtype or model.lm_head.weight.dtype
-    if exact and dtype is not torch.float32:
+    if config.exact and dtype is not torch.float32:
         raise ValueError(f"the exact mode computes in float32; this model computes in {dtype}")
     cache = make_cache(model, n_blocks, block_size, dtype)
-    return TorchDecoder(model, tables, cache, logprobs=logprobs, exact=exact)
+    return TorchDecoder(model, tables, cache, logprobs=config.logprobs, exact=config.exact)
 
 
 @torch.inference_mode()
 def disagreement(model: LanguageModel, decoder: Decoder) -> float:
-    """How far a decoder's log-probabilities lie from the model's own on a few tokens; NaN counts as infinite."""
+    """How far a decoder's log-probabilities lie from the model's own on a few tokens; infinite if NaN."""
     n = min(N_PROBED, model.config.max_seq_len - 1)
     ids = np.linspace(0, model.config.vocab_size - 1, n + 1).astype(int).tolist()
     said = torch.tensor(decoder.judge(Span(0, 0, ids[:-1]), ids[1:]))
     own = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
     gap = float((said - own).abs().max())
-    return gap if gap == gap else float("inf")
+    return math.inf if math.isnan(gap) else gap

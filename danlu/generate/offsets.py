@@ -42,8 +42,9 @@ class Offsets:
 
 def offsets_of(request: Request, vocab_size: int) -> Offsets | None:
     """None where a request changes no logit."""
-    changes = request.logit_bias or request.forbidden_ids
-    return Offsets(request, vocab_size) if changes or request.presence_penalty or request.frequency_penalty else None
+    penalties = request.presence_penalty or request.frequency_penalty
+    changes = request.logit_bias or request.forbidden_ids or penalties
+    return Offsets(request, vocab_size) if changes else None
 
 
 @lru_cache(maxsize=64)  # most requests forbid the same

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from danlu.generate.engine import EngineConfig, PagedEngine
-from danlu.generate.kernel import Kernel
+from danlu.generate.kernel import DecoderConfig, Kernel
 from danlu.generate.request import Request
 from danlu.generate.sampling import SamplingConfig
 from danlu.generate.scheduler import Stream
@@ -57,9 +57,8 @@ class Sampler:
             max_seq_len=max_seq_len,
             prefill_tokens=max_batch * model.config.max_seq_len,
             keep_prefixes=False,
-            logprobs="drawn",
-            kernel=kernel,
-            verify=False,  # rollouts compare every batch with the model's own forward
+            # Not verified: rollouts compare every batch with the model's own forward.
+            decoder=DecoderConfig(kernel=kernel, logprobs="drawn", verify=False),
         )
         self._engine = PagedEngine(model, config)
         self.max_batch, self.max_seq_len = max_batch, self._engine.max_seq_len

@@ -1,8 +1,8 @@
 """Who runs, who waits, and who gives way: decides over rows and blocks, knows nothing of models.
 
 First come, first served. A sequence runs in a row of the table of blocks; what it needs to read is read in
-parts, so that those that decode need not wait for a long prompt. Where blocks run out, the youngest gives way:
-it goes back to those that wait, keeps its tokens, and reads them again when there is room.
+parts, so that those that decode need not wait for a long prompt. Where blocks run out, the youngest gives
+way: it goes back to those that wait, keeps its tokens, and reads them again when there is room.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from danlu.generate.blocks import SCRAP, Beginning, BlockManager, beginning, next_digest
 from danlu.generate.offsets import Offsets
@@ -130,7 +129,7 @@ class Scheduler:
             self._publish(stream, place, stream.ids[place * self._size : stream.n_read], None)
 
     def ready(self) -> list[Stream]:
-        """Streams whose next token can be drawn, each with room for it: where there is none, others give way."""
+        """Streams whose next token can be drawn, each with room for it, which others give up if need be."""
         found: list[Stream] = []
         for stream in [*self.running]:
             if stream.row < 0 or stream.n_unread > 0:
@@ -205,7 +204,9 @@ class Scheduler:
             return False
         place = len(self._found(stream))
         parent, ids = self._parent(stream, place), self._unread_of(stream, place)
-        return bool(ids) and beginning(parent, ids) in being_read and not self.blocks.find_beginning(parent, ids)[1]
+        if not ids or beginning(parent, ids) not in being_read:
+            return False
+        return not self.blocks.find_beginning(parent, ids)[1]
 
     def _to_read(self, stream: Stream) -> list[Beginning]:
         """Where the blocks begin that a stream is about to read."""

@@ -1,8 +1,8 @@
 """Guesses of what comes next, taken from repetitions in the text itself (prompt lookup, Saxena 2023).
 
-A guess costs one more token in a pass that is made anyhow. It changes no result: every token is decided by the
-model and the request's own random number for its place, and a guess counts only if it is that very token. So
-the distribution is exact, and so is the sample.
+A guess costs one more token in a pass that is made anyhow. It changes no result: every token is decided by
+the model and the request's own random number for its place, and a guess counts only if it is that very token.
+So the distribution is exact, and so is the sample.
 """
 
 from __future__ import annotations
