@@ -1,4 +1,4 @@
-"""A model with something to say, requests of every kind, and what they must give by the model's plain forward."""
+"""A model with something to say, and what a request must give by its plain forward."""
 
 from __future__ import annotations
 
@@ -77,11 +77,12 @@ class OnlyMultiples:
 
 
 def expected(model: LanguageModel, request: Request) -> list[Token]:
-    """The completion, from one forward over the whole text for every token; all in float64 after the logits."""
+    """The completion, by one forward over the whole text for every token, and float64 from the logits on."""
     ids, drawn = list(request.prompt_ids), list[Token]()
     limit = min(request.sampling.max_new_tokens, model.config.max_seq_len - len(ids))
     numbers = uniforms(request.sampling.seed, request.key, limit)
-    token_filter = OnlyMultiples(request.token_filter.of) if isinstance(request.token_filter, OnlyMultiples) else None
+    given = request.token_filter
+    token_filter = OnlyMultiples(given.of) if isinstance(given, OnlyMultiples) else None
     for uniform in numbers:
         with torch.inference_mode():
             logits = model(torch.tensor([ids]))[0, -1].double()

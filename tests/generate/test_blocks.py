@@ -53,7 +53,8 @@ def test_what_was_left_longest_ago_is_taken_first_and_of_one_sequence_its_end():
     gone = []
     for _ in range(5):
         blocks.take()
-        gone.append(next(i for i, digest in enumerate(digests) if i not in gone and blocks.find(digest) is None))
+        lost = [i for i, digest in enumerate(digests) if blocks.find(digest) is None]
+        gone += [i for i in lost if i not in gone]
     assert gone == [3, 2, 1, 0, 4]
 
 

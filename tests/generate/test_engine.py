@@ -17,7 +17,9 @@ from danlu.generate.request import Request
 from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 
-PROMPTS = [[5, 9, 2], [7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [30, 30], [(7 * i * i + i) % VOCAB for i in range(70)]]
+LONG = [(7 * i * i + i) % VOCAB for i in range(70)]
+PROMPTS = [[5, 9, 2], [7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [30, 30], LONG]
+WINDOWED = {"window": 20, "attention_pattern": ("window", "full")}
 MakeEngine = Callable[..., PagedEngine]
 
 
@@ -231,13 +233,13 @@ def test_prompts_read_before_are_not_read_again(engine_for: MakeEngine):
     read = count_reads(engine)
     run(engine, [request, request])
     assert sum(read) == len(PROMPTS[4]) - 1
-    (tokens,) = run(engine, [replace(request, prompt_ids=(*PROMPTS[4], 3), key=5)])
-    assert sum(read) == len(PROMPTS[4])  # one token more: the last of all is read when the next is drawn
+    run(engine, [replace(request, prompt_ids=(*PROMPTS[4], 3), key=5)])
+    assert sum(read) == len(PROMPTS[4]) - 1  # the last token was read when the next was drawn
     run(engine, [replace(request, salt="other")])
-    assert sum(read) == 2 * len(PROMPTS[4]) - 1
+    assert sum(read) == 2 * (len(PROMPTS[4]) - 1)
     engine.refresh()
     run(engine, [request])
-    assert sum(read) == 3 * len(PROMPTS[4]) - 2
+    assert sum(read) == 3 * (len(PROMPTS[4]) - 1)
 
 
 def count_reads(engine: PagedEngine) -> list[int]:
@@ -313,16 +315,17 @@ def test_impossible_settings_are_refused():
         PagedEngine(model, EngineConfig(decoder=DecoderConfig(kernel="torch", exact=True)))
 
 
-@pytest.mark.parametrize("parts", [{"window": 20, "attention_pattern": ("window", "full")}, {"position": "learned"}], ids=str)
+@pytest.mark.parametrize("parts", [WINDOWED, {"position": "learned"}], ids=str)
 def test_models_of_other_parts_run_through_their_own_forward(parts: dict[str, object]):
     model = tiny_model(**parts)
-    engine = PagedEngine(model, EngineConfig(decoder=DecoderConfig(exact=True), max_batch=4, cache_tokens=200))
+    exact = DecoderConfig(exact=True)
+    engine = PagedEngine(model, EngineConfig(decoder=exact, max_batch=4, cache_tokens=200))
     requests = [ask(PROMPTS[4][: 20 + 12 * i], i, max_new_tokens=30) for i in range(4)]
     for request, tokens in zip(requests, run(engine, requests), strict=True):
         wanted = expected(model, request)
         assert [token.id for token in tokens] == [token.id for token in wanted]
         assert [t.logprob for t in tokens] == pytest.approx([t.logprob for t in wanted], abs=1e-4)
-        assert run(PagedEngine(model, EngineConfig(decoder=DecoderConfig(exact=True))), [request]) == [tokens]
+        assert run(PagedEngine(model, EngineConfig(decoder=exact)), [request]) == [tokens]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
