@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from danlu.config import ConfigError
@@ -61,6 +62,14 @@ class EngineConfig:
         return wanted
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    each: list[Stream]  # of each token
+    rows: NDArray[np.int64]  # of the table of blocks
+    wishes: Wishes
+    adapters: list[str | None] | None
+
+
 class PagedEngine:
     """Runs requests through a language model; see `request.Engine` for what it promises.
 
@@ -86,6 +95,7 @@ class PagedEngine:
         self._streams: dict[int, Stream] = {}
         self._n_added = 0
         self._wishes = np.zeros(config.max_batch, WISH)  # by row; uniforms are filled in for each draw
+        self._batch: _Batch | None = None  # the last, while nobody new has a row
 
     @property
     def n_unfinished(self) -> int:
@@ -147,6 +157,8 @@ class PagedEngine:
             offsets=offsets_of(request, self._vocab_size),
             prompt=[Token(id=request.prompt_ids[0], logprob=None)] if request.prompt_logprobs else None,
         )
+        follows = request.token_filter is not None or stream.offsets is not None
+        stream.has_extras = follows or request.n_top > 0
         guesses = self._config.n_draft and request.token_filter is None
         if guesses and (stream.offsets is None or not stream.offsets.follow_the_text):
             stream.repetitions = Repetitions()
@@ -184,6 +196,7 @@ class PagedEngine:
         while budget > 0 and (wave := self.scheduler.next_wave(budget)):
             for stream in wave.admitted:
                 self._wishes[stream.row] = _wish(stream)
+                self._batch = None
             for copy in wave.copies:
                 self._decoder.copy_block(*copy)
             plain = [_span(stream, n) for stream, n in wave.reads if stream.prompt is None]
@@ -212,56 +225,69 @@ class PagedEngine:
 
     def _draw(self, ready: Sequence[Stream]) -> None:
         """A token for each stream, more where guesses are right."""
-        guesses = [self._guess(stream) for stream in ready]
-        ids = [i for s, guess in zip(ready, guesses, strict=True) for i in (s.ids[-1], *guess)]
-        sizes = [1 + len(guess) for guess in guesses]
-        drawn = self._decoder.draw(*self._aim(ready, sizes, ids))
-        first = 0
-        for stream, guess, size in zip(ready, guesses, sizes, strict=True):
-            n = 0
-            for place in range(first, first + size):
-                n += 1
-                self._take(stream, place, drawn[0][place], drawn[1][place])
-                if stream.end is not None or n == size or guess[n - 1] != drawn[0][place]:
+        guesses = (
+            [self._guess(stream) for stream in ready] if self._config.n_draft else [NO_GUESS] * len(ready)
+        )
+        each: list[Stream] = []
+        ids, positions, uniform = list[int](), list[int](), list[float]()
+        for stream, guess in zip(ready, guesses, strict=True):
+            first, n = len(stream.ids) - 1, 1 + len(guess)
+            each += [stream] * n
+            ids += [stream.ids[first], *guess]
+            positions += range(first, first + n)
+            n_drawn = len(stream.logprobs)
+            uniform += stream.uniforms[n_drawn : n_drawn + n]
+        batch = self._batch_of(each)
+        batch.wishes.table["uniform"] = uniform
+        tokens = Tokens(np.array(ids), batch.rows, np.array(positions), batch.adapters)
+        drawn, logprobs = self._decoder.draw(tokens, batch.wishes)
+        place = 0
+        for stream, guess in zip(ready, guesses, strict=True):
+            self._append(stream, place, drawn[place], logprobs[place])
+            for n, guessed in enumerate(guess):
+                if stream.end is not None or guessed != drawn[place + n]:
                     break
-            if stream.end != "error":
-                self.scheduler.has_read(stream, n)
-            first += size
+                self._append(stream, place + n + 1, drawn[place + n + 1], logprobs[place + n + 1])
+            place += 1 + len(guess)
+        self.scheduler.have_drawn(ready)
 
-    def _aim(self, ready: Sequence[Stream], sizes: Sequence[int], ids: list[int]) -> tuple[Tokens, Wishes]:
-        """Where the streams' tokens stand, and how what follows each is to be drawn."""
-        rows = np.repeat(np.array([stream.row for stream in ready]), sizes)
-        table = self._wishes[rows]
-        pairs = list(zip(ready, sizes, strict=True))
-        table["uniform"] = [u for s, n in pairs for u in s.uniforms[s.n_drawn : s.n_drawn + n]]
-        positions = [p for s, n in pairs for p in range(len(s.ids) - 1, len(s.ids) - 1 + n)]
-        each = [s for s, n in pairs for _ in range(n)]
-        adapters = [s.request.adapter for s in each] if self._adapters else None
+    def _batch_of(self, each: list[Stream]) -> _Batch:
+        """What stays the same from step to step while the same streams run; `each` has one for each token."""
+        if self._batch is not None and self._batch.each == each:
+            return self._batch
+        rows = np.array([stream.row for stream in each])
         wishes = Wishes(
-            table,
+            self._wishes[rows],
             {i: s.offsets.values for i, s in enumerate(each) if s.offsets is not None},
             {i: s.request.token_filter for i, s in enumerate(each) if s.request.token_filter is not None},
         )
-        return Tokens(np.array(ids), rows, np.array(positions), adapters), wishes
+        adapters = [stream.request.adapter for stream in each]
+        self._batch = _Batch(each, rows, wishes, adapters if any(adapters) else None)
+        return self._batch
 
-    def _take(self, stream: Stream, place: int, token_id: int, logprob: float) -> None:
+    def _append(self, stream: Stream, place: int, token_id: int, logprob: float) -> None:
         """Give a stream the token drawn at that place of the batch."""
         if token_id < 0 or not math.isfinite(logprob):
             limited = stream.offsets is not None or stream.request.token_filter is not None
             stream.end, stream.error = "error", NOTHING_ALLOWED if token_id < 0 and limited else NOT_FINITE
             return
-        if stream.request.n_top:
-            stream.tops.append(self._top(stream, place))
         stream.ids.append(token_id)
         stream.logprobs.append(logprob)
+        if stream.has_extras:
+            self._note(stream, place, token_id)
+        if token_id in stream.request.stop_ids:
+            stream.end = "stop"
+        elif len(stream.logprobs) == len(stream.uniforms):
+            stream.end = "length"
+
+    def _note(self, stream: Stream, place: int, token_id: int) -> None:
+        """What few requests ask for, of each token."""
+        if stream.request.n_top:
+            stream.tops.append(self._top(stream, place))
         if stream.offsets is not None:
             stream.offsets.note(token_id)
         if stream.request.token_filter is not None:
             stream.request.token_filter.accept(token_id)
-        if token_id in stream.request.stop_ids:
-            stream.end = "stop"
-        elif stream.n_drawn == len(stream.uniforms):
-            stream.end = "length"
 
     def _guess(self, stream: Stream) -> list[int]:
         if stream.repetitions is None:
@@ -274,6 +300,7 @@ class PagedEngine:
         return self._decoder.top(place, stream.request.n_top) if stream.request.n_top else ()
 
 
+NO_GUESS: list[int] = []
 NOT_FINITE = "the model's logits are not finite; its weights have diverged"
 NOTHING_ALLOWED = "no token may come next: the request's filter, bias and forbidden ids leave none"
 

@@ -96,6 +96,11 @@ class Grammars:
         )
         self._kept: OrderedDict[tuple[GrammarKind, str], LLMatcher] = OrderedDict()
 
+    @property
+    def kept(self) -> list[tuple[GrammarKind, str]]:
+        """The grammars that are compiled, the one used last at the end."""
+        return list(self._kept)
+
     def filter(self, kind: GrammarKind, grammar: str) -> GrammarFilter:
         """A filter for one completion; GrammarError says what is wrong with the grammar."""
         return GrammarFilter(self._compiled(kind, grammar).deep_copy(), self._vocab_size)

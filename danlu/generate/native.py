@@ -200,8 +200,7 @@ class NativeDecoder:
         n = len(tokens)
         self._make_room(n)
         packed, table, logits = self._packed(tokens), wishes.table, self._logits
-        first, stride = logits.ctypes.data, logits.strides[0]
-        table["logits"] = np.arange(first, first + n * stride, stride)
+        table["logits"] = self._addresses[:n]
         ids, logprobs = np.empty(n, np.int64), np.empty(n, np.float32)
 
         def work(thread: int, start: int, stop: int) -> None:
@@ -246,6 +245,7 @@ class NativeDecoder:
         """Have a row of logits for each of n tokens."""
         if len(self._logits) < n:
             self._logits = np.empty((n, self._logits.shape[1]), np.float32)
+            self._addresses = self._logits.ctypes.data + np.arange(n) * self._logits.strides[0]
 
     def _judged(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model's log-probability of an id after each token, (tokens,); what `top` goes by is kept."""
@@ -298,7 +298,10 @@ class NativeDecoder:
 
     def _cuts(self, tokens: Tokens) -> list[int]:
         """Where to cut tokens into even shares for the threads; a sequence's tokens go to one of them."""
-        n, starts = len(tokens), np.flatnonzero(np.diff(tokens.rows)) + 1
+        n = len(tokens)
+        if self._n_threads == 1 or n == 1:
+            return [0, n]
+        starts = np.flatnonzero(np.diff(tokens.rows)) + 1
         blocks = -(-n // ROWS_AT_A_TIME)
         share = -(-blocks // self._n_threads) * ROWS_AT_A_TIME
         wanted = np.arange(share, n, share)

@@ -44,6 +44,8 @@ class Stream:
     end: EndReason | None = None
     error: str = ""
 
+    has_extras: bool = False  # there is more to do about a token than to note it
+
     @property
     def n_unread(self) -> int:
         """Tokens to read before the next can be drawn; the last is read when it is."""
@@ -81,6 +83,7 @@ class Scheduler:
         self.waiting: deque[Stream] = deque()
         self.running: list[Stream] = []  # the oldest first
         self._rows = list(range(max_batch - 1, -1, -1))
+        self._reading: dict[int, Stream] = {}  # those that run and have tokens to read, by id
 
     def add(self, stream: Stream) -> None:
         """Queue a stream."""
@@ -99,8 +102,8 @@ class Scheduler:
         Who shares what another is about to read waits for the next wave, when it need not be read again.
         """
         copies: list[tuple[int, int, int]] = []
-        reads = [(stream, stream.n_unread) for stream in self.running if stream.n_unread > 0]
-        being_read = {key for stream in self.running for key in self._to_read(stream)}
+        reads = [(stream, stream.n_unread) for _, stream in sorted(self._reading.items())]
+        being_read = {key for stream, _ in reads for key in self._to_read(stream)}
         admitted, n_unread = list[Stream](), sum(n for _, n in reads)
         for stream in list(islice(self.waiting, len(self._rows))):
             if n_unread >= budget:
@@ -118,9 +121,20 @@ class Scheduler:
     def has_read(self, stream: Stream, n: int) -> None:
         """Note that so many more of a stream's tokens are in its blocks, and let others find them."""
         before, stream.n_read = stream.n_read // self._size, stream.n_read + n
+        if stream.n_unread <= 0:
+            self._reading.pop(stream.id, None)
         for place in range(before, stream.n_read // self._size):
             ids = stream.ids[place * self._size : (place + 1) * self._size]
             self._publish(stream, place, ids, self._digest(stream, place))
+
+    def have_drawn(self, streams: Sequence[Stream]) -> None:
+        """Note that all tokens but the last of each of these were read."""
+        for stream in streams:
+            n_read = len(stream.ids) - 1
+            if n_read // self._size > stream.n_read // self._size:
+                self.has_read(stream, n_read - stream.n_read)
+            else:
+                stream.n_read = n_read
 
     def publish_tail(self, stream: Stream) -> None:
         """Let others find the last block too, which is not full."""
@@ -132,9 +146,9 @@ class Scheduler:
         """Streams whose next token can be drawn, each with room for it, which others give up if need be."""
         found: list[Stream] = []
         for stream in [*self.running]:
-            if stream.row < 0 or stream.n_unread > 0:
+            if stream.row < 0 or stream.id in self._reading:
                 continue
-            while not self._has_room(stream, 1):
+            while len(stream.blocks) * self._size < len(stream.ids) and not self._has_room(stream, 1):
                 self._give_way(self.running[-1])
                 if stream.row < 0:
                     break
@@ -178,6 +192,8 @@ class Scheduler:
         if n:
             copies.append((source, stream.blocks[len(found)], n))
             stream.n_read += n
+        if stream.n_unread:
+            self._reading[stream.id] = stream
         return True
 
     def _found(self, stream: Stream) -> list[int]:
@@ -210,7 +226,7 @@ class Scheduler:
 
     def _to_read(self, stream: Stream) -> list[Beginning]:
         """Where the blocks begin that a stream is about to read."""
-        if stream.n_unread <= 0:
+        if not stream.n_unread:
             return []
         places = range(stream.n_read // self._size, -(-(len(stream.ids) - 1) // self._size))
         return [beginning(self._parent(stream, place), self._unread_of(stream, place)) for place in places]
@@ -244,6 +260,7 @@ class Scheduler:
 
     def _vacate(self, stream: Stream) -> None:
         self.running.remove(stream)
+        self._reading.pop(stream.id, None)
         self.blocks.release(stream.blocks)
         self.tables[stream.row] = SCRAP
         self._rows.append(stream.row)
