@@ -83,7 +83,9 @@ class KvCache:
 
     def _append(self, stored: Tensor, new: Tensor) -> Tensor:
         stored[:, self._written, self._offset] = new.transpose(0, 1).to(stored.dtype)
-        return stored[:, self._read].flatten(2, 3).transpose(0, 1)
+        # Several times as fast as indexing by a table.
+        found = stored.index_select(1, self._read.flatten())
+        return found.view(len(stored), len(self._read), -1, stored.shape[-1]).transpose(0, 1)
 
     def copy_block(self, source: int, target: int, length: int) -> None:
         """Let `target` hold what the first `length` positions of `source` hold."""
