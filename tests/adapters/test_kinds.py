@@ -126,7 +126,7 @@ def test_what_is_sampled_is_what_the_adapted_model_says(kind: str, bias: str):
     taught(model, CONFIGS[kind])
     after = sampled_and_trained(sampler, model)
     if library() is not None:
-        assert isinstance(sampler._decoder, NativeDecoder) == (kind in MERGEABLE)
+        assert isinstance(sampler._engine._decoder, NativeDecoder) == (kind in MERGEABLE)
     with adapters_off(model):
         off = sampled_and_trained(sampler, model)
     for sampled, trained in (before, after, off):

@@ -367,7 +367,7 @@ class HopefulMath:
     isfinite = staticmethod(hopeful)
 
 
-@fault("OpenRLHF #1120", broken={"danlu.generate.sampler.math": HopefulMath})
+@fault("OpenRLHF #1120", broken={"danlu.generate.engine.math": HopefulMath})
 def test_logits_that_are_no_numbers_stop_sampling():
     model = language_model()
     with torch.no_grad():
