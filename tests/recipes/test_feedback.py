@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.cli import main
 from danlu.data import shapes
 from danlu.data.chats import read_chats, read_comparisons, read_grades, read_ratings
@@ -457,7 +457,7 @@ def test_simulated_people_rank_tasks_and_a_reward_model_learns_from_the_export(k
         too_long="drop",
         n_epochs=1.0,
         loop=LoopConfig(),
-        adapter=LoraConfig(),
+        adapter=AdapterConfig(),
     )
     assert (reward.run(config) / "model" / "model.safetensors").exists()
 
