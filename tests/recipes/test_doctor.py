@@ -318,7 +318,7 @@ def test_attention_that_crosses_from_one_rollout_to_the_next_is_refused(
 
     def without_boundaries(self: Packing, batch):
         rows = sound(self, batch)
-        return replace(rows, segment_ids=torch.zeros_like(rows.segment_ids))
+        return replace(rows, segment_ids=torch.zeros_like(rows.segment_ids), branch_ids=None)
 
     monkeypatch.setattr(Packing, "pack", without_boundaries)
     exact = json.dumps({"dtype": "float32", "kernels": "plain", "threads": 1})
