@@ -54,7 +54,7 @@ class _Thinned(torch.autograd.Function):
 
 
 def thin(x: Tensor, kept: Tensor, gain: float) -> Tensor:
-    """See `_Thinned`. Where numbers have sixteen bits, those are masked: several times as fast as a product."""
+    """See `_Thinned`. Numbers of sixteen bits are masked, which is several times as fast as a product."""
     if x.element_size() == 2:
         return (x.view(torch.int16) & kept).view(x.dtype) * gain
     return x * (kept != 0) * gain
