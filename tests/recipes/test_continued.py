@@ -153,7 +153,7 @@ def test_settings_that_cannot_be_are_refused(base, tmp_path: Path, changed, mess
 
 def test_a_base_with_another_tokenizer_is_refused(base, tmp_path: Path):
     folder = tmp_path / "other"
-    copytree(base.base, folder)
+    copytree(base.root / "known" / "model", folder)
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
     with pytest.raises(TokenizerError, match="not a byte-level BPE tokenizer"):
         pretrain.run(config_of(base, tmp_path / "run", base=folder))
