@@ -138,7 +138,7 @@ def test_over_a_training_the_budget_falls_to_its_end_and_stays_there():
 def test_the_penalty_counts_once_however_an_update_is_cut():
     """Two micro-batches an update: the mean of the term is the penalty itself."""
     model = ada_model()
-    before = float(RankAllocation(model, lambda: 1).orthogonality())
+    before = float(RankAllocation(model, lambda: 1).orthogonality().detach())
     assert trained(model, 1, 20)[1] == [pytest.approx(before)]
 
 

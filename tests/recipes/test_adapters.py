@@ -243,7 +243,8 @@ def test_every_kind_goes_through_every_stage(adapted, kind, tmp_path):
                     assert torch.equal(model(IDS), before)
         assert (out / "model").exists() == adapter.merges
     rollouts = [line["rollout"] for line in metrics(tmp_path / "ppo") if "rollout" in line]
-    assert abs(rollouts[0]["kl"]) < 1e-3 or not adapter.merges
+    if kind not in ("prefix", "p_tuning_v2", "prompt"):  # it begins as its reference, but for rounding
+        assert abs(rollouts[0]["kl"]) < 1e-2
     assert all(rollout["sampler_gap"] < 1e-2 for rollout in rollouts)
 
 
@@ -272,11 +273,12 @@ def test_adalora_resumes_bit_for_bit(adapted, tmp_path):
 
 def test_dpo_with_an_adapter_has_its_base_as_reference(adapted, tmp_path):
     config = replace(dpo_config(adapted, tmp_path / "dpo"), adapter=LORA)
-    policy, reference = dpo.load_pair(config, 320)
+    vocab_size = chat_format_of(config.policy).tokenizer.vocab_size
+    policy, reference = dpo.load_pair(config, vocab_size)
     shared = {p.data_ptr() for p in reference.parameters()}
     assert all(p.data_ptr() in shared for p in policy.parameters() if not p.requires_grad)
     assert torch.equal(policy(IDS), reference(IDS))
-    assert dpo.load_pair(replace(config, objective=Preference(variant="simpo")), 320)[1] is None
+    assert dpo.load_pair(replace(config, objective=Preference(variant="simpo")), vocab_size)[1] is None
     lines = metrics(dpo.run(config))
     first = next(line for line in lines if "preference" in line)
     assert first["preference"] == pytest.approx(0.6931, abs=1e-3)  # log 2: the two are alike
