@@ -84,8 +84,8 @@ def config_class(recipe: Any) -> type:
 
 
 def positional(recipe: Any, config: type) -> list[str]:
-    """The settings that may stand without their key: of several forms each has its own."""
-    known = {field.name for field in fields(config)}
+    """The settings that may stand without their key: of several forms each has its own; no table has one."""
+    known = {field.name for field in fields(config) if not is_dataclass(field.default_factory)}
     return [name for name in getattr(recipe, "POSITIONAL", ()) if name in known]
 
 
