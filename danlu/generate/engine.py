@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from danlu.config import ConfigError
 from danlu.generate.blocks import BlockManager, root_digest
+from danlu.generate.checks import check_request
 from danlu.generate.choose import uniforms
 from danlu.generate.decoder import WISH, Decoder, Span, Tokens, Wishes
 from danlu.generate.kernel import DecoderConfig, make_decoder, runs_natively
 from danlu.generate.offsets import offsets_of
-from danlu.generate.request import Event, Request, Token, check_request
+from danlu.generate.request import Event, Request, Token
 from danlu.generate.scheduler import Scheduler, Stream
 from danlu.generate.speculation import Repetitions
 from danlu.model.heads import LanguageModel

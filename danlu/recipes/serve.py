@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.config import ConfigError
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.serving import adapters_of, embedder, grammar_of, make_engine, name_of, scorer
 from danlu.recipes.speaker import load_speaker
 from danlu.serve.api.limits import Limits

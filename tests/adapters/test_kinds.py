@@ -20,7 +20,8 @@ from danlu.adapters.settings import AdapterConfig, Bottleneck, Budget, VirtualTo
 from danlu.adapters.sharing import base_digest, twin
 from danlu.config import ConfigError
 from danlu.generate.native import NativeDecoder, library
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect.model_checks import cache_equals_full, gradient_reaches
 from danlu.model.adapted import dense_bias, dense_weight, is_brought
 from danlu.model.heads import LanguageModel, ScoreModel

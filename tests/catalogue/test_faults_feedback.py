@@ -20,7 +20,8 @@ from torch.testing import assert_close
 
 from danlu.config import ConfigError
 from danlu.data.records import RolloutBatch
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.objectives.ppo import Ppo, PpoBatch
 from danlu.objectives.token_loss import token_logprobs

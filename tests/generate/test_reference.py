@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Event, Request
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.generate.shaping import shape
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel

@@ -12,7 +12,8 @@ from torch import nn
 from danlu.adapters.attach import adapted_layers, attach
 from danlu.adapters.settings import AdapterConfig
 from danlu.generate.decoder import Tokens, TorchDecoder
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect import model_checks
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, load_language_model, load_score_model, save_model
 from danlu.model.kv_cache import KvCache

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from danlu.adapters.lora import LoraConfig
+from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError
 from danlu.data.records import DataError
 from danlu.model.heads import LanguageModel, ScoreModel
@@ -208,7 +208,7 @@ def test_kl_may_be_measured_from_another_model_and_not_beside_an_adapter(folder,
     rollouts = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     first = next(line["rollout"] for line in rollouts if "rollout" in line)
     assert abs(first["kl"]) > 1e-5  # from the start, for the policy does not begin where KL is measured from
-    for part in ({"adapter": LoraConfig(kind="lora")}, {"top_layers": 1}):
+    for part in ({"adapter": AdapterConfig(kind="lora")}, {"top_layers": 1}):
         with pytest.raises(ConfigError, match="the same weights without it"):
             replace(plain, reference=other / "model", **part)
 
