@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, Protocol
@@ -241,7 +242,9 @@ class TorchDecoder:
                 tables = np.zeros((size, self._tables.shape[1]), self._tables.dtype)
                 ids[: len(some), 0], positions[: len(some), 0] = tokens.ids[some], tokens.positions[some]
                 tables[: len(some)] = self._tables[tokens.rows[some]]
-                logits[torch.from_numpy(some)] = self._run(ids, positions, tables, adapter)[: len(some)]
+                with one_thread():
+                    found = self._run(ids, positions, tables, adapter)
+                logits[torch.from_numpy(some)] = found[: len(some)]
         return logits
 
     def _read_padded(self, spans: Sequence[Span], adapter: str | None) -> None:
@@ -276,6 +279,17 @@ class TorchDecoder:
         self._cache.select(blocks, position_ids, multiple=self._multiple)
         input_ids = torch.from_numpy(ids).to(self._device)
         return self._models[adapter].backbone(input_ids, position_ids, kv_cache=self._cache)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """No work is shared out: which thread computes a row, and so its last bit, depends on the row's place."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def likeliest(logprobs: NDArray[np.float32], n: int) -> tuple[tuple[int, float], ...]:

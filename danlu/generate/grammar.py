@@ -122,7 +122,8 @@ class Grammars:
                 f"the {NAMES[kind]} has {size} bytes; at most {self._limits.max_bytes} are allowed"
             )
         if kind == "json_schema":
-            text = LLMatcher.grammar_from_json_schema(_checked_schema(grammar, self._limits.max_depth))
+            schema = _checked_schema(grammar, self._limits.max_depth)
+            text = LLMatcher.grammar_from_json_schema(schema, overrides=BETWEEN_JSON)
         elif kind == "regex":
             text = LLMatcher.grammar_from_regex(grammar)
         else:
@@ -133,6 +134,8 @@ class Grammars:
         return matcher
 
 
+# A weak model fills its answer with blanks wherever any number of them may stand.
+BETWEEN_JSON = {"whitespace_pattern": " ?"}
 NAMES: dict[GrammarKind, str] = {
     "json_schema": "JSON schema",
     "regex": "regular expression",

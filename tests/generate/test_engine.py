@@ -386,7 +386,8 @@ def test_a_decoder_that_disagrees_with_the_model_is_not_used(monkeypatch: pytest
 def adapted_by(model: LanguageModel, kind: str) -> LanguageModel:
     """A model over the very weights of another, with an adapter that changes what it says."""
     other = twin(model.requires_grad_(False))
-    attach(other, AdapterConfig(kind=kind, virtual=VirtualTokens(n=4)), seed=3)  # type: ignore[arg-type]
+    virtual = {"virtual": VirtualTokens(n=4)} if kind == "prefix" else {}
+    attach(other, AdapterConfig(kind=kind, **virtual), seed=3)  # type: ignore[arg-type]
     with torch.no_grad():
         for parts in places(other).values():
             for parameter in parts.parameters():
