@@ -10,13 +10,16 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from torch import Tensor
+
+if TYPE_CHECKING:  # only its stubs have it
+    from llguidance import JsonCompileOptions
 
 GrammarKind = Literal["json_schema", "regex", "lark"]
 
@@ -135,7 +138,7 @@ class Grammars:
 
 
 # A weak model fills its answer with blanks wherever any number of them may stand.
-BETWEEN_JSON = {"whitespace_pattern": " ?"}
+BETWEEN_JSON: JsonCompileOptions = {"whitespace_pattern": " ?"}
 NAMES: dict[GrammarKind, str] = {
     "json_schema": "JSON schema",
     "regex": "regular expression",
