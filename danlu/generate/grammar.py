@@ -19,7 +19,7 @@ from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from torch import Tensor
 
 if TYPE_CHECKING:  # only its stubs have it
-    from llguidance import JsonCompileOptions
+    from llguidance._lib import JsonCompileOptions
 
 GrammarKind = Literal["json_schema", "regex", "lark"]
 
