@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from danlu.config import ConfigError
 from danlu.model.low_rank import FACTOR_NAMES, LowRankLinear, dense_weight
+from danlu.model.quantize import dense
 
 M = TypeVar("M", bound=nn.Module)
 EVERY_LINEAR = ("q", "k", "v", "out", "gate", "up")
@@ -203,7 +204,7 @@ def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(weights, key=lambda pair: pair[0]):
         digest.update(name.encode())
-        digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
+        digest.update(dense(weight.detach()).float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

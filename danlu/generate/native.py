@@ -25,6 +25,7 @@ from danlu.model.fused_block import has_native_form
 from danlu.model.heads import LanguageModel
 from danlu.model.low_rank import dense_weight
 from danlu.model.native.build import build_library
+from danlu.model.quantize import is_quantised
 from danlu.model.transformer import Linear
 
 HERE = Path(__file__).parent
@@ -78,9 +79,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def supports(model: LanguageModel) -> bool:
-    """Whether the model is on the CPU and has the form that decode.c knows."""
+    """Whether the model is on the CPU and has the form that decode.c knows.
+
+    A quantised one runs by PyTorch's packed kernels: decode.c would keep its numbers in full.
+    """
     head = model.lm_head
-    return has_native_form(model.backbone) and type(head) is Linear and head.weight.device.type == "cpu"
+    known = has_native_form(model.backbone) and type(head) is Linear and head.weight.device.type == "cpu"
+    return known and not is_quantised(model)
 
 
 class NativeDecoder:
