@@ -133,8 +133,8 @@ class ValueHead(nn.Module):
 def _decoder(config: ModelConfig) -> Decoder:
     if config.topology not in TOPOLOGIES:
         raise ConfigError(
-            f"model.topology is {config.topology!r}; this head stands on a decoder. Over an encoder there are "
-            "MaskedLanguageModel and EncoderClassifier"
+            f"model.topology is {config.topology!r}; this head stands on a decoder. Over an encoder "
+            "there are MaskedLanguageModel and EncoderClassifier"
         )
     return TOPOLOGIES[config.topology](config)
 

@@ -102,7 +102,7 @@ def save_model(
         if not isinstance(model, LanguageModel | ScoreModel):
             raise ConfigError(f"a {type(model).__name__} cannot be quantised; a decoder's model can")
         tree[QUANTISATION_KEY] = quantisation.to_tree()
-        tensors = quantised_tensors(dict(_weights(model)), quantisation, getattr(torch, dtype))
+        tensors = quantised_tensors(dict(weights_of(model)), quantisation, getattr(torch, dtype))
     path.mkdir(parents=True, exist_ok=True)
     write_shards(path, tensors, max_shard_bytes)
     if isinstance(model, LanguageModel):
@@ -311,7 +311,7 @@ def _fill(
 
 def _to_write(model: AnyModel, layout: Layout, dtype: torch.dtype) -> dict[str, ToWrite]:
     """Their tensors, each to be made from ours when its turn comes."""
-    weights = dict(_weights(model))
+    weights = dict(weights_of(model))
     shapes = {name: shape for name, (shape, _) in weights.items()}
     return {
         name: ToWrite(
@@ -328,7 +328,7 @@ def _make(members: list[tuple[str, Place]], weights: Mapping[str, Any], dtype: t
     return join([place for _, place in members], ours)
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
+def weights_of(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
     """Every weight's name, shape and maker; an adapter's update is part of the weight it belongs to."""
     for name, parameter in model.named_parameters():
         layer, _, kind = name.rpartition(".")

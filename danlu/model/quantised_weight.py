@@ -20,7 +20,7 @@ from danlu.config import ConfigError
 from danlu.model.native.products import MakeProducts, Products
 
 Bits = Literal[8, 4]
-# With more rows, or in float32, the packed kernels are slower than torch's own product with numbers made anew.
+# With more rows, or in float32, the packed kernels lose to torch's own product with numbers made anew.
 PACKED_ROWS = 32
 PART = 1 << 22  # numbers of a weight that are made again at once: 16 MB in float32
 BLOCK = 64  # rows that every known packing keeps together, or a multiple of those
@@ -326,7 +326,10 @@ def unpacked(packed: Tensor) -> Tensor:
 
 
 def _opened(blocks: Tensor, *, halves: bool) -> Tensor:
-    """Codes (blocks, in, rows) of bytes (blocks, in, rows / 2): a byte holds rows i and i + n / 2, or 2i and 2i + 1."""
+    """Codes (blocks, in, rows) of bytes (blocks, in, rows / 2).
+
+    A byte holds rows i and i + rows / 2 if `halves`, else 2i and 2i + 1.
+    """
     low, high = blocks & 15, blocks >> 4
     return torch.cat([low, high], -1) if halves else torch.stack([low, high], -1).flatten(2)
 
@@ -341,7 +344,9 @@ def _packing() -> tuple[int, bool]:
         opened = _opened(packed[:whole].view(-1, 32, block // 2), halves=halves)
         if torch.equal(opened.transpose(1, 2).flatten(0, 1).int(), codes[:whole]):
             return block, halves
-    raise RuntimeError(f"torch {torch.__version__} packs 4-bit weights in a way that is not known here; use int8")
+    raise RuntimeError(
+        f"torch {torch.__version__} packs 4-bit weights in a way that is not known here; use int8"
+    )
 
 
 FROZEN = (

@@ -5,9 +5,11 @@ a row at a time and decide every word, and matrices that the 4-bit kernel does n
 positions, a router and a score head stay as they are.
 
 On disk a quantised `NAME.weight` is two tensors, under our own names: `NAME.weight.codes` and
-`NAME.weight.scales`. At 8 bits: codes (out, in) int8, scales (out,) float32, number = code * scale. At 4 bits:
-codes (out, in / 2) uint8, of two columns the first in the low half; scales (out, in / group, 2) bfloat16, a
-scale and a middle, number = (code - 8) * scale + middle.
+`NAME.weight.scales`.
+
+    8 bits: codes (out, in) int8; scales (out,) float32; number = code * scale.
+    4 bits: codes (out, in / 2) uint8, of two columns the first in the low half; scales (out, in / group, 2)
+            bfloat16, a scale and a middle; number = (code - 8) * scale + middle.
 """
 
 from __future__ import annotations
@@ -93,12 +95,9 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(p.n_bytes if isinstance(p, QuantisedWeight) else p.nbytes for p in model.parameters())
 
 
-def refuse_training(model: LanguageModel | ScoreModel, where: str) -> None:
-    """A quantised model is a base for adapters only: refuse one of which more is about to be trained.
-
-    An adapter freezes its base, the last norm included; whoever trains that means to train the model.
-    """
-    if is_quantised(model) and any(p.requires_grad for p in model.backbone.norm.parameters()):
+def refuse_training(model: nn.Module, where: str) -> None:
+    """A quantised model is a base for adapters only; to be called where the model itself is to be trained."""
+    if is_quantised(model):
         raise ConfigError(f"{where} holds a quantised model, whose weights cannot be trained: {FROZEN}")
 
 
@@ -183,17 +182,22 @@ def _pair(name: str, codes: Stored, scales: Stored | None) -> StoredQuantised:
     if scales is None:
         raise ModelFileError(f"{codes.path}: {name}{CODES} has no {name}{SCALES} beside it")
     found = StoredQuantised(bits, codes, scales)
-    n_rows, width = found.shape
-    groups = scales.shape[1] if len(scales.shape) == 3 else 0
-    fits = scales.shape == ((n_rows,) if bits == 8 else (n_rows, groups, 2)) and (
-        bits == 8 or (groups > 0 and width % groups == 0 and width // groups in GROUPS and n_rows % 16 == 0)
-    )
-    if not fits or scales.dtype != SCALE_DTYPES[bits]:
+    if scales.dtype != SCALE_DTYPES[bits] or not _scales_fit(found):
         raise ModelFileError(
-            f"{codes.path}: {name}{SCALES} is {scales.dtype} {tuple(scales.shape)}; that does not fit codes of "
-            f"{bits} bits for a matrix of {n_rows} by {width}"
+            f"{codes.path}: {name}{SCALES} is {scales.dtype} {tuple(scales.shape)}; that does not fit codes "
+            f"of {bits} bits for a matrix of {tuple(found.shape)}"
         )
     return found
+
+
+def _scales_fit(found: StoredQuantised) -> bool:
+    n_rows, width = found.shape
+    shape = tuple(found.scales.shape)
+    if found.bits == 8:
+        return shape == (n_rows,)
+    groups = shape[1] if len(shape) == 3 else 0
+    known = groups > 0 and width // groups in GROUPS and width % groups == 0
+    return shape == (n_rows, groups, 2) and known and n_rows % 16 == 0
 
 
 def quantised_tensors(

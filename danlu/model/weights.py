@@ -146,6 +146,6 @@ def check_tensors(
     for name in wanted:
         if found[name].dtype not in dtypes:
             raise ModelFileError(
-                f"{path}: {name} is {found[name].dtype}, and {config} names no quantisation; weights are numbers "
-                f"of {', '.join(str(dtype).removeprefix('torch.') for dtype in dtypes)}"
+                f"{path}: {name} is {found[name].dtype}, and {config} names no quantisation; weights are "
+                f"{', '.join(str(dtype).removeprefix('torch.') for dtype in dtypes)}"
             )

@@ -26,6 +26,7 @@ from danlu.evaluate.ranking import summarise_pairs
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import apply_precision
+from danlu.model.quantize import refuse_training
 from danlu.objectives.preference import Preference, completion_logprobs
 from danlu.recipes.sft import samples
 from danlu.recipes.stage import Resumable, Stage, chat_format_of, publish, settle
@@ -81,6 +82,7 @@ def run(config: DpoConfig) -> Path:
     chat_format = chat_format_of(config.policy)
     vocab_size = chat_format.tokenizer.vocab_size
     policy = load_language_model(config.policy, vocab_size=vocab_size)
+    refuse_training(policy, str(config.policy))
     records = read_records(config)
     held_out = read_comparisons(config.held_out) if config.held_out else []
     rankings = RankingBatches(

@@ -21,6 +21,7 @@ from danlu.generate.sampler import Sampler
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import Precision, apply_precision
+from danlu.model.quantize import refuse_training
 from danlu.objectives.ppo import Surrogate
 from danlu.recipes.judge import load_reward_model, reward_by
 from danlu.recipes.stage import Stage, adapt, deliver, frozen_state, settle
@@ -280,6 +281,7 @@ def learner(start: M, config: PolicyConfig, seed: int) -> M:
         model = twin(start.requires_grad_(False))
         adapt(model, config.adapter, seed)
     else:
+        refuse_training(start, "policy or reward_model")
         if config.top_layers is not None:
             train_top(start, config.top_layers)
         model = twin(start)

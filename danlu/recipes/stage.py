@@ -17,6 +17,7 @@ from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, save_model
 from danlu.model.precision import Precision, apply_precision, choose_precision
+from danlu.model.quantize import refuse_training
 from danlu.objectives.loss import Objective
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
@@ -126,6 +127,12 @@ class Stage:
     @property
     def _saved(self) -> dict[str, Resumable]:
         return {**self.resumables, "pace": self.pace}
+
+
+def check_base(model: LanguageModel | ScoreModel, adapter: LoraConfig, where: object) -> None:
+    """Refuse a base whose own weights are to be trained and cannot be, before anything is written."""
+    if not adapter.on:
+        refuse_training(model, str(where))
 
 
 def adapt(model: LanguageModel | ScoreModel, adapter: LoraConfig, seed: int) -> None:
