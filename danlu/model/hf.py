@@ -274,7 +274,7 @@ def _checked_quantised(
     """As `_checked`, of a quantised model, whose weights lie under our own names."""
     found = pair_up(stored)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    check_tensors(path, found, shapes, dtypes=(*WEIGHT_DTYPES, torch.int8, torch.uint4))
+    check_tensors(path, found, shapes, dtypes=(*WEIGHT_DTYPES, torch.int8, torch.quint4x2))
     return found
 
 

@@ -38,7 +38,6 @@ class QuantisedWeight(Tensor):
     codes: Tensor
     scales: Tensor
 
-    @staticmethod
     def __new__(
         cls, codes: Tensor, scales: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Self:
@@ -59,7 +58,7 @@ class QuantisedWeight(Tensor):
         """Some rows made again, float32; `start` is a multiple of 64."""
         raise NotImplementedError
 
-    def gather(self, ids: Tensor) -> Tensor:
+    def rows_at(self, ids: Tensor) -> Tensor:
         """The rows of these numbers, (…, in), float32."""
         raise NotImplementedError
 
@@ -158,7 +157,7 @@ class Int8Weight(QuantisedWeight):
     def rows(self, start: int, stop: int) -> Tensor:
         return self.codes[start:stop] * self.scales[start:stop, None]
 
-    def gather(self, ids: Tensor) -> Tensor:
+    def rows_at(self, ids: Tensor) -> Tensor:
         return self.codes[ids] * self.scales[ids].unsqueeze(-1)
 
     def fits_kernel(self) -> bool:
@@ -206,7 +205,7 @@ class Int4Weight(QuantisedWeight):
         scale, middle = scales.float().unsqueeze(2).unbind(-1)
         return levels.mul_(scale).add_(middle).flatten(1)
 
-    def gather(self, ids: Tensor) -> Tensor:
+    def rows_at(self, ids: Tensor) -> Tensor:
         return self.dense().float()[ids]
 
     def fits_kernel(self) -> bool:
@@ -277,7 +276,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _embedding(ids: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
     assert isinstance(weight, QuantisedWeight)
-    return weight.gather(ids).to(weight.dtype)
+    return weight.rows_at(ids).to(weight.dtype)
 
 
 def _requires_grad(weight: Tensor, requires_grad: bool = True) -> Tensor:

@@ -38,9 +38,10 @@ from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 KEY, METHOD = "quantization_config", "danlu"  # in config.json
 GROUPS = (32, 64, 128, 256)  # what torch's kernel takes
 CODES, SCALES = ".codes", ".scales"
+BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.uint8: 4}
 CODE_DTYPES: dict[Bits, torch.dtype] = {8: torch.int8, 4: torch.uint8}
 SCALE_DTYPES: dict[Bits, torch.dtype] = {8: torch.float32, 4: torch.bfloat16}
-SHOWN: dict[Bits, torch.dtype] = {8: torch.int8, 4: torch.uint4}
+SHOWN: dict[Bits, torch.dtype] = {8: torch.int8, 4: torch.quint4x2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +147,15 @@ def read_quantisation(settings: Settings) -> Quantisation | None:
     tree = settings.get(KEY)
     if tree is None:
         return None
-    method = cast(dict[str, Any], tree).get("quant_method") if isinstance(tree, dict) else tree
+    known = cast(dict[str, Any], tree) if isinstance(tree, dict) else {}
+    method = known.get("quant_method")
     if method != METHOD:
         raise ModelFileError(
             f"{settings.where}: the weights are quantised by {method!r}, which cannot be read; "
             "take the model before it was quantised, and let `danlu export` quantise it"
         )
     try:
-        return Quantisation(bits=tree.get("bits"), group=tree.get("group"))
+        return Quantisation(bits=known.get("bits", 0), group=known.get("group", 0))
     except ConfigError as error:
         raise ModelFileError(f"{settings.where}: {KEY}: {error}") from error
 
@@ -173,11 +175,11 @@ def pair_up(stored: Mapping[str, Stored]) -> dict[str, Stored | StoredQuantised]
 
 
 def _pair(name: str, codes: Stored, scales: Stored | None) -> StoredQuantised:
-    bits = next((bits for bits, dtype in CODE_DTYPES.items() if dtype == codes.dtype), None)
+    bits = BITS.get(codes.dtype)
     if bits is None or len(codes.shape) != 2:
         raise ModelFileError(
-            f"{codes.path}: {name}{CODES} is {codes.dtype} {tuple(codes.shape)}; it must be a matrix of int8, "
-            "or of uint8 with two codes in each"
+            f"{codes.path}: {name}{CODES} is {codes.dtype} {tuple(codes.shape)}; it must be a matrix of int8 "
+            "or of uint8 with two codes in each number"
         )
     if scales is None:
         raise ModelFileError(f"{codes.path}: {name}{CODES} has no {name}{SCALES} beside it")
