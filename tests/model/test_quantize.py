@@ -25,7 +25,7 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, load_language_model, load_score_model, open_model, save_model
 from danlu.model.precision import Precision, apply_precision
 from danlu.model.presets import GPT2, QWEN3, QWEN3_MOE
-from danlu.model.quantised_weight import Int4Weight, Int8Weight, QuantisedWeight, unpacked
+from danlu.model.quantised_weight import Int4Weight, Int8Weight, QuantisedWeight
 from danlu.model.quantize import Quantisation, is_quantised, quantise, refuse_training, weight_bytes
 from danlu.model.tensor_file import ModelFileError
 from danlu.model.transformer import Experts
@@ -93,7 +93,7 @@ def test_an_error_is_at_most_half_a_step(shape: tuple[int, int]):
     step = weight.abs().amax(1, keepdim=True) / 127
     assert ((Int8Weight.of(weight).dense() - weight).abs() <= step / 2 + 1e-6).all()
     groups = weight.unflatten(1, (-1, 64))
-    # Ends may be drawn in by a quarter of the span; in the squares' sum that never errs more than rounding to all 16.
+    # Ends may be drawn in; in the sum of squares that errs no more than rounding to 16 levels of the span.
     low = groups.amin(2, keepdim=True)
     step = (groups.amax(2, keepdim=True) - low) / 15
     plain = ((groups - low) / step).round() * step + low
@@ -315,7 +315,7 @@ def test_a_quantised_model_generates_what_its_logits_say(settings: Quantisation)
 
 def test_a_quantised_model_is_not_trained_in_full():
     refuse_training(model(), "here")
-    with pytest.raises(ConfigError, match="here holds a quantised model.*Train an adapter over it"):
+    with pytest.raises(ConfigError, match=r"here holds a quantised model.*Train an adapter over it"):
         refuse_training(quantised(Quantisation(bits=8)), "here")
 
 
