@@ -124,7 +124,7 @@ def test_settings_and_tokenizer(tokenizer: Tokenizer, tmp_path: Path):
     assert setting(reader, "general.file_type") == gguf.LlamaFileType.MOSTLY_Q8_0
     assert setting(reader, "qwen3.attention.head_count_kv") == 2
     assert setting(reader, "qwen3.attention.key_length") == 16
-    assert setting(reader, "qwen3.rope.freq_base") == 10_000.0
+    assert setting(reader, "qwen3.rope.freq_base") == 1_000_000.0
     assert setting(reader, "qwen3.attention.layer_norm_rms_epsilon") == pytest.approx(1e-6)
     assert setting(reader, "tokenizer.ggml.model") == "gpt2"
     assert setting(reader, "tokenizer.ggml.pre") == "qwen2"
