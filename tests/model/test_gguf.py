@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -23,7 +24,7 @@ from danlu.model.presets import GPT2, GPT3, LLAMA, MISTRAL, QWEN2, QWEN3
 from danlu.model.quantize import Quantisation, quantise
 from danlu.model.transformer import RopeScaling
 from danlu.recipes.model_files import vocabulary_of
-from danlu.tokenizer.bpe import Pattern, Tokenizer
+from danlu.tokenizer.bpe import PATTERNS, Pattern, Tokenizer
 
 gguf: Any = pytest.importorskip("gguf", reason="pip install 'danlu[dev]' brings the reader")
 
@@ -244,7 +245,10 @@ PROMPTS = [
 
 def run_in(path: Path) -> Any:
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-    return llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False, n_threads=1, flash_attn=False)
+    # Types 0: its cache of keys and values in float32 too; by default it rounds them to float16.
+    return llama_cpp.Llama(
+        str(path), n_ctx=64, logits_all=True, verbose=False, n_threads=1, type_k=0, type_v=0
+    )
 
 
 def logits_of(llama: Any, ids: list[int]) -> Tensor:
@@ -263,6 +267,14 @@ def test_llama_cpp_cuts_text_into_the_same_tokens(pattern: Pattern, tmp_path: Pa
         assert llama.detokenize(tokenizer.encode(text)).decode() == text
     marked = llama.tokenize(b"<|im_start|>user<|im_end|>", add_bos=False, special=True)
     assert marked == [tokenizer.im_start_id, *tokenizer.encode("user"), tokenizer.im_end_id]
+
+
+def test_the_one_letter_that_our_pattern_cuts_otherwise():
+    """llama.cpp spells the contractions of `qwen2` out in ASCII; here case is folded, and ſ folds to s."""
+    split = pre_tokenizers.Split(Regex(PATTERNS["qwen2"][0]), behavior="isolated")
+    letters = [chr(i) for i in range(0x80, 0x30000) if chr(i).isalpha()]
+    pieces = [piece for piece, _ in split.pre_tokenize_str("".join(f"1'{letter}b" for letter in letters))]
+    assert [piece for piece in pieces if len(piece) == 2 and piece[0] == "'"] == ["'ſ"]
 
 
 @pytest.mark.parametrize(

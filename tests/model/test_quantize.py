@@ -152,7 +152,7 @@ def test_a_large_matrix_is_made_again_in_parts(monkeypatch: pytest.MonkeyPatch):
     parts = F.linear(x, weight)
     (parts_grad,) = torch.autograd.grad(parts.square().sum(), x)
     assert_close(parts, whole)
-    assert_close(parts_grad, whole_grad)
+    assert_close(parts_grad, whole_grad, rtol=1e-5, atol=1e-3)  # sums in another order, of numbers near 100
 
 
 @pytest.mark.parametrize("make", [Int8Weight.of, lambda w: Int4Weight.of(w, 64)], ids=["int8", "int4"])
@@ -200,7 +200,8 @@ def test_a_quantised_model_answers_as_one_with_its_numbers(settings: Quantisatio
         found.nll_sum(IDS, None, None, IDS, EVERYTHING), plain.nll_sum(IDS, None, None, IDS, EVERYTHING)
     )
     found.backbone.compute_dtype = torch.bfloat16
-    assert_close(found(IDS), plain(IDS), atol=0.02 * float(plain(IDS).abs().max()), rtol=0)
+    expected = plain(IDS).detach()
+    assert_close(found(IDS).detach(), expected, atol=0.02 * float(expected.abs().max()), rtol=0)
 
 
 @BOTH
@@ -263,14 +264,17 @@ def test_fused_kernels_read_quantised_weights(settings: Quantisation, dtype: Any
         nn.init.normal_(layer.lora_b, std=0.1, generator=torch.Generator().manual_seed(2))
     if not supports(found.backbone):
         pytest.skip("the kernels in C cannot be had here")
-    apply_precision(found, Precision(dtype="float32", kernels="plain"))
-    expected, wanted = loss_and_gradients(found)
+    plain = numbers(found)
+    assert isinstance(plain, LanguageModel)
+    apply_precision(plain, Precision(dtype=dtype, kernels="packed"))
     apply_precision(found, Precision(dtype=dtype, kernels="packed"))
+    expected, wanted = loss_and_gradients(plain)
     total, gradients = loss_and_gradients(found)
-    close = {"float32": 1e-4, "bfloat16": 0.05}[dtype]
+    assert gradients.keys() == wanted.keys()
+    close = {"float32": 1e-4, "bfloat16": 0.03}[dtype]
     assert_close(total, expected, rtol=close, atol=0)
     for name, gradient in gradients.items():
-        assert_close(gradient, wanted[name], rtol=0, atol=close * float(wanted[name].abs().max()))
+        assert float((gradient - wanted[name]).norm()) < close * float(wanted[name].norm()), name
 
 
 def loss_and_gradients(found: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
