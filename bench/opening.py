@@ -89,7 +89,7 @@ def measured(path: Path) -> dict[str, float]:
 
 def opened(path: Path) -> dict[str, float]:
     """Bytes and seconds of opening a model directory, and seconds of reading its file."""
-    torch.ones(2, 2) @ torch.ones(2, 2)  # threads and libraries that any work would load
+    torch.mm(torch.ones(2, 2), torch.ones(2, 2))  # threads and libraries that any work would load
     file = path / "model.safetensors"
     began = perf_counter()
     read_whole(file)

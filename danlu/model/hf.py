@@ -8,7 +8,7 @@ read and written a tensor at a time, so that a model is never held twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from danlu.config import ConfigError
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel
@@ -135,13 +136,24 @@ def open_model(path: Path) -> Opened:
         raise ModelFileError(f"{settings.where}: {error}") from error
     quantisation = read_quantisation(settings)
     stored = scan_tensors(path)
-    with torch.device("meta"):  # no memory: every weight is about to be replaced
+    with torch.device("meta"), _Undrawn():  # no memory: every weight is about to be replaced
         model = head.build(config, settings, stored.keys())
     assert isinstance(model, AnyModel)
     if quantisation is not None:
         tensors = _checked_quantised(model, path, stored)
         return Opened(path, settings, layout, head.name, model, tensors, quantisation)
     return Opened(path, settings, layout, head.name, model, _checked(model, layout, path, stored))
+
+
+class _Undrawn(TorchFunctionMode):
+    """Within, no random number is drawn: on torch's meta device that takes 70 MB of imports for nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **kwargs or {})
 
 
 def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:

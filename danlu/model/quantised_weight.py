@@ -7,7 +7,7 @@ PyTorch's packed kernels; all others make the numbers again, a part of the matri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, Self
 
@@ -180,14 +180,21 @@ class Int4Weight(QuantisedWeight):
     def of(cls, weight: Tensor, group: int) -> Int4Weight:
         """Round to the nearest of 16 levels between a group's ends, drawn in where that errs less."""
         pairs = [_coded(part.float(), group) for part in weight.detach().split(BLOCK)]
-        codes, scales = (torch.cat(each) for each in zip(*pairs, strict=True))
-        return cls.from_plain(codes, scales)
+        codes, scales = zip(*pairs, strict=True)
+        return cls.from_plain(codes, torch.cat(scales))
 
     @classmethod
-    def from_plain(cls, codes: Tensor, scales: Tensor) -> Int4Weight:
-        """From codes (out, in) of 0 to 15 and scales (out, in / group, 2) bfloat16."""
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1)
-        return cls(packed, scales.transpose(0, 1).contiguous(), codes.shape)
+    def from_plain(cls, codes: Iterable[Tensor], scales: Tensor) -> Int4Weight:
+        """From codes (out, in) of 0 to 15, 64 rows at a time, and scales (out, in / group, 2) bfloat16."""
+        packed, start, width = torch.empty(0, dtype=torch.uint8), 0, 0
+        for part in codes:  # each takes eight times its room while it is packed
+            if not start:
+                width = part.shape[1]
+                packed = torch.empty(len(scales), width // 2, dtype=torch.uint8)
+            wide = part.to(torch.int32)
+            packed[start : start + len(part)] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(wide, 1)
+            start += len(part)
+        return cls(packed, scales.transpose(0, 1).contiguous(), (len(scales), width))
 
     @property
     def group(self) -> int:
@@ -195,7 +202,7 @@ class Int4Weight(QuantisedWeight):
         return self.shape[1] // len(self.scales)
 
     def plain(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
-        """Codes and scales of some rows as `from_plain` takes them; `start` is a multiple of 64."""
+        """Codes (out, in) and scales of some rows, `scales` as `from_plain` takes them."""
         stop = len(self.codes) if stop is None else stop
         return unpacked(self.codes[start:stop]), self.scales[:, start:stop].transpose(0, 1)
 
@@ -279,6 +286,22 @@ def _embedding(ids: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
     return weight.rows_at(ids).to(weight.dtype)
 
 
+def _to(weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Another dtype is only shown; whatever else is asked for goes its usual way."""
+    if (
+        isinstance(weight, QuantisedWeight)
+        and len(args) == 1
+        and isinstance(args[0], torch.dtype)
+        and not kwargs
+    ):
+        return weight if weight.dtype is args[0] else weight.shown_as(args[0])
+    return Tensor.to(weight, *args, **kwargs)
+
+
+def _detach(weight: Tensor) -> Tensor:
+    return weight.shown_as(weight.dtype) if isinstance(weight, QuantisedWeight) else Tensor.detach(weight)
+
+
 def _requires_grad(weight: Tensor, requires_grad: bool = True) -> Tensor:
     if requires_grad and isinstance(weight, QuantisedWeight):
         raise ConfigError(f"a quantised weight cannot be trained; {FROZEN}")
@@ -359,4 +382,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.linear: _linear,
     F.embedding: _embedding,
     Tensor.requires_grad_: _requires_grad,
+    # Not left to the dispatcher: its first call from Python imports 40 MB.
+    Tensor.to: _to,
+    Tensor.detach: _detach,
 }

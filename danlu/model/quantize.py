@@ -26,6 +26,7 @@ from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts.settings import Settings
 from danlu.model.quantised_weight import (
+    BLOCK,
     FROZEN,
     Bits,
     Int4Weight,
@@ -139,7 +140,8 @@ class StoredQuantised:
         codes, scales = self.codes.read(), self.scales.read()
         if self.bits == 8:
             return Int8Weight(codes, scales, self.shape)
-        return Int4Weight.from_plain(torch.stack([codes & 15, codes >> 4], -1).flatten(1), scales)
+        parts = (torch.stack([part & 15, part >> 4], -1).flatten(1) for part in codes.split(BLOCK))
+        return Int4Weight.from_plain(parts, scales)
 
 
 def read_quantisation(settings: Settings) -> Quantisation | None:
