@@ -48,7 +48,7 @@ def main() -> None:
             n_episodes=arguments.episodes,
             objective=Ppo(),
             value_model="policy",
-            kl=KlConfig(init_coef=0.15, target=arguments.target),
+            kl=KlConfig(init_coef=0.03, target=arguments.target),
             seed=seed,
         )
         ppo.run(config, grade=grade_by(tone))

@@ -44,7 +44,11 @@ from danlu.objectives.token_loss import SmoothedTokenLoss
 from danlu.recipes.translation import TrainTranslator, TranslatorShape, train_translator
 from danlu.train.allocator import keep_memory
 
-COMPETITORS = ("danlu", "danlu-plain", "fp32", "bf16", "fp32-compiled", "bf16-compiled")
+# Theirs in two formats, with attention by torch's kernel or by plain products (eager), compiled or not.
+COMPETITORS = (
+    *("danlu", "danlu-plain", "fp32", "bf16", "fp32-eager", "bf16-eager"),
+    *("bf16-compiled", "bf16-eager-compiled"),
+)
 SHAPES = {
     "small": TranslatorShape(),
     "base": TranslatorShape(d_model=512, n_layers=6, n_heads=8, d_ff=2048),
@@ -231,7 +235,10 @@ def ours(folder: Path, name: str) -> tuple[nn.Module, Callable[[TranslationBatch
 
 def theirs(folder: Path, name: str) -> tuple[nn.Module, Callable[[TranslationBatch], Tensor]]:
     transformers: Any = importlib.import_module("transformers")
-    model = transformers.MarianMTModel.from_pretrained(folder, dtype=torch.float32, dropout=DROPOUT).train()
+    attention = "eager" if "eager" in name else "sdpa"
+    model = transformers.MarianMTModel.from_pretrained(
+        folder, dtype=torch.float32, dropout=DROPOUT, attn_implementation=attention
+    ).train()
     call = torch.compile(model, dynamic=True) if name.endswith("compiled") else model
 
     def loss_of(batch: TranslationBatch) -> Tensor:
@@ -254,12 +261,12 @@ def print_table(arguments: argparse.Namespace, workers: Sequence[Worker]) -> Non
         f"{arguments.shape}, {arguments.threads} threads, {allocator}, batches of {arguments.batch_tokens} "
         f"positions, sentences of {arguments.length} tokens, {arguments.rounds} rounds in turns"
     )
-    print(f"{'':16}{'tokens/s':>9}{'ours is':>9}{'first, s':>10}{'GB':>6}{'loss':>9}")
+    print(f"{'':20}{'tokens/s':>9}{'ours is':>9}{'first, s':>10}{'GB':>6}{'loss':>9}")
     rows: list[dict[str, Any]] = []
     for worker in workers:
         speed, ratio = statistics.median(worker.rates), median_ratio(worker, workers[0])
         print(
-            f"{worker.name:16}{speed:9.0f}{ratio:8.2f}x{worker.first_s:10.1f}{worker.memory_gb:6.1f}"
+            f"{worker.name:20}{speed:9.0f}{ratio:8.2f}x{worker.first_s:10.1f}{worker.memory_gb:6.1f}"
             f"{worker.loss:9.4f}"
         )
         rows.append({"name": worker.name, "tokens_per_s": speed, "ours_is": ratio})

@@ -73,7 +73,7 @@ def _command(command: str, words: Sequence[str]) -> int:
         return 0
     choose = getattr(recipe, "choose", None)
     config, words = choose(words) if choose else (config_class(recipe), words)
-    path, overrides = read_words(words, config, getattr(recipe, "POSITIONAL", ()))
+    path, overrides = read_words(words, config, positional(recipe, config))
     recipe.run(load(config, path, overrides))
     return 0
 
@@ -83,19 +83,25 @@ def config_class(recipe: Any) -> type:
     return get_type_hints(recipe.run)["config"]
 
 
+def positional(recipe: Any, config: type) -> list[str]:
+    """The settings that may stand without their key: of several forms each has its own; no table has one."""
+    known = {field.name for field in fields(config) if not is_dataclass(field.default_factory)}
+    return [name for name in getattr(recipe, "POSITIONAL", ()) if name in known]
+
+
 def read_words(
-    words: Sequence[str], config: type, positional: Sequence[str] = ()
+    words: Sequence[str], config: type, unnamed: Sequence[str] = ()
 ) -> tuple[Path | None, list[str]]:
     """The config file and the overrides among the words of a command line.
 
     `--key value`, `--key=value` and `key=value` are the same; `--key` alone sets what is true or false. Other
-    words are the `positional` settings in their order.
+    words are the `unnamed` settings in their order.
     """
     path: Path | None = None
     overrides: list[str] = []
     known = {key_of(field.name) for field in fields(config)}
     switches = {row.key for row in settings(config) if row.type == type_name(bool)}
-    places, rest = list(positional), list(words)
+    places, rest = list(unnamed), list(words)
     while rest:
         word = rest.pop(0)
         key = re.match(r"[A-Za-z_][\w.-]*(?==)", word)
@@ -171,7 +177,7 @@ def _help(command: str, recipe: Any, words: Sequence[str]) -> str:
 
 
 def _stage_help(command: str, recipe: Any, config: type) -> str:
-    words = "".join(f" {name.upper()}" for name in getattr(recipe, "POSITIONAL", ()))
+    words = "".join(f" {name.upper()}" for name in positional(recipe, config))
     rows = list(settings(config))
     width = max(len(row.key) for row in rows)
     middle = min(32, max(len(row.default) for row in rows))

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,6 @@ SCALES: Mapping[str, tuple[int, ...]] = {"thumb": (-1, 1), "grade": (-2, -1, 0, 
 # What the pages offer. A flag that another program gave is kept as it is.
 FLAGS = ("helpful", "honest", "harmless", "unsafe", "wrong", "other_language")
 
-NOTHING: Mapping[str, Any] = {}
 EVENT_ID = re.compile(r"[0-9a-f]{32}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -501,11 +500,6 @@ def message_of(node: Event) -> dict[str, Any]:
     if isinstance(body, Message):
         return {"role": body.role, "content": body.content, **body.more}
     return {"role": "assistant", "content": content_of(node)}
-
-
-def with_task(body: Body, task: str) -> Body:
-    """The same answer, without or with a task."""
-    return replace(body, task=task) if isinstance(body, Ranking | Rating | Demonstration) else body
 
 
 NODES = (Message.kind, Demonstration.kind, Edit.kind)

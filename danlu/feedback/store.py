@@ -81,8 +81,6 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- writing
-
     def add(self, person: str, body: Body, *, event_id: str = "") -> Event:
         """Accept one event; when this returns it is on the disk.
 
@@ -164,8 +162,6 @@ class Store:
                 check_kind(event, each, kinds.get(each, allowed[0]), allowed)
             kinds[event.id] = event.kind
 
-    # --- tasks
-
     def next_tasks(self, person: str, n: int = 2) -> list[Assignment]:
         """The tasks in somebody's hands, filled up to `n`: one to do and the next to load meanwhile.
 
@@ -194,8 +190,6 @@ class Store:
         """Give a task back, for whoever asks next."""
         with self.database.write() as connection:
             queue.let_go(connection, person, task)
-
-    # --- reading
 
     def get(self, event_id: str) -> Event:
         with self.database.read() as connection:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from danlu.generate.checks import check_request
 from danlu.generate.choose import choose, uniforms
-from danlu.generate.request import EndReason, Event, Request, Token, check_request
+from danlu.generate.request import EndReason, Event, Request, Token
 from danlu.generate.shaping import drop_unlikely, shape
 from danlu.model.heads import LanguageModel
 

@@ -5,14 +5,13 @@ An engine speaks ids: text, stop strings and chat formats are its callers' busin
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from torch import Tensor
 
-from danlu.generate.sampler import SamplingConfig, check_prompt
+from danlu.generate.sampler import SamplingConfig
 
 EndReason = Literal["stop", "length", "error"]
 
@@ -90,31 +89,3 @@ class Engine(Protocol):
 
     @property
     def n_unfinished(self) -> int: ...
-
-
-def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapters: Collection[str]) -> None:
-    """Refuse, with a ValueError, a request that no engine of this model can carry out.
-
-    Args:
-        max_seq_len: longest prompt and completion together.
-        adapters: names that `request.adapter` may have.
-    """
-    check_prompt(request.prompt_ids, max_seq_len, vocab_size)
-    named = [*request.logit_bias, *request.forbidden_ids, *request.stop_ids]
-    if unknown := [i for i in named if not 0 <= i < vocab_size]:
-        raise ValueError(f"the request names id {unknown[0]}; the model knows 0 to {vocab_size - 1}")
-    numbers = {
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        **{f"logit_bias of {i}": bias for i, bias in request.logit_bias.items()},
-    }
-    for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}; it must be a finite number")
-    if not 0 <= request.min_p <= 1:
-        raise ValueError(f"min_p is {request.min_p}; it must be in [0, 1]")
-    if not 0 <= request.n_top <= vocab_size:
-        raise ValueError(f"n_top is {request.n_top}; it must be 0 to {vocab_size}")
-    if request.adapter is not None and request.adapter not in adapters:
-        known = ", ".join(sorted(adapters)) or "none"
-        raise ValueError(f"there is no adapter {request.adapter!r}; adapters are: {known}")

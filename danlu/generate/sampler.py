@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 
 from danlu.config import ConfigError
+from danlu.generate.checks import check_prompt
 from danlu.generate.choose import choose, uniforms
 from danlu.generate.decoder import TorchDecoder
 from danlu.generate.native import NativeDecoder, library, supports
@@ -263,19 +264,6 @@ class Sampler:
         if row < len(self._running):
             self._running[row] = last
             self._decoder.cache.copy_row(len(self._running), row, last.length - 1)
-
-
-def check_prompt(prompt_ids: Sequence[int], max_seq_len: int, vocab_size: int) -> None:
-    """Refuse a prompt that the model cannot answer."""
-    if not prompt_ids:
-        raise ValueError("the prompt is empty; it needs at least one token to answer to")
-    if len(prompt_ids) >= max_seq_len:
-        raise ValueError(
-            f"the prompt has {len(prompt_ids)} tokens and the context holds {max_seq_len}; "
-            f"shorten the prompt to at most {max_seq_len - 1}, so that an answer fits"
-        )
-    if unknown := [i for i in prompt_ids if not 0 <= i < vocab_size]:
-        raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {vocab_size - 1}")
 
 
 def _decoder_of(model: LanguageModel, kernel: Kernel) -> type[NativeDecoder] | type[TorchDecoder]:

@@ -126,10 +126,12 @@ def _learnt_pieces(segment: Stretch, loss_mask: Tensor) -> list[Stretch]:
 
 
 def shifted_once(batches: Sequence[Batch]) -> Finding:
-    """Within a segment, the target of a position is the input of the next."""
+    """Within a segment, or a branch of it, the target of a position is the input of the next."""
     n_asked = n_off = 0
     for batch in batches:
         same = (batch.segment_ids[:, 1:] == batch.segment_ids[:, :-1]) & batch.loss_mask[:, :-1]
+        if batch.branch_ids is not None:
+            same &= batch.branch_ids[:, 1:] == batch.branch_ids[:, :-1]
         n_asked += int(same.sum())
         n_off += int((same & (batch.target_ids[:, :-1] != batch.input_ids[:, 1:])).sum())
     return Finding(
@@ -142,13 +144,13 @@ def shifted_once(batches: Sequence[Batch]) -> Finding:
 
 
 def positions_restart(batches: Sequence[Batch], is_pad: Sequence[Tensor], max_seq_len: int) -> Finding:
-    """Positions count from 0 in every segment and stay within the context."""
+    """Positions count from 0 in every segment, on from the stem in branches, and stay within the context."""
     n_off = n_segments = longest = 0
     for batch, pad in zip(batches, is_pad, strict=True):
         for each in text_segments(batch, pad):
             found = each.of(batch.position_ids)
             n_segments += 1
-            n_off += not torch.equal(found, torch.arange(len(found)))
+            n_off += not torch.equal(found, counted(batch, each))
             longest = max(longest, int(found.max()))
     return Finding(
         check="positions",
@@ -157,6 +159,18 @@ def positions_restart(batches: Sequence[Batch], is_pad: Sequence[Tensor], max_se
         wanted=f"every segment from 0 to at most {max_seq_len - 1}",
         why="Positions that are never sampled are learnt in vain, and those beyond the context mean nothing.",
     )
+
+
+def counted(batch: Batch, segment: Stretch) -> Tensor:
+    """Where the tokens of a segment should stand: each branch goes on where the stem ends, (n,)."""
+    places = torch.arange(segment.here.stop - segment.here.start)
+    if batch.branch_ids is None:
+        return places
+    branches = segment.of(batch.branch_ids)
+    n_stem = int((branches == 0).sum())
+    lengths = branches[branches > 0].unique_consecutive(return_counts=True)[1].tolist()
+    within = [torch.arange(n) + n_stem for n in lengths]
+    return torch.cat([places[:n_stem], *within])
 
 
 def prompt_is_prefix(prompts: Sequence[Sequence[int]], rendered: Sequence[Sequence[int]]) -> Finding:

@@ -11,28 +11,53 @@ from torch import Tensor, nn
 from danlu.config import ConfigError
 from danlu.model.transformer import PreNorm, Stack
 
-SIDES = 1 << 16  # of the die that is thrown for every number
+SIDES = 1 << 15  # of the die that is thrown for every number
+FIFTEEN_BITS = 0x7FFF_7FFF_7FFF_7FFF  # of each of the four throws in a random word
 
 
 class Dropout(nn.Module):
     """Zero with probability `share`, else divided by 1 - share (Srivastava et al. 2014).
 
-    Sixteen random bits decide on a number, so the share is kept to 1 in 65,536; torch's own dropout spends
+    Fifteen random bits decide on a number, so the share is kept to 1 in 32,768; torch's own dropout spends
     several times as long on a CPU.
     """
 
     def __init__(self, share: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.threshold, self.generator = round(share * SIDES) - SIDES // 2, generator
-        self.gain = 1 / (1 - round(share * SIDES) / SIDES)
+        self.threshold, self.generator = round(share * SIDES), generator
+        self.gain = SIDES / (SIDES - self.threshold)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        thrown = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)
-        kept = thrown[: x.numel()].view(x.shape) >= self.threshold
-        return x * kept * self.gain
+        words.random_(-(2**63), None, generator=self.generator).bitwise_and_(FIFTEEN_BITS)
+        thrown = words.view(torch.int16)[: x.numel()].view(x.shape)
+        # The sign of this difference, spread over all bits: ones where the number is kept.
+        kept = (self.threshold - 1 - thrown).bitwise_right_shift_(15)
+        return _Thinned.apply(x, kept, self.gain)
+
+
+class _Thinned(torch.autograd.Function):
+    """x times `gain` where the bits of `kept` are ones, 0 where they are zeros; int16, of the shape of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, gain: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.gain = gain
+        return thin(x, kept, gain)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (kept,) = ctx.saved_tensors
+        return thin(grad_outputs[0], kept, ctx.gain), None, None
+
+
+def thin(x: Tensor, kept: Tensor, gain: float) -> Tensor:
+    """See `_Thinned`. Numbers of sixteen bits are masked, which is several times as fast as a product."""
+    if x.element_size() == 2:
+        return (x.view(torch.int16) & kept).view(x.dtype) * gain
+    return x * (kept != 0) * gain
 
 
 class DropoutState:

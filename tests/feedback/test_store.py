@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -218,9 +219,6 @@ def test_history_shows_own_conversations_and_finds_what_was_said(store: Store):
     assert [title for _, title in store.conversations("ann")] == ["new", "sky"]
 
 
-# --- records
-
-
 EXAMPLES = [
     Conversation(title="x", about={"deep": [None, {"a": 1.5}], "none": "none"}),
     Message(conversation="c", role="tool", content="none", more={"tool_call_id": "1"}),
@@ -268,8 +266,6 @@ def test_there_is_an_example_of_every_kind():
 
 @given(st.text(st.characters(codec=None, categories=None)))  # half surrogate pairs too
 def test_any_text_survives_a_utf_8_file(text: str):
-    import json
-
     line = to_json({"text": text})
     paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     assert json.loads(line.encode("utf-8").decode("utf-8"))["text"] in (text, paired)
@@ -294,9 +290,6 @@ def test_what_json_lacks_is_refused():
 def test_a_line_that_is_no_event_is_told(tree: dict[str, Any], told: str):
     with pytest.raises(FeedbackError, match=told):
         Event.from_tree(tree)
-
-
-# --- the database
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(store: Store):

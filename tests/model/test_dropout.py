@@ -21,11 +21,12 @@ def translator() -> TranslationModel:
     return TranslationModel(TRANSFORMER(**SIZES, **HEADS))
 
 
-def test_a_share_is_left_out_and_the_mean_is_kept():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_share_is_left_out_and_the_mean_is_kept(dtype: torch.dtype):
     drop = Dropout(0.25, torch.Generator().manual_seed(0))
-    x = torch.ones(401, 501)
+    x = torch.ones(401, 501, dtype=dtype)
     out = drop(x)
-    assert_close(out.unique(), torch.tensor([0.0, 4 / 3]))
+    assert_close(out.unique(), torch.tensor([0.0, 4 / 3], dtype=dtype))
     left_out = float((out == 0).float().mean())
     assert left_out == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / x.numel()) ** 0.5)
     for part in (out[::2], out[:, ::2], out[:, 3::4]):  # no lane of the random words is its own
@@ -33,9 +34,10 @@ def test_a_share_is_left_out_and_the_mean_is_kept():
         assert float((part == 0).float().mean()) == pytest.approx(0.25, abs=5 * deviation)
 
 
-def test_the_gradient_passes_where_the_number_did():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradient_passes_where_the_number_did(dtype: torch.dtype):
     drop = Dropout(0.5, torch.Generator().manual_seed(0))
-    x = torch.ones(64, requires_grad=True)
+    x = torch.ones(64, dtype=dtype, requires_grad=True)
     out = drop(x)
     out.sum().backward()
     assert_close(x.grad, out.detach())

@@ -21,6 +21,7 @@ from danlu.recipes import dpo, ppo, pretrain, reward, sft
 from danlu.recipes.ppo import build_team
 from danlu.recipes.speaker import load_speaker
 from danlu.recipes.stage import chat_format_of
+from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.run import open_run
 
 LORA = AdapterConfig(kind="lora", rank=4, alpha=8.0)
@@ -272,11 +273,12 @@ def test_adalora_resumes_bit_for_bit(adapted, tmp_path):
 
 def test_dpo_with_an_adapter_has_its_base_as_reference(adapted, tmp_path):
     config = replace(dpo_config(adapted, tmp_path / "dpo"), adapter=LORA)
-    policy, reference = dpo.load_pair(config, 320)
+    n_tokens = Tokenizer.load(config.policy).vocab_size
+    policy, reference = dpo.load_pair(config, n_tokens)
     shared = {p.data_ptr() for p in reference.parameters()}
     assert all(p.data_ptr() in shared for p in policy.parameters() if not p.requires_grad)
     assert torch.equal(policy(IDS), reference(IDS))
-    assert dpo.load_pair(replace(config, objective=Preference(variant="simpo")), 320)[1] is None
+    assert dpo.load_pair(replace(config, objective=Preference(variant="simpo")), n_tokens)[1] is None
     lines = metrics(dpo.run(config))
     first = next(line for line in lines if "preference" in line)
     assert first["preference"] == pytest.approx(0.6931, abs=1e-3)  # log 2: the two are alike

@@ -31,7 +31,7 @@ from danlu.train.schedule import ScheduleConfig
 @pytest.fixture(scope="module")
 def base(kit):
     """A base that knows colours, and text of a team that speaks of turbines."""
-    pretrain.run(kit.pretrain_config(kit.root / "pretrain", 40))
+    pretrain.run(kit.pretrain_config(kit.root / "known", 40))
     for name, line in (("general", "The {} is blue. 天是蓝的。"), ("team", "涡轮叶片 {} turbine blade.")):
         folder = kit.root / name
         folder.mkdir()
@@ -43,7 +43,7 @@ def base(kit):
 
 def config_of(kit, out: Path, **changed) -> ContinueConfig:
     usual = {
-        "base": kit.root / "pretrain",
+        "base": kit.root / "known",
         "data": (kit.root / "team",),
         "general": (kit.root / "general",),
         "batch_size": 4,
@@ -153,7 +153,7 @@ def test_settings_that_cannot_be_are_refused(base, tmp_path: Path, changed, mess
 
 def test_a_base_with_another_tokenizer_is_refused(base, tmp_path: Path):
     folder = tmp_path / "other"
-    copytree(base.base, folder)
+    copytree(base.root / "known" / "model", folder)
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
     with pytest.raises(TokenizerError, match="not a byte-level BPE tokenizer"):
         pretrain.run(config_of(base, tmp_path / "run", base=folder))

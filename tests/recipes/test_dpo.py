@@ -177,7 +177,7 @@ def test_a_resumed_run_asks_the_reference_for_nothing_it_has_said(kit, policy, t
     copy(whole / "machine.json", given.out)
     updates = dpo.Stage.updates
     monkeypatch.setattr(dpo.Stage, "updates", lambda self: islice(updates(self), 4))  # an epoch is 3
-    monkeypatch.setattr(dpo, "publish", interrupt)
+    monkeypatch.setattr(dpo, "deliver", interrupt)
     with pytest.raises(Interrupted):
         dpo.run(given)
     monkeypatch.undo()

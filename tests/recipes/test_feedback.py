@@ -359,9 +359,6 @@ def test_the_command_line_tells_what_it_did(
     assert "shape" in capsys.readouterr().out
 
 
-# --- tasks
-
-
 def test_tasks_are_made_once_from_a_file_of_completions(tmp_path: Path):
     records = [{"prompt": f"{n}?", "completions": ["A.", "B.", "A."]} for n in range(20)]
     prompts, db = write(tmp_path / "p.jsonl", records), str(tmp_path / "x.db")
@@ -404,9 +401,6 @@ def test_a_model_makes_the_completions_with_their_log_probabilities(kit: Any, tm
     assert {each.model for each in origins} == {model_digest(tmp_path / "model")}
     assert all(len(each.logprobs) == len(each.token_ids) > 0 for each in origins)
     assert all(max(each.logprobs) <= 0 for each in origins)
-
-
-# --- simulated people
 
 
 def test_simulated_people_rank_tasks_and_a_reward_model_learns_from_the_export(kit: Any, tmp_path: Path):

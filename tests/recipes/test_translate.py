@@ -109,6 +109,18 @@ def test_what_was_trained_is_scored_on_other_pairs(trained: Path, pairs: Path, t
     assert set(tree["scores"]["en-zh"]) == {"BLEU", "chrF2"}
 
 
+def test_every_form_shows_its_own_settings(capsys):
+    first_lines = []
+    for form in ("train", "score", "text"):
+        assert main(["translate", form, "--help"]) == 0
+        first_lines.append(capsys.readouterr().out.splitlines()[0])
+    assert first_lines == [
+        "danlu translate train [config.toml] [key=value …]",
+        "danlu translate score MODEL [config.toml] [key=value …]",
+        "danlu translate text MODEL TEXT [config.toml] [key=value …]",
+    ]
+
+
 def test_what_it_is_is_told_and_handed_on(trained: Path, tmp_path: Path, capsys):
     assert main(["model", str(trained)]) == 0
     told = capsys.readouterr().out

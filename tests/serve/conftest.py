@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
-import httpx2
 import pytest
-from small_server import client_of, served
 
-from danlu.generate.reference import ReferenceEngine
-from danlu.generate.request import Engine
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
-from danlu.serve.api.app import create_app
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
 
@@ -33,13 +26,3 @@ def model(chat: ChatFormat) -> LanguageModel:
     sizes = {"d_model": 16, "n_layers": 1, "n_heads": 2, "n_kv_heads": 1, "head_dim": 8, "d_ff": 16}
     config = ModelConfig(vocab_size=chat.tokenizer.vocab_size, max_seq_len=256, **sizes)
     return LanguageModel(config, seed=1).eval()
-
-
-@pytest.fixture
-def engine(model: LanguageModel) -> Engine:
-    return ReferenceEngine(model)
-
-
-@pytest.fixture
-def open_client(chat: ChatFormat, engine: Engine) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
-    return client_of(create_app(served(chat, engine)))

@@ -8,7 +8,7 @@ from typing import Any
 from danlu.evaluate.markup import Markup, both, number, table, tag
 from danlu.evaluate.page import page
 from danlu.evaluate.plots import Series, line_chart
-from danlu.evaluate.sections.words import figure, language_name, note, section
+from danlu.evaluate.sections.words import figure, figures, language_name, note, section
 
 TEXTS = {"new": ("new text", "新文本", "sft"), "general": ("general text", "通用文本", "ppo")}
 BITS = "bits_per_byte"
@@ -71,7 +71,7 @@ def rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[list[objec
     return found
 
 
-def curve(metrics: Sequence[Mapping[str, Any]]) -> Markup:
+def curve(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     """Bits per byte of both texts over the updates."""
     measured = [line for line in metrics if "held_out" in line]
     lines = [
@@ -80,7 +80,9 @@ def curve(metrics: Sequence[Mapping[str, Any]]) -> Markup:
         if measured and text in measured[0]["held_out"]
     ]
     chart = line_chart(lines, key="forgetting", title="bits per byte of both texts over updates")
-    return figure(chart, "bits per byte of held-out text over updates", "留出文本的比特／字节随更新的变化")
+    return figures(
+        figure(chart, "bits per byte of held-out text over updates", "留出文本的比特／字节随更新的变化")
+    )
 
 
 def text_name(text: str) -> Markup:

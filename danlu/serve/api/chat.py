@@ -148,7 +148,7 @@ def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> Tok
     schema = form.json_schema.tree if isinstance(form, JsonSchema) else {"type": "object"}
     check_schema(schema, service.limits, "response_format")
     try:
-        return service.served.grammar(schema)
+        return service.filter_of(schema)
     except ValueError as error:
         raise ApiError(400, f"response_format: {error}", param="response_format") from None
 

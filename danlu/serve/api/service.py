@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
@@ -58,6 +59,7 @@ class Service:
         self._n_requests: Counter[str] = Counter()
         self._n_sequences = 0
         self._model_lock = asyncio.Lock()
+        self._grammar_lock = threading.Lock()
 
     @property
     def state(self) -> str:
@@ -95,6 +97,15 @@ class Service:
                 param="model",
             )
         return None if name == self.served.name else name
+
+    def filter_of(self, schema: Mapping[str, Any]) -> TokenFilter:
+        """A filter that admits what a JSON schema does; ValueError if it is none.
+
+        Requests are prepared in several threads, and a grammar's cache knows of one.
+        """
+        assert self.served.grammar is not None, "the caller has looked"
+        with self._grammar_lock:
+            return self.served.grammar(schema)
 
     @asynccontextmanager
     async def under_way(self, caller: Caller, requests: Sequence[Request]) -> AsyncGenerator[Stream]:

@@ -1,0 +1,51 @@
+"""What no engine of a model can carry out, found before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the record's own module imports the sampler, which checks prompts here
+    from danlu.generate.request import Request
+
+
+def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapters: Collection[str]) -> None:
+    """Refuse, with a ValueError, a request that no engine of this model can carry out.
+
+    Args:
+        max_seq_len: longest prompt and completion together.
+        adapters: names that `request.adapter` may have.
+    """
+    check_prompt(request.prompt_ids, max_seq_len, vocab_size)
+    named = [*request.logit_bias, *request.forbidden_ids, *request.stop_ids]
+    if unknown := [i for i in named if not 0 <= i < vocab_size]:
+        raise ValueError(f"the request names id {unknown[0]}; the model knows 0 to {vocab_size - 1}")
+    numbers = {
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        **{f"logit_bias of {i}": bias for i, bias in request.logit_bias.items()},
+    }
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}; it must be a finite number")
+    if not 0 <= request.min_p <= 1:
+        raise ValueError(f"min_p is {request.min_p}; it must be in [0, 1]")
+    if not 0 <= request.n_top <= vocab_size:
+        raise ValueError(f"n_top is {request.n_top}; it must be 0 to {vocab_size}")
+    if request.adapter is not None and request.adapter not in adapters:
+        known = ", ".join(sorted(adapters)) or "none"
+        raise ValueError(f"there is no adapter {request.adapter!r}; adapters are: {known}")
+
+
+def check_prompt(prompt_ids: Sequence[int], max_seq_len: int, vocab_size: int) -> None:
+    """Refuse a prompt that the model cannot answer."""
+    if not prompt_ids:
+        raise ValueError("the prompt is empty; it needs at least one token to answer to")
+    if len(prompt_ids) >= max_seq_len:
+        raise ValueError(
+            f"the prompt has {len(prompt_ids)} tokens and the context holds {max_seq_len}; "
+            f"shorten the prompt to at most {max_seq_len - 1}, so that an answer fits"
+        )
+    if unknown := [i for i in prompt_ids if not 0 <= i < vocab_size]:
+        raise ValueError(f"the prompt holds id {unknown[0]}; the model knows 0 to {vocab_size - 1}")
