@@ -22,7 +22,7 @@ from danlu.model.native.products import MakeProducts, Products
 Bits = Literal[8, 4]
 # With more rows, or in float32, the packed kernels lose to torch's own product with numbers made anew.
 PACKED_ROWS = 32
-PART = 1 << 22  # numbers of a weight that are made again at once: 16 MB in float32
+PART = 1 << 20  # numbers of a weight that are made again at once: 4 MB in float32
 BLOCK = 64  # rows that every known packing keeps together, or a multiple of those
 LEVELS = 15  # steps of a 4-bit code
 
@@ -300,6 +300,10 @@ def _detach(weight: Tensor) -> Tensor:
     return weight.shown_as(weight.dtype) if isinstance(weight, QuantisedWeight) else Tensor.detach(weight)
 
 
+def _new_zeros(weight: Tensor, *size: Any, **options: Any) -> Tensor:
+    return torch.zeros(*size, **{"dtype": weight.dtype, **options})
+
+
 def _requires_grad(weight: Tensor, requires_grad: bool = True) -> Tensor:
     if requires_grad and isinstance(weight, QuantisedWeight):
         raise ConfigError(f"a quantised weight cannot be trained; {FROZEN}")
@@ -393,4 +397,5 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     # Not left to the dispatcher: its first call from Python imports 40 MB.
     Tensor.to: _to,
     Tensor.detach: _detach,
+    Tensor.new_zeros: _new_zeros,
 }
