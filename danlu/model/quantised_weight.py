@@ -7,7 +7,7 @@ PyTorch's packed kernels; all others make the numbers again, a part of the matri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, Self
 
@@ -22,7 +22,7 @@ from danlu.model.native.products import MakeProducts, Products
 Bits = Literal[8, 4]
 # With more rows, or in float32, the packed kernels lose to torch's own product with numbers made anew.
 PACKED_ROWS = 32
-PART = 1 << 22  # numbers of a weight that are made again at once: 16 MB in float32
+PART = 1 << 20  # numbers of a weight that are made again at once: 4 MB in float32
 BLOCK = 64  # rows that every known packing keeps together, or a multiple of those
 LEVELS = 15  # steps of a 4-bit code
 
@@ -181,20 +181,18 @@ class Int4Weight(QuantisedWeight):
         """Round to the nearest of 16 levels between a group's ends, drawn in where that errs less."""
         pairs = [_coded(part.float(), group) for part in weight.detach().split(BLOCK)]
         codes, scales = zip(*pairs, strict=True)
-        return cls.from_plain(codes, torch.cat(scales))
+        return cls.from_pairs(torch.cat([paired(part) for part in codes]), torch.cat(scales))
 
     @classmethod
-    def from_plain(cls, codes: Iterable[Tensor], scales: Tensor) -> Int4Weight:
-        """From codes (out, in) of 0 to 15, 64 rows at a time, and scales (out, in / group, 2) bfloat16."""
-        packed, start, width = torch.empty(0, dtype=torch.uint8), 0, 0
-        for part in codes:  # each takes eight times its room while it is packed
-            if not start:
-                width = part.shape[1]
-                packed = torch.empty(len(scales), width // 2, dtype=torch.uint8)
-            wide = part.to(torch.int32)
-            packed[start : start + len(part)] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(wide, 1)
-            start += len(part)
-        return cls(packed, scales.transpose(0, 1).contiguous(), (len(scales), width))
+    def from_pairs(cls, pairs: Tensor, scales: Tensor) -> Int4Weight:
+        """From codes (out, in / 2) of two columns a byte, and scales (out, in / group, 2) bfloat16.
+
+        `pairs` is put into the kernel's order where it lies, which takes no second copy.
+        """
+        for part in pairs.split(BLOCK):
+            wide = unpaired(part).to(torch.int32)
+            part.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(wide, 1))
+        return cls(pairs, scales.transpose(0, 1).contiguous(), (len(pairs), 2 * pairs.shape[1]))
 
     @property
     def group(self) -> int:
@@ -202,7 +200,7 @@ class Int4Weight(QuantisedWeight):
         return self.shape[1] // len(self.scales)
 
     def plain(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
-        """Codes (out, in) and scales of some rows, `scales` as `from_plain` takes them."""
+        """Codes (out, in) and scales of some rows, `scales` as `from_pairs` takes them."""
         stop = len(self.codes) if stop is None else stop
         return unpacked(self.codes[start:stop]), self.scales[:, start:stop].transpose(0, 1)
 
@@ -302,6 +300,10 @@ def _detach(weight: Tensor) -> Tensor:
     return weight.shown_as(weight.dtype) if isinstance(weight, QuantisedWeight) else Tensor.detach(weight)
 
 
+def _new_zeros(weight: Tensor, *size: Any, **options: Any) -> Tensor:
+    return torch.zeros(*size, **{"dtype": weight.dtype, **options})
+
+
 def _requires_grad(weight: Tensor, requires_grad: bool = True) -> Tensor:
     if requires_grad and isinstance(weight, QuantisedWeight):
         raise ConfigError(f"a quantised weight cannot be trained; {FROZEN}")
@@ -334,6 +336,16 @@ def _coded(weight: Tensor, group: int) -> tuple[Tensor, Tensor]:
 
 def _never_zero(scale: Tensor) -> Tensor:
     return torch.where(scale == 0, 1.0, scale)
+
+
+def paired(codes: Tensor) -> Tensor:
+    """Codes (out, in) of 0 to 15 as bytes of two columns, the first in the low half."""
+    return codes[:, 0::2] | (codes[:, 1::2] << 4)
+
+
+def unpaired(pairs: Tensor) -> Tensor:
+    """The codes in bytes of two columns, (out, in)."""
+    return torch.stack([pairs & 15, pairs >> 4], -1).flatten(1)
 
 
 def unpacked(packed: Tensor) -> Tensor:
@@ -385,4 +397,5 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     # Not left to the dispatcher: its first call from Python imports 40 MB.
     Tensor.to: _to,
     Tensor.detach: _detach,
+    Tensor.new_zeros: _new_zeros,
 }

@@ -26,13 +26,13 @@ from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts.settings import Settings
 from danlu.model.quantised_weight import (
-    BLOCK,
     FROZEN,
     Bits,
     Int4Weight,
     Int8Weight,
     QuantisedWeight,
     fits_int4,
+    paired,
 )
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 
@@ -140,8 +140,7 @@ class StoredQuantised:
         codes, scales = self.codes.read(), self.scales.read()
         if self.bits == 8:
             return Int8Weight(codes, scales, self.shape)
-        parts = (torch.stack([part & 15, part >> 4], -1).flatten(1) for part in codes.split(BLOCK))
-        return Int4Weight.from_plain(parts, scales)
+        return Int4Weight.from_pairs(codes, scales)
 
 
 def read_quantisation(settings: Settings) -> Quantisation | None:
@@ -237,10 +236,7 @@ def _two(name: str, bits: Bits, shape: torch.Size, group: int, made: Any) -> dic
 
 
 def _codes(weight: QuantisedWeight) -> Tensor:
-    if not isinstance(weight, Int4Weight):
-        return weight.codes
-    codes, _ = weight.plain()
-    return codes[:, 0::2] | (codes[:, 1::2] << 4)
+    return paired(weight.plain()[0]) if isinstance(weight, Int4Weight) else weight.codes
 
 
 def _scales(weight: QuantisedWeight) -> Tensor:
