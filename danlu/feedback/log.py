@@ -65,8 +65,10 @@ def select(
 ) -> Generator[Event]:
     """Events in the order in which they came; unless `stands` is False, without those taken back."""
     asked = sa.select(EVENTS).where(*conditions, *([STANDS] if stands else [])).order_by(EVENTS.c.seq)
-    for row in connection.execute(asked.execution_options(yield_per=AT_ONCE)):
-        yield read_row(row)
+    # Closed here, since a caller may stop early and PostgreSQL keeps what was asked open until then.
+    with connection.execute(asked.execution_options(yield_per=AT_ONCE)) as rows:
+        for row in rows:
+            yield read_row(row)
 
 
 def nodes_above(connection: Connection, ids: Iterable[str]) -> dict[str, Event]:
