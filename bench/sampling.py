@@ -25,7 +25,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import save_model

@@ -21,7 +21,8 @@ from torch import Tensor
 from danlu.data.chats import read_chats
 from danlu.data.language import identify
 from danlu.evaluate.statistics import wilson
-from danlu.generate.sampler import Completion, SamplingConfig
+from danlu.generate.sampler import Completion
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.speaker import Speaker, load_speaker
 from danlu.recipes.tamer import Pupil, Shaping
 from danlu.rl.tamer import HeadConfig

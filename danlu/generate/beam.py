@@ -12,6 +12,8 @@ from danlu.config import ConfigError
 from danlu.model.kv_cache import KvCache
 from danlu.model.translation import TranslationModel
 
+BLOCK_SIZE = 32  # what is read is rounded up to this many positions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeamConfig:
@@ -76,7 +78,7 @@ def translate(
 
 
 class _Search:
-    """The search for several sources at once; row i * beam_size + j of the cache is beam j of source i.
+    """The search for several sources at once; row i * beam_size + j of the tables is beam j of source i.
 
     Sources whose search is over leave, and the others move up.
     """
@@ -101,11 +103,13 @@ class _Search:
         self._is_pad = (torch.arange(width) >= lengths).long().to(device)
         hidden = model.backbone.encode(torch.tensor(padded, device=device), self._is_pad)
         self._memory = model.backbone.read(hidden)
+        n_rows, n_blocks = len(sources) * beams, -(-max(self._limits) // BLOCK_SIZE)
+        self._tables = torch.arange(n_rows * n_blocks, device=device).view(n_rows, n_blocks)
         self._cache = KvCache(
             n_layers=model.config.n_layers,
-            n_rows=len(sources) * beams,
+            n_blocks=n_rows * n_blocks,
             n_kv_heads=model.config.n_kv_heads,
-            max_seq_len=max(self._limits),
+            block_size=BLOCK_SIZE,
             head_dim=model.config.head_dim,
             dtype=hidden.dtype,
             device=device,
@@ -141,13 +145,13 @@ class _Search:
         before = self._ids.gather(1, parents[:, :, None].expand(-1, -1, length))
         self._ids = torch.cat((before, tokens[:, :, None]), dim=2)
         rows = (torch.arange(n, device=parents.device)[:, None] * beams + parents).flatten()
-        self._cache.rearrange(rows, length)
+        self._cache.rearrange(self._tables, rows, length)
 
     def _next_logprobs(self, length: int) -> Tensor:
         """log p of every token after each beam, (sources, beams, vocab), float32."""
         n, beams = self._logprobs.shape
         at = torch.full((n * beams, 1), length - 1, device=self._ids.device)
-        self._cache.select(slice(0, n * beams), at)
+        self._cache.select(self._tables[: n * beams], at)
         last = self._ids[:, :, -1].reshape(-1, 1)
         hidden = self._model.backbone.step(last, at, self._memory, self._is_pad, kv_cache=self._cache)
         logits = self._model.logits(hidden[:, 0]).index_fill_(-1, self._forbidden, -torch.inf)
@@ -197,7 +201,7 @@ class _Search:
         self._memory = [(keys[staying], values[staying]) for keys, values in self._memory]
         self._is_pad = self._is_pad[staying]
         rows = (staying[:, None] * beams + torch.arange(beams, device=staying.device)).flatten()
-        self._cache.rearrange(rows, length)
+        self._cache.rearrange(self._tables, rows, length)
 
 
 def _check(sources: Sequence[Sequence[int]], model: TranslationModel) -> None:

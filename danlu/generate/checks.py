@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the record's own module imports the sampler, which checks prompts here
-    from danlu.generate.request import Request
+from danlu.generate.request import Request
+
+LARGEST_OFFSET = 1e6  # logits are far smaller; forbidden_ids is for what must not come
 
 
 def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapters: Collection[str]) -> None:
@@ -27,8 +26,10 @@ def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapte
         **{f"logit_bias of {i}": bias for i, bias in request.logit_bias.items()},
     }
     for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}; it must be a finite number")
+        if not abs(value) <= LARGEST_OFFSET:
+            raise ValueError(
+                f"{name} is {value}; it must be from {-LARGEST_OFFSET:.0f} to {LARGEST_OFFSET:.0f}"
+            )
     if not 0 <= request.min_p <= 1:
         raise ValueError(f"min_p is {request.min_p}; it must be in [0, 1]")
     if not 0 <= request.n_top <= vocab_size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +27,12 @@ def choose(
     temperature: Tensor,
     top_k: Tensor | None = None,
     top_p: Tensor | None = None,
+    min_p: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw a token from each row, and say how likely it was.
+    """Draw a token from each row, and say how likely it was. A row's result depends on that row alone.
+
+    Limits apply in the order of the arguments: of the `top_k` likeliest as many as hold `top_p` of what these
+    hold, and of those all that reach `min_p`. Tokens that are equally likely come in the order of their ids.
 
     Args:
         logits: (batch, vocab) float32.
@@ -35,6 +40,7 @@ def choose(
         temperature: (batch,); 0 takes the likeliest token.
         top_k: only the k likeliest tokens may be drawn, (batch,); 0 is no limit.
         top_p: only the likeliest tokens that together reach this probability, (batch,); 1 is no limit.
+        min_p: only tokens at least so many times as likely as the likeliest, (batch,); 0 is no limit.
 
     Returns:
         Token ids and their log-probabilities at this temperature, both (batch,). The log-probability is over
@@ -43,13 +49,29 @@ def choose(
     """
     greedy = temperature == 0
     probs = (logits / torch.where(greedy, 1.0, temperature)[:, None]).softmax(-1)
-    if top_k is None or top_p is None:
-        ids = invert(probs, uniform)
-    else:
-        ids = invert_truncated(probs, uniform, top_k, top_p)
+    ids = invert(probs, uniform)
+    if top_k is not None or top_p is not None or min_p is not None:
+        limits = _Limits(
+            torch.zeros_like(ids) if top_k is None else top_k,
+            torch.ones_like(uniform) if top_p is None else top_p,
+            torch.zeros_like(uniform) if min_p is None else min_p,
+        )
+        ids = torch.where(limits.any(), invert_truncated(probs, uniform, limits), ids)
     if greedy.any():
         ids = torch.where(greedy, logits.argmax(-1), ids)
     return ids, probs.gather(-1, ids[:, None])[:, 0].log()
+
+
+class _Limits(NamedTuple):
+    """What may be drawn, each (batch,); see `choose`."""
+
+    top_k: Tensor
+    top_p: Tensor
+    min_p: Tensor
+
+    def any(self) -> Tensor:
+        """Which rows have a limit, (batch,)."""
+        return (self.top_k > 0) | (self.top_p < 1) | (self.min_p > 0)
 
 
 def invert(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -62,12 +84,13 @@ def invert(weights: Tensor, uniform: Tensor) -> Tensor:
     return found.clamp(max=weights.shape[-1] - 1)  # past the end only where a weight is NaN
 
 
-def invert_truncated(probs: Tensor, uniform: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-    """As `invert`, among each row's likeliest tokens: first the `top_k`, then `top_p` of what those hold."""
-    unlimited = torch.where(top_k == 0, probs.shape[-1], top_k).clamp(max=probs.shape[-1])
-    width = int(unlimited.max())
-    ordered, order = probs.topk(width)
-    ordered = ordered * (torch.arange(width, device=probs.device) < unlimited[:, None])
+def invert_truncated(probs: Tensor, uniform: Tensor, limits: _Limits) -> Tensor:
+    """As `invert`, among each row's likeliest tokens, the likeliest first."""
+    ordered, order = probs.sort(descending=True, stable=True)
+    highest, width = ordered[:, :1], probs.shape[-1]
+    k = torch.where(limits.top_k == 0, width, limits.top_k)
+    ordered = ordered * (torch.arange(width, device=probs.device) < k[:, None])
     before = ordered.cumsum(-1) - ordered
-    ordered = ordered * (before < top_p[:, None] * ordered.sum(-1, keepdim=True))
+    ordered = ordered * (before < limits.top_p[:, None] * ordered.sum(-1, keepdim=True))
+    ordered = ordered * (ordered >= limits.min_p[:, None] * highest)
     return order.gather(-1, invert(ordered, uniform)[:, None])[:, 0]

@@ -3,13 +3,16 @@
  * Everything is float32; where the processor multiplies bfloat16 and `Model.bf16` is set, the operands of the matrix
  * products are rounded to that, their sums are not.
  *
- * A token is an id, the cache row it belongs to and its position; tokens of a row come in order. So the same code
- * decodes one token of each of many sequences and reads whole prompts, without padding. A call touches only its own
- * rows of the cache: threads share nothing but the weights.
+ * A token is an id, the row of the table of blocks that says where its sequence lies in the cache, its position and
+ * its adapter; tokens of a row come in order. So the same code decodes one token of each of many sequences and reads
+ * whole prompts, without padding. What a token gives depends on nothing but its own sequence, bit for bit. A call
+ * writes only to places that its own tokens stand at: threads share weights and blocks that nobody writes to.
  */
 #include "vectors.h"
 
 #include "matmul.h"
+
+#include "draw.h"
 
 enum { BLOCK_TOKENS = 64, LINE = 16 /* floats in what the processor fetches at once */ };
 
@@ -22,9 +25,18 @@ typedef struct {
     const void *gate_up, *mlp_out;
 } Layer;
 
+/* A thin update of one linear layer: up (down x); absent where `down` is null. */
+typedef struct {
+    const float *down, *up; /* (rank, in), (rank, out); the scale is part of `up` */
+    int64_t rank;
+} Update;
+
+enum { Q, K, V, ATTENTION_OUT, GATE, UP, MLP_OUT, LINEARS };
+
 typedef struct {
     int64_t d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size;
-    int64_t n_rows, max_seq_len; /* of the cache: (n_layers, n_rows, n_kv_heads, max_seq_len, head_dim) */
+    int64_t n_blocks, block_size; /* of the cache: (n_layers, n_kv_heads, n_blocks, block_size, head_dim) */
+    int64_t max_seq_len;
     int64_t bf16;
     float norm_eps;
     const Layer *layers;
@@ -33,6 +45,14 @@ typedef struct {
     const float *cosine, *sine; /* (max_seq_len, head_dim / 2) */
     float *keys, *values;
 } Model;
+
+/* What a call runs: each list is (tokens,). */
+typedef struct {
+    const int64_t *ids, *rows, *positions;
+    const Update *const *updates; /* of a token's adapter, (n_layers, LINEARS), or null; the list too may be null */
+    const int32_t *tables;        /* (rows, blocks of a row): which block holds positions 0 to block_size - 1, … */
+    int64_t table_width;
+} Tokens;
 
 static void rms_norm(const float *x, const float *weight, int64_t n, float eps, float *y) {
     vec squares = {};
@@ -52,17 +72,29 @@ static void rotate(float *x, const float *cosine, const float *sine, int64_t hal
     }
 }
 
-/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim is whole vectors.
- * What the next head needs is fetched meanwhile: a cache of many rows does not fit near the processor. */
-static void attend(const float *q, const float *keys, const float *values, int64_t n, int64_t head_dim,
-                   int64_t to_next, float *weights, float *out) {
+/* Keys or values of one head of one sequence: position t lies at [blocks[t / block_size]][t % block_size]. */
+typedef struct {
+    const float *keys, *values;
+    const int32_t *blocks;
+} Pages;
+
+/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim is whole vectors, and a
+ * block holds an even number of positions. What the `next` head needs is fetched meanwhile: a cache of many rows does
+ * not fit near the processor. */
+static void attend(const float *q, Pages p, Pages next, int64_t n, int64_t block_size, int64_t head_dim,
+                   float *weights, float *out) {
     float scale = 1.0f / sqrtf((float)head_dim), highest = -INFINITY;
-    for (int64_t t = 0; t < n; t++) {
-        vec product = {};
-        for (int64_t i = 0; i < head_dim; i += LINE) __builtin_prefetch(keys + to_next + t * head_dim + i, 0, 2);
-        for (int64_t i = 0; i < head_dim; i += LANES) product += load(q + i) * load(keys + t * head_dim + i);
-        weights[t] = sum(product) * scale;
-        if (weights[t] > highest) highest = weights[t];
+    int64_t block_floats = block_size * head_dim;
+    for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
+        const float *keys = p.keys + p.blocks[b] * block_floats, *after = next.keys + next.blocks[b] * block_floats;
+        int64_t count = n - start < block_size ? n - start : block_size;
+        for (int64_t t = 0; t < count; t++) {
+            vec product = {};
+            for (int64_t i = 0; i < head_dim; i += LINE) __builtin_prefetch(after + t * head_dim + i, 0, 2);
+            for (int64_t i = 0; i < head_dim; i += LANES) product += load(q + i) * load(keys + t * head_dim + i);
+            weights[start + t] = sum(product) * scale;
+            if (weights[start + t] > highest) highest = weights[start + t];
+        }
     }
     vec totals = {};
     for (int64_t t = n; t % LANES; t++) weights[t] = -INFINITY;
@@ -74,31 +106,35 @@ static void attend(const float *q, const float *keys, const float *values, int64
     float share = 1.0f / sum(totals);
     for (int64_t i = 0; i < head_dim; i += LANES) {
         vec even = {}, odd = {};
-        int64_t t = 0;
-        for (; t + 2 <= n; t += 2) {
-            __builtin_prefetch(values + to_next + t * head_dim + i, 0, 2);
-            __builtin_prefetch(values + to_next + (t + 1) * head_dim + i, 0, 2);
-            even += weights[t] * load(values + t * head_dim + i);
-            odd += weights[t + 1] * load(values + (t + 1) * head_dim + i);
+        for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
+            const float *values = p.values + p.blocks[b] * block_floats + i, *w = weights + start;
+            const float *after = next.values + next.blocks[b] * block_floats + i;
+            int64_t count = n - start < block_size ? n - start : block_size, t = 0;
+            for (; t + 2 <= count; t += 2) {
+                __builtin_prefetch(after + t * head_dim, 0, 2);
+                __builtin_prefetch(after + (t + 1) * head_dim, 0, 2);
+                even += w[t] * load(values + t * head_dim);
+                odd += w[t + 1] * load(values + (t + 1) * head_dim);
+            }
+            if (t < count) even += w[t] * load(values + t * head_dim);
         }
-        if (t < n) even += weights[t] * load(values + t * head_dim + i);
         store(out + i, (even + odd) * share);
     }
 }
 
 /* Turn one token's queries and keys, put its key and value into the cache. */
-static void enter(const Model *m, const Layer *l, float *qkv, int64_t position, float *keys, float *values) {
-    int64_t d = m->head_dim, half = d / 2;
+static void enter(const Model *m, const Layer *l, float *qkv, int64_t position, Pages p) {
+    int64_t d = m->head_dim, half = d / 2, head = m->n_blocks * m->block_size * d;
     const float *cosine = m->cosine + position * half, *sine = m->sine + position * half;
     for (int64_t h = 0; h < m->n_heads + m->n_kv_heads; h++) {
         const float *norm = h < m->n_heads ? l->q_norm : l->k_norm;
         if (norm) rms_norm(qkv + h * d, norm, d, m->norm_eps, qkv + h * d);
         rotate(qkv + h * d, cosine, sine, half);
     }
-    for (int64_t h = 0; h < m->n_kv_heads; h++) {
-        int64_t place = (h * m->max_seq_len + position) * d;
-        memcpy(keys + place, qkv + (m->n_heads + h) * d, d * sizeof(float));
-        memcpy(values + place, qkv + (m->n_heads + m->n_kv_heads + h) * d, d * sizeof(float));
+    int64_t place = (p.blocks[position / m->block_size] * m->block_size + position % m->block_size) * d;
+    for (int64_t h = 0; h < m->n_kv_heads; h++, place += head) {
+        memcpy((float *)p.keys + place, qkv + (m->n_heads + h) * d, d * sizeof(float));
+        memcpy((float *)p.values + place, qkv + (m->n_heads + m->n_kv_heads + h) * d, d * sizeof(float));
     }
 }
 
@@ -134,124 +170,97 @@ static Work lay_out(const Model *m, float *scratch) {
 /* How many floats a call of `forward` needs to work in. */
 int64_t scratch_size(const Model *m) { return lay_out(m, 0).size; }
 
-static void attention(const Model *m, int64_t layer, const int64_t *rows, const int64_t *positions, int64_t n,
-                      Work w) {
+/* y += up (down x), of the token's adapter. */
+static void update(const Tokens *tokens, int64_t token, int64_t layer, int which, const float *x, int64_t in, float *y,
+                   int64_t out) {
+    const Update *updates = tokens->updates ? tokens->updates[token] : 0;
+    if (!updates) return;
+    Update u = updates[layer * LINEARS + which];
+    for (int64_t r = 0; u.down && r < u.rank; r++) {
+        const float *down = u.down + r * in, *up = u.up + r * out;
+        vec products = {};
+        int64_t i = 0;
+        for (; i + LANES <= in; i += LANES) products += load(down + i) * load(x + i);
+        float inner = sum(products);
+        for (; i < in; i++) inner += down[i] * x[i];
+        for (i = 0; i + LANES <= out; i += LANES) store(y + i, load(y + i) + inner * load(up + i));
+        for (; i < out; i++) y[i] += inner * up[i];
+    }
+}
+
+static Pages pages_of(const Model *m, int64_t layer, const Tokens *tokens, int64_t token) {
+    int64_t start = layer * m->n_kv_heads * m->n_blocks * m->block_size * m->head_dim;
+    return (Pages){m->keys + start, m->values + start, tokens->tables + tokens->rows[token] * tokens->table_width};
+}
+
+static void attention(const Model *m, int64_t layer, const Tokens *tokens, int64_t n, Work w) {
     const Layer *l = m->layers + layer;
-    int64_t d = m->head_dim, width = (m->n_heads + 2 * m->n_kv_heads) * d;
-    int64_t head = m->max_seq_len * d, line = m->n_kv_heads * head, group = m->n_heads / m->n_kv_heads;
+    int64_t d = m->head_dim, q_width = m->n_heads * d, kv_width = m->n_kv_heads * d, width = q_width + 2 * kv_width;
+    int64_t head = m->n_blocks * m->block_size * d, group = m->n_heads / m->n_kv_heads;
     for (int64_t i = 0; i < n; i++) {
         rms_norm(w.x + i * w.x_stride, l->input_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
         if (l->qkv_bias) memcpy(w.wide + i * w.wide_stride, l->qkv_bias, width * sizeof(float));
     }
     matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, l->qkv_bias != 0, w.bf16}, l->qkv, m->d_model, width);
     for (int64_t i = 0; i < n; i++) {
-        int64_t start = (layer * m->n_rows + rows[i]) * line;
-        enter(m, l, w.wide + i * w.wide_stride, positions[i], m->keys + start, m->values + start);
+        float *x = w.h + i * w.x_stride, *qkv = w.wide + i * w.wide_stride;
+        update(tokens, i, layer, Q, x, m->d_model, qkv, q_width);
+        update(tokens, i, layer, K, x, m->d_model, qkv + q_width, kv_width);
+        update(tokens, i, layer, V, x, m->d_model, qkv + q_width + kv_width, kv_width);
+        enter(m, l, qkv, tokens->positions[i], pages_of(m, layer, tokens, i));
     }
     for (int64_t i = 0; i < n; i++) {
-        int64_t start = (layer * m->n_rows + rows[i]) * line;
-        int64_t next_row = i + 1 < n ? (rows[i + 1] - rows[i]) * line : 0;
+        Pages row = pages_of(m, layer, tokens, i), next_row = i + 1 < n ? pages_of(m, layer, tokens, i + 1) : row;
         for (int64_t q = 0; q < m->n_heads; q++) {
-            int64_t shared = q / group * head, next = (q + 1) / group * head;
-            if (q + 1 == m->n_heads) next = next_row;
-            attend(w.wide + i * w.wide_stride + q * d, m->keys + start + shared, m->values + start + shared,
-                   positions[i] + 1, d, next - shared, w.weights, w.h + i * w.x_stride + q * d);
+            int64_t here = q / group * head, after = (q + 1) / group * head;
+            Pages p = {row.keys + here, row.values + here, row.blocks};
+            Pages next = {row.keys + after, row.values + after, row.blocks};
+            attend(w.wide + i * w.wide_stride + q * d, p, q + 1 < m->n_heads ? next : next_row,
+                   tokens->positions[i] + 1, m->block_size, d, w.weights, w.h + i * w.x_stride + q * d);
         }
     }
-    matmul((Product){w.h, n, w.x_stride, w.x, w.x_stride, 1, w.bf16}, l->attention_out, m->n_heads * d, m->d_model);
+    matmul((Product){w.h, n, w.x_stride, w.x, w.x_stride, 1, w.bf16}, l->attention_out, q_width, m->d_model);
+    for (int64_t i = 0; i < n; i++)
+        update(tokens, i, layer, ATTENTION_OUT, w.h + i * w.x_stride, q_width, w.x + i * w.x_stride, m->d_model);
 }
 
-static void mlp(const Model *m, const Layer *l, int64_t n, Work w) {
+static void mlp(const Model *m, int64_t layer, const Tokens *tokens, int64_t n, Work w) {
+    const Layer *l = m->layers + layer;
     int64_t half = up(m->d_ff);
     for (int64_t i = 0; i < n; i++)
         rms_norm(w.x + i * w.x_stride, l->mlp_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
     matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, 0, w.bf16}, l->gate_up, m->d_model, 2 * half);
     for (int64_t i = 0; i < n; i++) {
         float *gate = w.wide + i * w.wide_stride;
+        update(tokens, i, layer, GATE, w.h + i * w.x_stride, m->d_model, gate, m->d_ff);
+        update(tokens, i, layer, UP, w.h + i * w.x_stride, m->d_model, gate + half, m->d_ff);
         for (int64_t j = 0; j < half; j += LANES) {
             vec g = load(gate + j);
             store(gate + j, g / (1.0f + exponential(-g)) * load(gate + half + j));
         }
     }
     matmul((Product){w.wide, n, w.wide_stride, w.x, w.x_stride, 1, w.bf16}, l->mlp_out, m->d_ff, m->d_model);
+    for (int64_t i = 0; i < n; i++)
+        update(tokens, i, layer, MLP_OUT, w.wide + i * w.wide_stride, m->d_ff, w.x + i * w.x_stride, m->d_model);
 }
 
-/* Read n tokens; with `logits`, (n, vocab_size), also say what follows each of them. */
-void forward(const Model *m, const int64_t *ids, const int64_t *rows, const int64_t *positions, int64_t n,
-             float *scratch, float *logits) {
+/* Read the n tokens from `first` on; with `logits`, (n, vocab_size), also say what follows each of them. */
+void forward(const Model *m, const Tokens *all, int64_t first, int64_t n, float *scratch, float *logits) {
     Work w = lay_out(m, scratch);
     for (int64_t start = 0; start < n; start += BLOCK_TOKENS) {
-        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS, vocab = m->vocab_size;
+        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS, vocab = m->vocab_size, at = first + start;
+        Tokens tokens = {all->ids + at,     all->rows + at, all->positions + at, all->updates ? all->updates + at : 0,
+                         all->tables, all->table_width};
         for (int64_t i = 0; i < count; i++)
-            memcpy(w.x + i * w.x_stride, m->embedding + ids[start + i] * m->d_model, m->d_model * sizeof(float));
+            memcpy(w.x + i * w.x_stride, m->embedding + tokens.ids[i] * m->d_model, m->d_model * sizeof(float));
         for (int64_t layer = 0; layer < m->n_layers; layer++) {
-            attention(m, layer, rows + start, positions + start, count, w);
-            mlp(m, m->layers + layer, count, w);
+            attention(m, layer, &tokens, count, w);
+            mlp(m, layer, &tokens, count, w);
         }
         if (!logits) continue;
         for (int64_t i = 0; i < count; i++)
             rms_norm(w.x + i * w.x_stride, m->norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
         matmul((Product){w.h, count, w.x_stride, logits + start * vocab, vocab, 0, w.bf16}, m->lm_head, m->d_model,
                vocab);
-    }
-}
-
-static float maximum(const float *x, int64_t n) {
-    vec highest = (vec){} - INFINITY;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        vec v = load(x + i);
-        ivec higher = v > highest;
-        highest = (vec)(((ivec)v & higher) | ((ivec)highest & ~higher));
-    }
-    float found = -INFINITY;
-    for (int j = 0; j < LANES; j++) found = highest[j] > found ? highest[j] : found;
-    for (; i < n; i++) found = x[i] > found ? x[i] : found;
-    return found;
-}
-
-/* Turn logits into weights e^((logit - highest) / temperature) and return their sum. */
-static float softmax_weights(float *x, int64_t n, float highest, float temperature) {
-    vec totals = {};
-    float rest = 0, share = 1.0f / temperature;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        vec w = exponential((load(x + i) - highest) * share);
-        store(x + i, w);
-        totals += w;
-    }
-    for (; i < n; i++) rest += x[i] = expf((x[i] - highest) * share);
-    return sum(totals) + rest;
-}
-
-/* The first index at which the running sum of weights exceeds the target; whole panels are skipped by their sum. */
-static int64_t locate(const float *weights, int64_t n, float target) {
-    float before = 0;
-    int64_t i = 0;
-    for (; i + PANEL <= n; i += PANEL) {
-        vec panel_sum = {};
-        for (int j = 0; j < PANEL; j += LANES) panel_sum += load(weights + i + j);
-        float after = before + sum(panel_sum);
-        if (after > target) break;
-        before = after;
-    }
-    for (; i < n; i++)
-        if ((before += weights[i]) > target) return i;
-    /* Rounding let the target lie beyond the end: the last token that has any weight. */
-    for (i = n - 1; i > 0 && !(weights[i] > 0); i--) {}
-    return i;
-}
-
-/* Draw a token from each row of logits as `choose` does without top_k and top_p; the logits become weights. */
-void draw(float *logits, int64_t n, int64_t vocab_size, const float *uniform, const float *temperature,
-          int64_t *ids, float *logprobs) {
-    for (int64_t row = 0; row < n; row++, logits += vocab_size) {
-        int greedy = temperature[row] == 0;
-        float highest = maximum(logits, vocab_size);
-        int64_t best = 0;
-        while (greedy && logits[best] < highest) best++;
-        float total = softmax_weights(logits, vocab_size, highest, greedy ? 1.0f : temperature[row]);
-        ids[row] = greedy ? best : locate(logits, vocab_size, uniform[row] * total);
-        logprobs[row] = logf(logits[ids[row]] / total);
     }
 }

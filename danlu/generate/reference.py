@@ -16,7 +16,7 @@ from torch import Tensor
 from danlu.generate.checks import check_request
 from danlu.generate.choose import choose, uniforms
 from danlu.generate.request import EndReason, Event, Request, Token
-from danlu.generate.shaping import drop_unlikely, shape
+from danlu.generate.shaping import shape
 from danlu.model.heads import LanguageModel
 
 
@@ -127,16 +127,20 @@ def _shaped(running: _Running, logits: Tensor) -> Tensor:
     )
     if request.token_filter is not None:
         request.token_filter.allow(shaped)
-    return drop_unlikely(shaped, request.sampling.temperature, request.min_p)
+    return shaped
 
 
 def _draw(running: _Running, shaped: Tensor) -> int:
     sampling = running.request.sampling
-    given = torch.tensor(
-        [running.uniforms[len(running.ids)], sampling.temperature, sampling.top_p], device=shaped.device
+    numbers = (
+        running.uniforms[len(running.ids)],
+        sampling.temperature,
+        sampling.top_p,
+        running.request.min_p,
     )
+    uniform, temperature, top_p, min_p = torch.tensor(numbers, device=shaped.device)[:, None]
     top_k = torch.tensor([sampling.top_k], device=shaped.device)
-    ids, _ = choose(shaped[None], given[:1], given[1:2], top_k, given[2:])
+    ids, _ = choose(shaped[None], uniform, temperature, top_k, top_p, min_p)
     return int(ids)
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 
 EndReason = Literal["stop", "length", "error"]
 

@@ -1,4 +1,4 @@
-"""What a request does to logits before a token is drawn: penalties, biases, bans, a floor."""
+"""What a request does to logits before a token is drawn: penalties, biases, bans."""
 
 from __future__ import annotations
 
@@ -36,17 +36,3 @@ def shape(
     if forbidden_ids:
         shaped[torch.tensor(sorted(forbidden_ids), device=logits.device)] = -torch.inf
     return shaped
-
-
-def drop_unlikely(logits: Tensor, temperature: float, min_p: float) -> Tensor:
-    """-inf where a token is less than `min_p` times as likely as the likeliest, at this temperature.
-
-    Args:
-        logits: (vocab,) float32.
-        temperature: 0 leaves the logits as they are, for greedy drawing takes the likeliest anyway.
-        min_p: in [0, 1]; 0 drops nothing.
-    """
-    if min_p == 0 or temperature == 0:
-        return logits
-    floor = logits.max() / temperature + torch.tensor(min_p, device=logits.device).log()
-    return logits.masked_fill(logits / temperature < floor, -torch.inf)

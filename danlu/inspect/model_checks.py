@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danlu.generate.decoder import TorchDecoder
+from danlu.generate.decoder import Span, TorchDecoder, make_cache, tokens_of
 from danlu.inspect.finding import Finding
 from danlu.model.heads import LanguageModel
 
+BLOCK_SIZE = 16  # of the cache that is held against the full pass
 FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.05  # nats a token, mean: what rounding explains
 RATIO_TOLERANCE = 1e-4  # root mean square of log ratio; the same forward gives the same bits
 LOSS_TOLERANCE = 0.05  # relative
@@ -133,10 +135,15 @@ def _few(names: Sequence[str]) -> str:
 def cache_equals_full(model: LanguageModel, ids: Sequence[int]) -> Finding:
     """Reading a text token by token through the cache gives the log-probabilities of one full pass."""
     full = model(torch.tensor([ids]))[0].log_softmax(-1)
-    decoder = TorchDecoder(model, 1, model.config.max_seq_len, [])
+    n_blocks = -(-(len(ids) + 1) // BLOCK_SIZE)
+    cache = make_cache(
+        model, n_blocks, BLOCK_SIZE, model.backbone.compute_dtype or model.lm_head.weight.dtype
+    )
+    decoder = TorchDecoder(model, np.arange(n_blocks, dtype=np.int32)[None], cache)
     half = len(ids) // 2
-    decoder.read(0, [ids[:half]], [0])
-    cached = torch.stack([decoder.logits([ids[t]], [t])[0].log_softmax(-1) for t in range(half, len(ids))])
+    decoder.read([Span(0, 0, ids[:half])])
+    places = range(half, len(ids))
+    cached = torch.cat([decoder.logits(tokens_of([Span(0, t, [ids[t]])])).log_softmax(-1) for t in places])
     # Weighed by probability: in bfloat16 what is all but impossible is rounded coarsely, and never drawn.
     apart = (full[half:].exp() * (cached - full[half:]).abs()).sum(-1)
     gap, tolerance = float(apart.mean()), tolerance_of(model)

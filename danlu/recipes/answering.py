@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from danlu.evaluate.task import Answer, Message
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.speaker import Speaker
 from danlu.tokenizer.chat import Message as Turn
 from danlu.world.demonstrations import few_shot_prompt, first_answer

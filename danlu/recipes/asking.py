@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from danlu.config import ConfigError
 from danlu.evaluate.exam import run_exam
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.answering import answerer
 from danlu.recipes.embedded import Teacher, sample_completions, sample_texts, write_jsonl
 from danlu.recipes.preferences import compare_speakers

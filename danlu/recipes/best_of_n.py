@@ -11,7 +11,8 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.data.records import DataError
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.model.quantize import refuse_training
 from danlu.recipes import sft

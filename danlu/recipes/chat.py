@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.config import ConfigError
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.conversation import Conversation, write
 from danlu.recipes.speaker import load_speaker
 from danlu.recipes.tamer import Pupil, Shaping

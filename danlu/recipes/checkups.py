@@ -24,7 +24,8 @@ from danlu.data.rankings import RankingBatches, every_comparison
 from danlu.data.records import Batch, RankingBatch, RolloutBatch
 from danlu.data.sft import render_chat
 from danlu.data.shards import open_shards
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect import data_checks, model_checks
 from danlu.inspect.finding import Finding
 from danlu.inspect.view import (

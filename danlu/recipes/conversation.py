@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from danlu.dialogue.context import fit
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.speaker import CUT, Speaker
 from danlu.tokenizer.chat import Message
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from danlu.evaluate.exam import Graded, run_exam, save_results
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.recipes import data
 from danlu.recipes.answering import answerer, few_shot_answerer

@@ -18,7 +18,8 @@ from danlu.feedback.errors import FeedbackError
 from danlu.feedback.exchange import Reader, Tree
 from danlu.feedback.records import Doing
 from danlu.feedback.store import Store
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.recipes.model_files import model_dir
 from danlu.recipes.stage import chat_format_of

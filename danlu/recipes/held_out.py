@@ -9,7 +9,8 @@ import torch
 
 from danlu.data.shards import Shards
 from danlu.evaluate.perplexity import loss_by_language, summarise_losses
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.tokenizer.bpe import Tokenizer
 

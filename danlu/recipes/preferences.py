@@ -12,7 +12,8 @@ from danlu.data.rankings import tokenize_comparison
 from danlu.evaluate.bag_of_words import BagOfWords
 from danlu.evaluate.ranking import Pair, pairs_of, summarise_pairs
 from danlu.evaluate.statistics import macro_bootstrap
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_score_model
 from danlu.recipes.speaker import Speaker
 from danlu.recipes.stage import chat_format_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.data.language import identify
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.answering import complete
 from danlu.recipes.speaker import Speaker
 from danlu.tokenizer.chat import Message

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.config import ConfigError
-from danlu.generate.sampler import SamplingConfig
-from danlu.recipes.serving import adapters_of, embedder, make_engine, name_of, scorer
+from danlu.generate.sampling import SamplingConfig
+from danlu.recipes.serving import adapters_of, embedder, grammar_of, make_engine, name_of, scorer
 from danlu.recipes.speaker import load_speaker
 from danlu.serve.api.limits import Limits
 
@@ -78,6 +78,7 @@ def _served(config: ServeConfig) -> Served:
         engine=make_engine(speaker.model, adapters_of(speaker, config.adapters)),
         adapters=tuple(config.adapters),
         sampling=config.sampling,
+        grammar=grammar_of(speaker.chat),
         embed=embedder(speaker.model),
         score=None if rater is None else scorer(rater, config.model, speaker),
     )

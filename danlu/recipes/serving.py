@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_adapter
 from danlu.config import ConfigError
-from danlu.generate.reference import ReferenceEngine
-from danlu.generate.request import Engine
+from danlu.generate.engine import PagedEngine
+from danlu.generate.grammar import Grammars
+from danlu.generate.request import Engine, TokenFilter
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_score_model
 from danlu.recipes.model_files import model_dir
 from danlu.recipes.speaker import Speaker
 from danlu.rl.scoring import score_sequences
+from danlu.tokenizer.chat import ChatFormat
 
 
 def make_engine(model: LanguageModel, adapters: Mapping[str, LanguageModel]) -> Engine:
     """The engine that `danlu serve` runs."""
-    return ReferenceEngine(model, adapters=adapters)
+    engine = PagedEngine(model)
+    for name, adapted in adapters.items():
+        engine.load_adapter(name, adapted)
+    return engine
+
+
+def grammar_of(chat: ChatFormat) -> Callable[[Mapping[str, Any]], TokenFilter]:
+    """What turns a JSON schema into a filter of one answer's tokens; ValueError says why it cannot."""
+    tokenizer = chat.tokenizer
+    grammars = Grammars(
+        [tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
+        control_ids=tokenizer.control_ids,
+        end_ids=chat.stop_ids,
+    )
+    return lambda schema: grammars.filter("json_schema", json.dumps(schema))
 
 
 def name_of(path: Path) -> str:

@@ -13,7 +13,8 @@ from danlu.adapters.settings import AdapterConfig
 from danlu.data.chats import Chat, Message, read_chats
 from danlu.data.records import Batch
 from danlu.data.sft import SftBatches
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.token_loss import TokenLoss

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError

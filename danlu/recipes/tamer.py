@@ -20,7 +20,8 @@ from torch import Tensor
 from danlu.adapters.sharing import model_digest
 from danlu.data.chats import Rating, read_grades
 from danlu.data.records import DataError
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect.view import spelled
 from danlu.model.weights import ModelFileError, check_tensors, read_file, write_tensors
 from danlu.recipes.conversation import Conversation

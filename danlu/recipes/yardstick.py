@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from danlu.evaluate.statistics import macro_bootstrap
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.recipes.guard import load_reward, truth_of
 from danlu.recipes.policy import read_prompts

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.config import ConfigError
 from danlu.data.records import Batch, RolloutBatch
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.objectives.ppo import token_entropy
 from danlu.objectives.token_loss import counted_logprobs, token_logprobs
 from danlu.rl.advantages import Estimator, Rewarded, explained_variance

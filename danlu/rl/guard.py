@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import ConfigError
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.rl.collect import RolloutConfig
 from danlu.rl.frontier import LEAST_FALL, falling, smoothed
 from danlu.rl.judges import CheckedReward

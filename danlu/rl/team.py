@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from danlu.generate.sampler import Completion, SamplingConfig
+from danlu.generate.sampler import Completion
+from danlu.generate.sampling import SamplingConfig
 from danlu.rl.judges import CheckedReward
 
 

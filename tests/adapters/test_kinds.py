@@ -20,7 +20,8 @@ from danlu.adapters.settings import AdapterConfig, Bottleneck, Budget, VirtualTo
 from danlu.adapters.sharing import base_digest, twin
 from danlu.config import ConfigError
 from danlu.generate.native import NativeDecoder, library
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect.model_checks import cache_equals_full, gradient_reaches
 from danlu.model.adapted import dense_bias, dense_weight, is_brought
 from danlu.model.heads import LanguageModel, ScoreModel
@@ -126,7 +127,7 @@ def test_what_is_sampled_is_what_the_adapted_model_says(kind: str, bias: str):
     taught(model, CONFIGS[kind])
     after = sampled_and_trained(sampler, model)
     if library() is not None:
-        assert isinstance(sampler._decoder, NativeDecoder) == (kind in MERGEABLE)
+        assert isinstance(sampler._engine._decoder, NativeDecoder) == (kind in MERGEABLE)
     with adapters_off(model):
         off = sampled_and_trained(sampler, model)
     for sampled, trained in (before, after, off):

@@ -16,7 +16,8 @@ from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import FrozenState, base_digest, twin
 from danlu.config import ConfigError
 from danlu.generate.native import library
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model import fused_block
 from danlu.model.adapted import AdaptedLinear, dense_weight
 from danlu.model.heads import LanguageModel, ScoreModel

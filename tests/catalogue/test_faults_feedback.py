@@ -20,7 +20,8 @@ from torch.testing import assert_close
 
 from danlu.config import ConfigError
 from danlu.data.records import RolloutBatch
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
 from danlu.objectives.ppo import Ppo, PpoBatch
 from danlu.objectives.token_loss import token_logprobs
@@ -367,7 +368,7 @@ class HopefulMath:
     isfinite = staticmethod(hopeful)
 
 
-@fault("OpenRLHF #1120", broken={"danlu.generate.sampler.math": HopefulMath})
+@fault("OpenRLHF #1120", broken={"danlu.generate.engine.math": HopefulMath})
 def test_logits_that_are_no_numbers_stop_sampling():
     model = language_model()
     with torch.no_grad():

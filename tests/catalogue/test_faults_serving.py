@@ -22,7 +22,8 @@ from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.evaluate import markup
 from danlu.generate import sampler as sampling
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model import weights
 from danlu.model.hf import ModelFileError, TokenIds, load_model, save_model
 from danlu.recipes.speaker import CUT, Speaker

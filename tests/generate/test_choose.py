@@ -52,6 +52,14 @@ def test_top_p_counts_the_share_of_what_top_k_kept():
     assert ids.tolist() == [0]  # 0.4 of 0.7 is already more than 0.55
 
 
+def test_min_p_is_relative_to_the_likeliest_at_the_temperature():
+    logits = tensor([[0.5, 0.3, 0.15, 0.05]]).log().repeat(3, 1)
+    uniform = tensor([0.9999999] * 3)
+    ids, _ = choose(logits, uniform, tensor([1.0, 2.0, 0.0]), min_p=tensor([0.31, 0.5, 1.0]))
+    # Floors of 0.155; of sqrt(0.5) / 2 where weights go as square roots; and what is greedy stays so.
+    assert ids.tolist() == [1, 2, 0]
+
+
 def test_rows_with_different_settings_do_not_mix():
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
     uniform, temperature = tensor([0.1, 0.5, 0.9, 0.3]), tensor([1.0, 0.0, 0.5, 1.0])

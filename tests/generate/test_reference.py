@@ -12,8 +12,9 @@ from torch.testing import assert_close
 
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Event, Request
-from danlu.generate.sampler import Sampler, SamplingConfig
-from danlu.generate.shaping import drop_unlikely, shape
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
+from danlu.generate.shaping import shape
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 
@@ -122,15 +123,6 @@ def test_the_prompt_counts_towards_no_penalty(model: LanguageModel):
     (events,) = run(ReferenceEngine(model), wanted)
     assert ids(events)[0] == 2  # which stands in the prompt
     assert 2 not in ids(events)[1:]
-
-
-def test_min_p_is_relative_to_the_likeliest_at_the_temperature():
-    logits = tensor([0.5, 0.3, 0.15, 0.05]).log()
-    kept = drop_unlikely(logits, 1.0, 0.31).isfinite()
-    assert kept.tolist() == [True, True, False, False]  # 0.155 is the floor
-    kept = drop_unlikely(logits, 2.0, 0.5).isfinite()  # weights go as their square roots
-    assert kept.tolist() == [math.sqrt(p / 0.5) >= 0.5 for p in (0.5, 0.3, 0.15, 0.05)]
-    assert drop_unlikely(logits, 0.0, 1.0).isfinite().all()
 
 
 def test_a_bias_decides_and_a_ban_forbids(model: LanguageModel):

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from danlu.config import ConfigError
 from danlu.generate.native import library
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.layers import Linear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import nn
 
 from danlu.adapters.attach import adapted_layers, attach
 from danlu.adapters.settings import AdapterConfig
-from danlu.generate.decoder import TorchDecoder
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.decoder import Tokens, TorchDecoder
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect import model_checks
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
@@ -100,8 +102,8 @@ def test_a_cache_that_is_read_at_the_wrong_position_is_wrong(
 ):
     sound = TorchDecoder.logits
 
-    def one_late(self: TorchDecoder, ids: list[int], positions: list[int]) -> torch.Tensor:
-        return sound(self, ids, [position + 1 for position in positions])
+    def one_late(self: TorchDecoder, tokens: Tokens) -> torch.Tensor:
+        return sound(self, replace(tokens, positions=tokens.positions + 1))
 
     monkeypatch.setattr(TorchDecoder, "logits", one_late)
     assert not model_checks.cache_equals_full(model, IDS[0, :32].tolist()).ok

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, load_language_model, load_score_model, save_model
 from danlu.model.kv_cache import KvCache
@@ -173,14 +174,14 @@ def test_a_cache_changes_no_logit(architecture: str, tmp_path: Path):
     expected, config = theirs(input_ids).logits, ours.config
     cache = KvCache(
         n_layers=config.n_layers,
-        n_rows=2,
+        n_blocks=8,
         n_kv_heads=config.n_kv_heads,
-        max_seq_len=64,
+        block_size=16,
         head_dim=config.head_dim,
     )
     for start, stop in [(0, 5), (5, 30), *((i, i + 1) for i in range(30, 40))]:
         at = torch.arange(start, stop).expand(2, stop - start)
-        cache.select(slice(0, 2), at)
+        cache.select(torch.tensor([[6, 1, 3], [0, 7, 2]]), at)
         logits = ours(input_ids[:, start:stop], at, kv_cache=cache)
         assert_close(logits, expected[:, start:stop], atol=1e-4, rtol=0)
 

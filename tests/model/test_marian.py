@@ -130,11 +130,11 @@ def test_a_cache_changes_no_logit(kind: str, tmp_path: Path):
     expected = theirs(**twice, decoder_input_ids=target).logits
     memory = ours.backbone.read(ours.backbone.encode(source, padding.long()))
     cache = KvCache(
-        n_layers=config.n_layers, n_rows=6, n_kv_heads=4, max_seq_len=16, head_dim=config.head_dim
+        n_layers=config.n_layers, n_blocks=12, n_kv_heads=4, block_size=8, head_dim=config.head_dim
     )
     for place in range(12):
         at = torch.full((6, 1), place)
-        cache.select(slice(0, 6), at)
+        cache.select(torch.arange(12).view(6, 2), at)
         hidden = ours.backbone.step(target[:, place, None], at, memory, padding.long(), kv_cache=cache)
         assert_close(ours.logits(hidden)[:, 0], expected[:, place], atol=1e-4, rtol=0)
 

@@ -71,19 +71,19 @@ def test_cached_decoding_of_ragged_rows_matches_one_full_forward(model: Language
     config = model.config
     cache = KvCache(
         n_layers=config.n_layers,
-        n_rows=2,
+        n_blocks=8,
         n_kv_heads=config.n_kv_heads,
-        max_seq_len=32,
+        block_size=8,
         head_dim=config.head_dim,
     )
-    positions = torch.arange(11).expand(2, 11)
-    cache.select(slice(0, 2), positions)
+    positions, tables = torch.arange(11).expand(2, 11), torch.tensor([[5, 0, 3], [1, 7, 2]])
+    cache.select(tables, positions)
     prefill = model(input_ids[:, :11], positions, kv_cache=cache)
     for row, length in enumerate(lengths):
         assert_close(prefill[row, :length], full[row, :length], atol=1e-5, rtol=1e-5)
     for step in range(5):
         at = torch.tensor(lengths)[:, None] + step
-        cache.select(slice(0, 2), at)
+        cache.select(tables, at)
         logits = model(input_ids.gather(1, at), at, kv_cache=cache)
         assert_close(logits[:, 0], full[torch.arange(2), at[:, 0]], atol=1e-5, rtol=1e-5)
 

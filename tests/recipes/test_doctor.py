@@ -15,7 +15,8 @@ from torch import nn
 from danlu.cli import main
 from danlu.data import sft
 from danlu.data.records import Batch
-from danlu.generate.sampler import Completion, Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.recipes import checkups

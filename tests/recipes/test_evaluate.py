@@ -10,7 +10,7 @@ import pytest
 from danlu.cli import main
 from danlu.config import ConfigError
 from danlu.evaluate.exam import load_results
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.recipes.answering import answerer, complete, few_shot_answerer

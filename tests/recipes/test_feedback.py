@@ -32,7 +32,7 @@ from danlu.feedback.records import (
 from danlu.feedback.shapes import transcript
 from danlu.feedback.store import Store
 from danlu.feedback.summary import disputes, status
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.recipes import reward

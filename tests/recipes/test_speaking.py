@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from danlu.cli import main
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.recipes.conversation import Conversation

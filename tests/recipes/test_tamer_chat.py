@@ -17,7 +17,7 @@ from danlu.config import ConfigError
 from danlu.data.chats import Chat, Rating, read_grades, read_ratings
 from danlu.data.records import DataError
 from danlu.data.sft import SftBatches
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.weights import ModelFileError, read_file

@@ -12,7 +12,7 @@ import httpx2
 from fastapi import FastAPI
 
 from danlu.generate.request import Engine, Event, Request, Token
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.service import Served
 from danlu.tokenizer.chat import ChatFormat
 

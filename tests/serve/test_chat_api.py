@@ -11,6 +11,7 @@ from small_server import Scripted, client_of, served
 
 from danlu.generate.reference import ReferenceEngine
 from danlu.model.heads import LanguageModel
+from danlu.recipes.serving import grammar_of, make_engine
 from danlu.serve.api.app import create_app
 from danlu.tokenizer.chat import ChatFormat
 
@@ -303,3 +304,27 @@ async def test_a_grammar_gives_each_completion_a_filter_of_its_own(chat: ChatFor
     async with client_of(create_app(served(chat, engine))) as client:
         refused = await client.post(PATH, json=body(response_format=form))
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "not_available")
+
+
+async def test_what_is_served_holds_an_answer_to_its_schema(chat: ChatFormat, model: LanguageModel):
+    """By the very engine and grammar that `danlu serve` takes; the model itself knows nothing."""
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["北京", "Rome"]}, "day": {"enum": [1, 2, 3]}},
+        "required": ["city", "day"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+    app = create_app(served(chat, make_engine(model, {}), grammar=grammar_of(chat)))
+    wrong = form | {"json_schema": {"name": "a", "schema": {"type": "no such type"}}}
+    async with client_of(app) as client:
+        answer = await client.post(PATH, json=body(response_format=form, n=3, max_tokens=150))
+        refused = await client.post(PATH, json=body(response_format=wrong))
+    found = [
+        json.loads(choice["message"]["content"])
+        for choice in answer.json()["choices"]
+        if choice["finish_reason"] == "stop"
+    ]
+    assert found  # white space without end may cut some
+    assert all(each["city"] in ("北京", "Rome") and each["day"] in (1, 2, 3) for each in found)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_format")

@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from danlu.generate.request import Event, Request, Token
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, Stream
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.event_stream import EventStream, too_slow

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from danlu.generate.request import Engine, Request, TokenFilter
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, EngineThread, RefusedRequestError, Stream
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.keys import Caller

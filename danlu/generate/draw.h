@@ -1,0 +1,168 @@
+/* From logits to tokens: one row for each draw, and how likely the model held what was drawn. */
+
+/* How one token is drawn, and from what. */
+typedef struct {
+    const float *logits;  /* (vocab_size,) */
+    const float *offsets; /* added to them, or null */
+    float uniform;        /* in [0, 1); decides the token */
+    float temperature;    /* 0 takes the likeliest */
+    float top_p, min_p;   /* 1 and 0 are no limit */
+    int64_t top_k;        /* 0 is no limit */
+} Wish;
+
+typedef struct {
+    float weight;
+    int32_t id;
+} Candidate;
+
+/* The largest of x + offsets. */
+static float maximum(const float *x, const float *offsets, int64_t n) {
+    vec highest = (vec){} - INFINITY;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec v = offsets ? load(x + i) + load(offsets + i) : load(x + i);
+        ivec higher = v > highest;
+        highest = (vec)(((ivec)v & higher) | ((ivec)highest & ~higher));
+    }
+    float found = -INFINITY;
+    for (int j = 0; j < LANES; j++) found = highest[j] > found ? highest[j] : found;
+    for (; i < n; i++) {
+        float v = offsets ? x[i] + offsets[i] : x[i];
+        found = v > found ? v : found;
+    }
+    return found;
+}
+
+/* The sum of e^((x + offsets - highest) / temperature), each of which goes into `weights` if that is not null. */
+static float softmax_weights(const float *x, const float *offsets, int64_t n, float highest, float temperature,
+                             float *weights) {
+    vec totals = {};
+    float rest = 0, share = 1.0f / temperature;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec v = offsets ? load(x + i) + load(offsets + i) : load(x + i);
+        vec w = exponential((v - highest) * share);
+        if (weights) store(weights + i, w);
+        totals += w;
+    }
+    for (; i < n; i++) {
+        float w = expf(((offsets ? x[i] + offsets[i] : x[i]) - highest) * share);
+        if (weights) weights[i] = w;
+        rest += w;
+    }
+    return sum(totals) + rest;
+}
+
+/* The first index at which the running sum of weights exceeds the target; whole panels are skipped by their sum. */
+static int64_t locate(const float *weights, int64_t n, float target) {
+    float before = 0;
+    int64_t i = 0;
+    for (; i + PANEL <= n; i += PANEL) {
+        vec panel_sum = {};
+        for (int j = 0; j < PANEL; j += LANES) panel_sum += load(weights + i + j);
+        float after = before + sum(panel_sum);
+        if (after > target) break;
+        before = after;
+    }
+    for (; i < n; i++)
+        if ((before += weights[i]) > target) return i;
+    /* Rounding let the target lie beyond the end: the last token that has any weight. */
+    for (i = n - 1; i > 0 && !(weights[i] > 0); i--) {}
+    return i;
+}
+
+static int before(Candidate a, Candidate b) { return a.weight > b.weight || (a.weight == b.weight && a.id < b.id); }
+
+static void sift(Candidate *heap, int64_t n, int64_t i) {
+    Candidate moved = heap[i];
+    for (int64_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(heap[child + 1], heap[child])) child++;
+        if (!before(heap[child], moved)) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = moved;
+}
+
+/* Those whose weight is at least `lowest`, in the order of their ids. */
+static int64_t gather(const float *weights, int64_t n, float lowest, Candidate *found) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        found[count] = (Candidate){weights[i], (int32_t)i};
+        count += weights[i] >= lowest;
+    }
+    return count;
+}
+
+/* Few tokens hold most of what there is: those above a bound that surely include what `top_k` or `top_p` keep. */
+static int64_t gather_enough(const float *weights, int64_t n, const Wish *wish, float total, Candidate *found) {
+    for (float lowest = 0x1p-6f; lowest > 0x1p-40f; lowest *= 0x1p-8f) {
+        int64_t count = gather(weights, n, lowest, found);
+        float mass = 0;
+        for (int64_t i = 0; i < count; i++) mass += found[i].weight;
+        int enough = mass >= wish->top_p * total || lowest <= wish->min_p;
+        if (wish->top_k ? count >= wish->top_k : enough) return count;
+    }
+    return gather(weights, n, 0x1p-149f, found);
+}
+
+/* A token among the likeliest: first the `top_k`, of those as many as hold `top_p` of their sum, of those all at
+ * least `min_p` times as likely as the likeliest, whose weight is 1. `room` is for 2 n candidates. */
+static int64_t locate_truncated(const float *weights, int64_t n, const Wish *wish, float total, Candidate *room) {
+    Candidate *heap = room, *kept = room + n;
+    int64_t size = gather_enough(weights, n, wish, total, heap), count = 0, end = 0;
+    for (int64_t i = size / 2; i-- > 0;) sift(heap, size, i);
+    float sum = 0, mass = total, among = 0;
+    while (size && (!wish->top_k || count < wish->top_k)) {
+        if (!wish->top_k && count && (sum >= wish->top_p * total || heap[0].weight < wish->min_p)) break;
+        kept[count] = heap[0];
+        sum += kept[count++].weight;
+        heap[0] = heap[--size];
+        sift(heap, size, 0);
+    }
+    if (wish->top_k) mass = sum;
+    for (sum = 0; end < count && (!end || sum < wish->top_p * mass) && kept[end].weight >= wish->min_p; end++)
+        sum += kept[end].weight;
+    float target = wish->uniform * sum;
+    for (int64_t i = 0; i < end; i++)
+        if ((among += kept[i].weight) > target) return kept[i].id;
+    return end ? kept[end - 1].id : -1;
+}
+
+/* How many floats a call of `draw` needs to work in. */
+int64_t draw_scratch_size(int64_t vocab_size) { return (vocab_size + PANEL) + 4 * vocab_size; }
+
+/* Highest logit of each row and the logarithm of the sum of e^(logit - highest): log p(i) = logit - highest - log_sum. */
+void normalise(const float *logits, int64_t n, int64_t vocab_size, float *highest, float *log_sums) {
+    for (int64_t row = 0; row < n; row++, logits += vocab_size) {
+        highest[row] = maximum(logits, 0, vocab_size);
+        log_sums[row] = logf(softmax_weights(logits, 0, vocab_size, highest[row], 1.0f, 0));
+    }
+}
+
+/* Draw a token for each wish, as `choose` does; -1 where nothing may be drawn.
+ *
+ * The log-probability of each is at its temperature, 1 if that is 0, over the whole vocabulary, offsets included. */
+void draw(const Wish *wishes, int64_t n, int64_t vocab_size, float *scratch, int64_t *ids, float *logprobs) {
+    float *weights = scratch;
+    Candidate *room = (Candidate *)(scratch + vocab_size + PANEL);
+    for (int64_t row = 0; row < n; row++) {
+        const Wish *wish = wishes + row;
+        const float *x = wish->logits, *offsets = wish->offsets;
+        int greedy = wish->temperature == 0;
+        float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
+        float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);
+        int64_t id = 0;
+        if (!(highest > -INFINITY)) {
+            id = -1;
+        } else if (greedy) {
+            while ((offsets ? x[id] + offsets[id] : x[id]) < highest) id++;
+        } else if (wish->top_k || wish->top_p < 1 || wish->min_p > 0) {
+            id = locate_truncated(weights, vocab_size, wish, total, room);
+        } else {
+            id = locate(weights, vocab_size, wish->uniform * total);
+        }
+        ids[row] = id;
+        logprobs[row] = id < 0 ? -INFINITY
+                               : ((offsets ? x[id] + offsets[id] : x[id]) - highest) / temperature - logf(total);
+    }
+}
