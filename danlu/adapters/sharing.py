@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from danlu.config import ConfigError
 from danlu.model.adapted import Part, is_brought, places
+from danlu.model.quantize import dense
 
 M = TypeVar("M", bound=nn.Module)
 # Beside what adapters brought: parts of the names of weights that come with an adapter.
@@ -73,5 +74,5 @@ def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(weights, key=lambda pair: pair[0]):
         digest.update(name.encode())
-        digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
+        digest.update(dense(weight.detach()).float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()

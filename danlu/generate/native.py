@@ -28,6 +28,7 @@ from danlu.model.heads import LanguageModel
 from danlu.model.kv_cache import KvCache
 from danlu.model.layers import Linear
 from danlu.model.native.build import build_library
+from danlu.model.quantize import is_quantised
 from danlu.model.transformer import Decoder
 
 HERE = Path(__file__).parent
@@ -95,11 +96,15 @@ def library() -> ctypes.CDLL | None:
 
 
 def supports(model: LanguageModel) -> bool:
-    """Whether the model is on the CPU and has the form that decode.c knows."""
+    """Whether the model is on the CPU and has the form that decode.c knows.
+
+    A quantised one runs by PyTorch's packed kernels: decode.c would keep its numbers in full.
+    """
     head, backbone = model.lm_head, model.backbone
     adapted = [module for module in backbone.modules() if isinstance(module, AdaptedLinear)]
     known = type(backbone) is Decoder and has_native_form(backbone) and all(a.by_weights for a in adapted)
-    return known and type(head) is Linear and head.weight.device.type == "cpu"
+    known = known and type(head) is Linear and head.weight.device.type == "cpu"
+    return known and not is_quantised(model)
 
 
 def updates_over(base: LanguageModel, model: LanguageModel) -> dict[str, Factors] | None:

@@ -21,6 +21,7 @@ from danlu.model.native.bindings import available
 from danlu.model.native.kernels import Layout
 from danlu.model.native.products import CastProducts, MakeProducts
 from danlu.model.positions import Angles, Rope
+from danlu.model.quantised_weight import products_of
 from danlu.model.transformer import Block, Decoder, PreNorm
 
 
@@ -157,7 +158,8 @@ class _FusedBlock(torch.autograd.Function):
         joined = ((w_q, w_k, w_v), (w_out,), (w_gate, w_up), (w_down,))
         pairs = iter(zip(factors[::2], factors[1::2], strict=True))
         qkv_weights, out_weight, gate_up_weights, down_weight = products = [
-            UpdatedProducts(make(some, x.dtype), some, [next(pairs) for _ in some]) for some in joined
+            UpdatedProducts(products_of(some, x.dtype, make), some, [next(pairs) for _ in some])
+            for some in joined
         ]
         h, h_scale = kernels.norm(x, attn_norm, eps)
         qkv = qkv_weights.apply(h, bias=None if biases[0] is None else torch.cat(biases))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from danlu.model.native.products import CastProducts, MakeProducts
+from danlu.model.quantised_weight import products_of
 
 CHUNK_ELEMENTS = 1 << 22  # logits held at once: 8 MB in bfloat16
 LEAST_ROWS = 512  # fewer rows at once would make the products slow
@@ -109,7 +110,7 @@ class _FusedLoss(torch.autograd.Function):
         target_ids: Tensor,
         kernels: LossKernels,
     ) -> Tensor:
-        head = kernels.products([weight], hidden.dtype)
+        head = products_of([weight], hidden.dtype, kernels.products)
         hidden_grad = torch.empty_like(hidden) if any(ctx.needs_input_grad) else None
         weight_grad: Tensor | None = None  # made by the first chunk, for no one has to clear it
         total = torch.zeros((), device=hidden.device)
@@ -145,7 +146,7 @@ class _FusedLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, target_ids: Tensor, kernels: LossKernels) -> Tensor:
-        head = kernels.products([weight], hidden.dtype)
+        head = products_of([weight], hidden.dtype, kernels.products)
         logprobs = torch.empty(len(hidden), device=hidden.device)
         for part in chunks(len(hidden), len(weight)):
             wide = head.apply(hidden[part]).float()

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from danlu.config import ConfigError
 from danlu.model.config import ModelConfig
 from danlu.model.fused_loss import PLAIN_LOSS, LossKernels, nll_sum, target_logprobs
 from danlu.model.kv_cache import KvCache
@@ -21,7 +22,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.backbone = TOPOLOGIES[config.topology](config)
+        self.backbone = _decoder(config)
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         self.loss_kernels: LossKernels = PLAIN_LOSS  # precision.py may put faster ones
         initialise(self.backbone, seed)
@@ -91,7 +92,7 @@ class ScoreModel(nn.Module):
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.backbone = TOPOLOGIES[config.topology](config)
+        self.backbone = _decoder(config)
         initialise(self.backbone, seed)
         self.score = score_head(config, seed)
         self.register_buffer("shift", torch.zeros(()))
@@ -137,6 +138,15 @@ class ValueHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Values, (batch, seq), float32, of hidden vectors, (batch, seq, d_model)."""
         return self.score(hidden.float()).squeeze(-1)
+
+
+def _decoder(config: ModelConfig) -> Decoder:
+    if config.topology not in TOPOLOGIES:
+        raise ConfigError(
+            f"model.topology is {config.topology!r}; this head stands on a decoder. Over an encoder "
+            "there are MaskedLanguageModel and EncoderClassifier"
+        )
+    return TOPOLOGIES[config.topology](config)
 
 
 def score_head(config: ModelConfig, seed: int) -> Linear:

@@ -8,7 +8,7 @@ read and written a tensor at a time, so that a model is never held twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from danlu.config import ConfigError
 from danlu.model.adapted import (
@@ -34,11 +35,25 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts import bert, gpt, llama, marian
 from danlu.model.layouts.layout import Head, Layout, Place, answers_tree, join, joined_shape
 from danlu.model.layouts.settings import Settings
+from danlu.model.quantised_weight import QuantisedWeight
+from danlu.model.quantize import (
+    KEY as QUANTISATION_KEY,
+)
+from danlu.model.quantize import (
+    Quantisation,
+    StoredQuantised,
+    dense,
+    finish,
+    pair_up,
+    quantised_tensors,
+    read_quantisation,
+)
 from danlu.model.raters import RaterModel
 from danlu.model.tensor_file import ModelFileError, Stored, ToWrite
 from danlu.model.translation import TranslationModel
 from danlu.model.weights import (
     MAX_SHARD_BYTES,
+    WEIGHT_DTYPES,
     check_tensors,
     read_json,
     scan_tensors,
@@ -83,11 +98,13 @@ def save_model(
     dtype: Dtype = "float32",
     token_ids: TokenIds | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    quantisation: Quantisation | None = None,
 ) -> None:
     """Write the weights, generation_config.json and config.json; tokenizer files are not touched.
 
     What an adapter adds becomes part of the weights that are written; one of which that cannot be, such as
-    virtual tokens, is an error while it counts.
+    virtual tokens, is an error while it counts. A quantised model is written as the numbers that its codes
+    stand for, unless `quantisation` says how to quantise what is written; other programs cannot read that.
     """
     for parts in places(model).values():
         for part, _ in parts.counting():
@@ -95,8 +112,14 @@ def save_model(
     tokens = _token_tree(token_ids or TokenIds())
     layout, head = _written_as(model)
     tree = _config_tree(model, layout, head, dtype) | tokens
+    tensors = _to_write(model, layout, getattr(torch, dtype))
+    if quantisation is not None:
+        if not isinstance(model, LanguageModel | ScoreModel):
+            raise ConfigError(f"a {type(model).__name__} cannot be quantised; a decoder's model can")
+        tree[QUANTISATION_KEY] = quantisation.to_tree()
+        tensors = quantised_tensors(dict(weights_of(model)), quantisation, getattr(torch, dtype))
     path.mkdir(parents=True, exist_ok=True)
-    write_shards(path, _to_write(model, layout, getattr(torch, dtype)), max_shard_bytes)
+    write_shards(path, tensors, max_shard_bytes)
     if isinstance(model, LanguageModel | TranslationModel):
         write_json(path / "generation_config.json", tokens)
     write_json(path / "config.json", tree)
@@ -111,7 +134,8 @@ class Opened:
     layout: Layout
     architecture: str  # the name of their class
     model: AnyModel  # without memory: on torch's meta device
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, Stored | StoredQuantised]  # by our names where quantised, else by theirs
+    quantisation: Quantisation | None = None
 
 
 def open_model(path: Path) -> Opened:
@@ -124,18 +148,36 @@ def open_model(path: Path) -> Opened:
         raise
     except ConfigError as error:
         raise ModelFileError(f"{settings.where}: {error}") from error
+    quantisation = read_quantisation(settings)
     stored = scan_tensors(path)
-    with torch.device("meta"):  # no memory: every weight is about to be replaced
+    with torch.device("meta"), _Undrawn():  # no memory: every weight is about to be replaced
         model = head.build(config, settings, stored.keys())
     assert isinstance(model, AnyModel)
+    if quantisation is not None:
+        tensors = _checked_quantised(model, path, stored)
+        return Opened(path, settings, layout, head.name, model, tensors, quantisation)
     return Opened(path, settings, layout, head.name, model, _checked(model, layout, path, stored))
+
+
+class _Undrawn(TorchFunctionMode):
+    """Within, no random number is drawn: on torch's meta device that takes 70 MB of imports for nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **kwargs or {})
 
 
 def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:
     """Read a model directory, whatever it holds; `stored` leaves each weight in the format it lies in."""
     opened = open_model(path)
-    model = opened.model
-    _fill(model, opened.layout, opened.tensors, None if dtype == "stored" else getattr(torch, dtype))
+    model, wanted = opened.model, None if dtype == "stored" else getattr(torch, dtype)
+    if opened.quantisation is None:
+        _fill(model, opened.layout, opened.tensors, wanted)
+    else:
+        _fill_quantised(model, opened.tensors, wanted)
     if isinstance(model, ScoreModel):
         model.shift, model.gain = torch.zeros(()), torch.ones(())
         apply_score_tree(opened.settings, model)
@@ -258,7 +300,34 @@ def _checked(model: nn.Module, layout: Layout, path: Path, stored: Mapping[str, 
     return found
 
 
-def _fill(model: nn.Module, layout: Layout, tensors: Mapping[str, Stored], dtype: torch.dtype | None) -> None:
+def _checked_quantised(
+    model: nn.Module, path: Path, stored: Mapping[str, Stored]
+) -> dict[str, Stored | StoredQuantised]:
+    """As `_checked`, of a quantised model, whose weights lie under our own names."""
+    found = pair_up(stored)
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    check_tensors(path, found, shapes, dtypes=(*WEIGHT_DTYPES, torch.int8, torch.quint4x2))
+    return found
+
+
+def _fill_quantised(
+    model: nn.Module, tensors: Mapping[str, Stored | StoredQuantised], dtype: torch.dtype | None
+) -> None:
+    """As `_fill`, of a quantised model."""
+    for name, each in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        weight = each.read() if dtype is None else each.read().to(dtype)
+        trained = not isinstance(weight, QuantisedWeight)
+        setattr(model.get_submodule(layer), kind, nn.Parameter(weight, requires_grad=trained))
+    finish(model)
+
+
+def _fill(
+    model: nn.Module,
+    layout: Layout,
+    tensors: Mapping[str, Stored | StoredQuantised],
+    dtype: torch.dtype | None,
+) -> None:
     """Give every weight of `model` the numbers that lie in the files."""
     state: dict[str, Tensor] = {}
     for name, members in _by_tensor(layout, layout.tensors_of(model)):
@@ -277,7 +346,7 @@ def _fill(model: nn.Module, layout: Layout, tensors: Mapping[str, Stored], dtype
 
 def _to_write(model: AnyModel, layout: Layout, dtype: torch.dtype) -> dict[str, ToWrite]:
     """Their tensors, each to be made from ours when its turn comes."""
-    weights = dict(_weights(model, layout))
+    weights = dict(_made_of(layout.tensors_of(model), model))
     shapes = {name: shape for name, (shape, _) in weights.items()}
     return {
         name: ToWrite(
@@ -290,13 +359,18 @@ def _to_write(model: AnyModel, layout: Layout, dtype: torch.dtype) -> dict[str, 
 
 
 def _make(members: list[tuple[str, Place]], weights: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
-    ours = [weights[name][1]().detach().to(dtype) for name, _ in members]
+    ours = [dense(weights[name][1]().detach()).to(dtype) for name, _ in members]
     return join([place for _, place in members], ours)
 
 
-def _weights(model: nn.Module, layout: Layout) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
+def weights_of(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
     """Every weight's name, shape and maker; what adapters change is part of the weight it belongs to."""
-    for name, parameter in layout.tensors_of(model).items():
+    return _made_of(dict(model.named_parameters()), model)
+
+
+def _made_of(tensors: Mapping[str, Tensor], model: nn.Module) -> Iterator[tuple[str, tuple[torch.Size, Any]]]:
+    """As `weights_of`, of these tensors of the model."""
+    for name, parameter in tensors.items():
         layer, _, kind = name.rpartition(".")
         if layer == "raters":  # a handful of numbers, kept in config.json
             continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -112,11 +112,22 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return {name: each.read() for name, each in stored.items()}, header
 
 
+class Shaped(Protocol):
+    """A tensor, or one that is still to be read."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
 def check_tensors(
     path: Path,
-    found: Mapping[str, Tensor | Stored],
+    found: Mapping[str, Shaped],
     wanted: Mapping[str, torch.Size],
     config: str = "config.json",
+    dtypes: Collection[torch.dtype] = WEIGHT_DTYPES,
 ) -> None:
     """Insist that a directory holds exactly the tensors that its config file promises."""
     missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
@@ -133,5 +144,8 @@ def check_tensors(
     if wrong:
         raise ModelFileError(f"{path}: {'; '.join(wrong)}")
     for name in wanted:
-        if found[name].dtype not in WEIGHT_DTYPES:
-            raise ModelFileError(f"{path}: {name} is {found[name].dtype}; quantised weights cannot be read")
+        if found[name].dtype not in dtypes:
+            raise ModelFileError(
+                f"{path}: {name} is {found[name].dtype}, and {config} names no quantisation; weights are "
+                f"{', '.join(str(dtype).removeprefix('torch.') for dtype in dtypes)}"
+            )

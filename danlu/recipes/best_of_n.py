@@ -14,6 +14,7 @@ from danlu.data.records import DataError
 from danlu.generate.sampler import Sampler
 from danlu.generate.sampling import SamplingConfig
 from danlu.model.hf import load_language_model
+from danlu.model.quantize import refuse_training
 from danlu.recipes import sft
 from danlu.recipes.judge import check_judge, load_reward_model, reward_by
 from danlu.recipes.policy import read_prompts
@@ -66,6 +67,7 @@ def run(config: BestOfNConfig, *, grade: Grade | None = None) -> Path:
     if whole.finished:
         return config.out
     reference = load_language_model(config.policy, vocab_size=chat_format.tokenizer.vocab_size)
+    refuse_training(reference, str(config.policy))
     reward = reward_by(config, load_reward_model(config, reference), grade, chat_format)
     whole.forget_after(0)  # rounds that were done before are told again
     model, rounds = config.policy, list[dict[str, Any]]()

@@ -24,6 +24,7 @@ from danlu.model.classifiers import (
 from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel, draw_heads
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import AnyModel, TokenIds, check_written, read_model, save_model
+from danlu.model.quantize import refuse_training
 from danlu.objectives.classification import Classification
 from danlu.recipes.classify_report import Measured, headline_of, scores, show_report, write_report
 from danlu.recipes.labelled_data import ExamplesConfig, FileConfig, Material, gather, show_material
@@ -108,6 +109,7 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
     material = gather(config.data, config.held_out, config.file, config.examples, config.seed)
     show_material(screen, material)
     base = read_model(model_dir(config.base))
+    refuse_training(base, str(config.base))
     reader = reader_of(model_dir(config.base), base)
     objective = Classification(auxiliary=auxiliary_of(config, base))
     model = classifier_on(base, material.answers, auxiliary=objective.auxiliary > 0, seed=config.seed)

@@ -28,6 +28,7 @@ from danlu.evaluate.sections.forgetting import forgetting_page
 from danlu.inspect.view import console
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
+from danlu.model.quantize import refuse_training
 from danlu.model.vocabulary import with_new_tokens
 from danlu.model.weights import ModelFileError
 from danlu.objectives.token_loss import TokenLoss
@@ -128,6 +129,7 @@ def open_base(path: Path) -> tuple[Tokenizer, LanguageModel]:
     directory = model_dir(path)
     adopted = adopt(directory)
     model = load_language_model(directory)
+    refuse_training(model, str(path))
     if model.config.vocab_size < adopted.n_known:
         raise ModelFileError(
             f"{directory}: the model knows {model.config.vocab_size} tokens and its tokenizer gives "

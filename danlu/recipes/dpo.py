@@ -30,7 +30,16 @@ from danlu.model.hf import load_language_model
 from danlu.model.precision import apply_precision
 from danlu.objectives.preference import Preference, completion_logprobs
 from danlu.recipes.sft import samples
-from danlu.recipes.stage import Resumable, Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.recipes.stage import (
+    Resumable,
+    Stage,
+    adapt,
+    chat_format_of,
+    check_base,
+    deliver,
+    frozen_state,
+    settle,
+)
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
@@ -92,6 +101,7 @@ def load_pair(config: DpoConfig, vocab_size: int) -> tuple[LanguageModel, Langua
     With an adapter they are one base: the reference is what the policy would be without.
     """
     start = load_language_model(config.policy, vocab_size=vocab_size)
+    check_base(start, config.adapter, config.policy)
     if config.adapter.on:
         policy = twin(start.requires_grad_(False))
         adapt(policy, config.adapter, config.seed, config.policy)

@@ -16,7 +16,9 @@ from rich.table import Table
 from danlu.config import ConfigError
 from danlu.evaluate.exam import Graded, run_exam, save_results
 from danlu.recipes.answering import answerer, few_shot_answerer
+from danlu.recipes.perplexity import measure_text, show_text
 from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.train.checkpoint import replace_file
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
 from danlu.world.question import Question
@@ -24,7 +26,7 @@ from danlu.world.splits import Split
 from danlu.world.tasks import CATEGORIES, questions
 from danlu.world.truth import World, WorldSize
 
-SUMMARY = "examine a model on the embedded world's held-out questions: danlu evaluate MODEL"
+SUMMARY = "examine a model on held-out questions, or its perplexity: danlu evaluate MODEL [text=FILE]"
 POSITIONAL = ("model",)
 FULL_PER_CATEGORY = 500
 
@@ -41,6 +43,7 @@ class EvaluateConfig:
     full: bool = False  # at least 500 questions a category
     few_shot: bool = False  # `model` is a base model: four solved examples before each question
     against_few_shot: bool = False  # the same for `against`
+    text: Path | None = None  # measure perplexity on these documents or shards instead of the exam
 
     def __post_init__(self) -> None:
         if self.n_per_cell < 1:
@@ -48,6 +51,8 @@ class EvaluateConfig:
 
 
 def run(config: EvaluateConfig) -> Path:
+    if config.text is not None:
+        return read_text(config, config.text)
     corpus_bytes, seed = which_world(config)
     world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
     n = max(config.n_per_cell, FULL_PER_CATEGORY // len(LANGS)) if config.full else config.n_per_cell
@@ -59,12 +64,29 @@ def run(config: EvaluateConfig) -> Path:
             "against": examine(other, world, asked, few_shot=config.against_few_shot),
             **examined,
         }
-    is_stage = any((config.model / name).is_dir() for name in ("model", "adapter"))
-    stage = config.model if is_stage else config.model.parent
-    out = config.out or stage / "exam"
+    out = config.out or stage_of(config.model) / "exam"
     show(save_results(examined, out, labels=CATEGORY_NAMES))
     print(f"{out}: every answer in <system>.jsonl, the tables in summary.json")
     return out
+
+
+def read_text(config: EvaluateConfig, text: Path) -> Path:
+    """Perplexity on a text, instead of the exam."""
+    paths = {"against": config.against, "model": config.model}
+    speakers = {name: load_speaker(path) for name, path in paths.items() if path is not None}
+    tree = measure_text(speakers, text)
+    out = config.out or stage_of(config.model) / "perplexity"
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(out / "summary.json", json.dumps(tree, ensure_ascii=False, indent=1))
+    show_text(tree)
+    print(f"{out / 'summary.json'}")
+    return out
+
+
+def stage_of(model: Path) -> Path:
+    """The directory of the stage that made a model."""
+    is_stage = any((model / name).is_dir() for name in ("model", "adapter"))
+    return model if is_stage else model.parent
 
 
 def examine(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import torch
 from rich.table import Table
 
 from danlu.inspect.anatomy import (
@@ -19,7 +21,10 @@ from danlu.inspect.anatomy import (
 )
 from danlu.inspect.view import console
 from danlu.model.config import ModelConfig
-from danlu.model.hf import Opened, open_model
+from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import AnyModel, Opened, open_model, weights_of
+from danlu.model.quantize import Quantisation, StoredQuantised, quantised_tensors
+from danlu.model.tensor_file import Stored
 from danlu.recipes.model_files import model_dir
 
 SUMMARY = "what a model is, its parameters by part, memory to train and to serve: danlu model MODEL"
@@ -39,7 +44,8 @@ def run(config: ModelReport) -> Path:
         screen.print(line)
     screen.print(_table(("part", "parameters", "share"), part_rows(anatomy)))
     columns = ("computing in", "weights", f"serving {config.tokens:,} tokens", "training, AdamW", "with Muon")
-    screen.print(_table(columns, memory_rows(anatomy, shape, config.tokens)))
+    rows = chain(memory_rows(anatomy, shape, config.tokens), quantised_rows(opened.model, config.tokens))
+    screen.print(_table(columns, rows))
     screen.print(
         f"Training keeps weights, gradients and moments in float32; the activations of {config.tokens:,} "
         "tokens are reckoned in, an estimate."
@@ -50,7 +56,7 @@ def run(config: ModelReport) -> Path:
 def description(opened: Opened, anatomy: Anatomy) -> Iterator[str]:
     """What it is, in a few lines."""
     shape = opened.model.config
-    formats = Counter(str(each.dtype).removeprefix("torch.") for each in opened.tensors.values())
+    formats = Counter(stored_as(each) for each in opened.tensors.values())
     yield f"{opened.architecture}: {opened.path}"
     yield f"{anatomy.n_parameters:,} parameters, stored as {' and '.join(formats)}"
     if shape.experts:
@@ -63,6 +69,11 @@ def description(opened: Opened, anatomy: Anatomy) -> Iterator[str]:
     windows = f", {shape.window} tokens in windowed layers" if shape.window else ""
     yield f"reads up to {shape.max_seq_len:,} tokens{windows}"
     yield ", ".join(f"{name} {value}" for name, value in choices(shape).items())
+
+
+def stored_as(each: Stored | StoredQuantised) -> str:
+    """The format of a tensor's numbers, in a word."""
+    return f"int{each.bits}" if isinstance(each, StoredQuantised) else str(each.dtype).removeprefix("torch.")
 
 
 def choices(shape: ModelConfig) -> dict[str, str]:
@@ -88,6 +99,17 @@ def memory_rows(anatomy: Anatomy, shape: ModelConfig, tokens: int) -> Iterator[t
         serving = weights + cache_bytes(shape, tokens, width)
         training = (training_bytes(anatomy, muon=muon) + activations for muon in (False, True))
         yield name, *(in_units(size) for size in (weights, serving, *training))
+
+
+def quantised_rows(model: AnyModel, tokens: int) -> Iterator[tuple[str, ...]]:
+    """Memory of the weights in 8 and 4 bits; they compute in bfloat16 and are trained by adapters only."""
+    if not isinstance(model, LanguageModel | ScoreModel):
+        return
+    cache = cache_bytes(model.config, tokens, WIDTHS["bfloat16"])
+    for bits in (8, 4):
+        written = quantised_tensors(dict(weights_of(model)), Quantisation(bits=bits), torch.float32)
+        weights = sum(each.n_bytes for each in written.values())
+        yield f"int{bits}", in_units(weights), in_units(weights + cache), "adapter", "adapter"
 
 
 def in_units(n_bytes: int) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from danlu.config import ConfigError
+from danlu.model.gguf import Vocabulary
 from danlu.model.hf import AnyModel, Dtype, TokenIds, open_model, save_model
+from danlu.model.quantize import Quantisation, StoredQuantised
 from danlu.model.tensor_file import ModelFileError, Stored
+from danlu.model.weights import read_json
 from danlu.tokenizer.bpe import Tokenizer, TokenizerError
+from danlu.tokenizer.chat import ChatFormat
 from danlu.train.checkpoint import atomic_folder
 
 Format = Literal["stored", "float32", "bfloat16", "float16"]
@@ -43,7 +49,7 @@ def model_dir(path: Path) -> Path:
     )
 
 
-def commonest(tensors: dict[str, Stored]) -> Dtype:
+def commonest(tensors: Mapping[str, Stored | StoredQuantised]) -> Dtype:
     """The format that most numbers of a directory lie in."""
     counts: Counter[torch.dtype] = Counter()
     for each in tensors.values():
@@ -54,11 +60,18 @@ def commonest(tensors: dict[str, Stored]) -> Dtype:
 
 def format_of(source: Path, wanted: Format) -> Dtype:
     """The format to write in."""
-    return commonest(dict(open_model(source).tensors)) if wanted == "stored" else wanted
+    return commonest(open_model(source).tensors) if wanted == "stored" else wanted
 
 
 def write_anew(
-    model: AnyModel, out: Path, *, source: Path, dtype: Dtype, tokens: TokenIds, shard_gb: float
+    model: AnyModel,
+    out: Path,
+    *,
+    source: Path,
+    dtype: Dtype,
+    tokens: TokenIds,
+    shard_gb: float,
+    quantisation: Quantisation | None = None,
 ) -> None:
     """Write a model directory with the tokenizer files of `source`, whole or not at all."""
     if out.exists() and any(out.iterdir()):
@@ -66,7 +79,14 @@ def write_anew(
     if shard_gb <= 0:
         raise ConfigError(f"shard_gb is {shard_gb}; it must be above 0")
     with atomic_folder(out) as folder:
-        save_model(model, folder, dtype=dtype, token_ids=tokens, max_shard_bytes=int(shard_gb * GB))
+        save_model(
+            model,
+            folder,
+            dtype=dtype,
+            token_ids=tokens,
+            max_shard_bytes=int(shard_gb * GB),
+            quantisation=quantisation,
+        )
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
@@ -78,6 +98,23 @@ def token_ids(tree: dict[str, Any]) -> TokenIds:
     stops = tuple(stop) if isinstance(stop, list) else () if stop is None else (stop,)
     start = tree.get("decoder_start_token_id")
     return TokenIds(pad=tree.get("pad_token_id"), bos=tree.get("bos_token_id"), stop=stops, start=start)
+
+
+def vocabulary_of(path: Path) -> Vocabulary:
+    """The tokenizer of a model directory as a GGUF file holds it."""
+    tokenizer, tokens = Tokenizer.load(path), token_ids(read_json(path / "config.json"))
+    tree = json.loads(tokenizer.to_json())
+    vocab = tree["model"]["vocab"] | {each["content"]: each["id"] for each in tree["added_tokens"]}
+    return Vocabulary(
+        tokens=sorted(vocab, key=vocab.__getitem__),
+        control=tokenizer.control_ids,
+        merges=[(left, right) for left, right in tree["model"]["merges"]],
+        pattern=tokenizer.pattern,
+        bos=tokens.bos,
+        eos=tokens.stop[0] if tokens.stop else tokenizer.eos_id,
+        pad=tokens.pad,
+        chat_template=ChatFormat.template,
+    )
 
 
 def tokenizer_note(path: Path) -> str | None:

@@ -23,6 +23,7 @@ from danlu.model.adapted import places
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_language_model
 from danlu.model.precision import Precision, apply_precision
+from danlu.model.quantize import refuse_training
 from danlu.objectives.ppo import Surrogate
 from danlu.recipes.guard import Watch, build_guard
 from danlu.recipes.judge import load_reward_model, reward_by
@@ -338,6 +339,7 @@ def learner(start: M, config: PolicyConfig, seed: int) -> M:
         model = twin(start.requires_grad_(False))
         adapt(model, config.adapter, seed, config.policy)
     else:
+        refuse_training(start, "policy or reward_model")
         if config.top_layers is not None:
             train_top(start, config.top_layers)
         model = twin(start)

@@ -26,7 +26,7 @@ from danlu.recipes.rater_settings import RatersConfig, rater_model, weighted
 from danlu.recipes.reward_ensemble import ensemble_report
 from danlu.recipes.reward_report import judge, measure, pairs_by, rater_report, warnings
 from danlu.recipes.score_scale import normalise
-from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, check_base, deliver, frozen_state, settle
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
@@ -79,6 +79,7 @@ class RewardConfig:
 def run(config: RewardConfig) -> Path:
     chat_format = chat_format_of(config.base)
     base = load_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    check_base(base, config.adapter, config.base)
     model = scorer_from(base, config.seed)
     train, measured_on = read_rankings(config)
     raters = rater_model(config.objective, train)

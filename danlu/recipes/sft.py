@@ -18,7 +18,7 @@ from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.token_loss import TokenLoss
-from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.recipes.stage import Stage, adapt, chat_format_of, check_base, deliver, frozen_state, settle
 from danlu.rl.collect import evaluating
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
@@ -56,6 +56,7 @@ class SftConfig:
 def run(config: SftConfig) -> Path:
     chat_format = chat_format_of(config.base)
     model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    check_base(model, config.adapter, config.base)
     chats = read_chats(config.data)
     held_out = read_chats(config.held_out) if config.held_out else []
     stage_run = open_run(config.out, config)

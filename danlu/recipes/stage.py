@@ -20,6 +20,7 @@ from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import AnyModel, TokenIds, save_model
 from danlu.model.precision import Head, Precision, apply_precision, choose_precision
+from danlu.model.quantize import refuse_training
 from danlu.objectives.loss import Objective
 from danlu.objectives.penalty import Penalised
 from danlu.tokenizer.bpe import Tokenizer
@@ -141,6 +142,12 @@ class Stage:
     @property
     def _saved(self) -> dict[str, Resumable]:
         return {**self.resumables, "pace": self.pace}
+
+
+def check_base(model: LanguageModel | ScoreModel, adapter: AdapterConfig, where: object) -> None:
+    """Refuse a base whose own weights are to be trained and cannot be, before anything is written."""
+    if not adapter.on:
+        refuse_training(model, str(where))
 
 
 def adapt(model: LanguageModel | ScoreModel, adapter: AdapterConfig, seed: int, base: Path) -> None:

@@ -12,7 +12,7 @@ from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.kv_cache import KvCache
 from danlu.model.positions import Rope, rotate
-from danlu.model.presets import LLAMA, QWEN2, QWEN3
+from danlu.model.presets import BERT, LLAMA, QWEN2, QWEN3
 
 SIZE = {
     "vocab_size": 96,
@@ -199,3 +199,9 @@ def test_the_same_seed_draws_the_same_weights_and_another_does_not():
 def test_impossible_settings_are_named(changes: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         QWEN3(**(SIZE | changes))
+
+
+@pytest.mark.parametrize("head", [LanguageModel, ScoreModel])
+def test_a_decoders_head_over_an_encoder_says_what_stands_there(head: type[LanguageModel | ScoreModel]):
+    with pytest.raises(ConfigError, match=r"topology is 'encoder'.*MaskedLanguageModel"):
+        head(BERT(**{**SIZE, "n_kv_heads": SIZE["n_heads"]}))
