@@ -1,69 +1,89 @@
-"""Does the adaptive KL coefficient hold a target of 6 nats while PPO makes answers sound pleased?
+"""Does the adaptive KL coefficient hold a target of 6 nats while PPO makes reviews sound pleased?
 
     python bench/kl_target.py runs/demo [--target 6] [--seeds 1 2 3] [--episodes 12288]
 
-The task of Ziegler et al. 2019 in the embedded world: the SFT model of a finished `danlu run` is rewarded
-for tone alone, by a bag of words that has learnt to tell pleased reviews from displeased ones, measured on
-reviews it has not seen. For each seed: the reward of the first and last rollouts, and KL over the last
-third.
-Results lie in RUN/kl_target/.
+The sentiment task of Ziegler et al. 2019 in the embedded world. The SFT model of a finished `danlu run`
+learns to write reviews, pleased and displeased ones in equal parts; PPO then rewards tone alone, by a bag of
+words that has learnt to tell the two apart, measured on reviews it has not seen. For each seed: the reward of
+the first and last rollouts, and KL over the last third. Results lie in RUN/kl_target/.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from statistics import mean
 
 from ppo_seeds import average, rollouts_of
 
 from danlu.evaluate.bag_of_words import BagOfWords
 from danlu.objectives.ppo import Ppo
-from danlu.recipes import ppo
-from danlu.recipes.embedded import Teacher, TeachingConfig
+from danlu.recipes import ppo, sft
+from danlu.recipes.embedded import write_jsonl
 from danlu.rl.controller import KlConfig
 from danlu.rl.rollout import Prompt
-from danlu.world.names import LANGS
-from danlu.world.splits import Split
-from danlu.world.tasks import cell
+from danlu.world.names import LANGS, Lang
+from danlu.world.tasks_reading import review
+
+ASK = {"en": "Write a review of this: {it}.", "zh": "写一条评论，评的是{it}。"}
+N_REVIEWS = 6000  # that the policy learns from
 
 
 def main() -> None:
     arguments = parse_arguments()
-    run: Path = arguments.run
-    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
-    teacher = Teacher(plan["corpus_bytes"], TeachingConfig(), arguments.world_seed)
-    seen, unseen = pairs(teacher, "train", 400), pairs(teacher, "dev", 100)
+    results: Path = arguments.run / "kl_target"
+    rng = Random(arguments.reviews_seed)
+    seen, unseen = [pair(rng) for _ in range(800)], [pair(rng) for _ in range(200)]
     tone = BagOfWords.fit(seen, [(1, 2)] * len(seen))
     told_apart = mean(good > bad for good, bad in map(tone.scores, unseen))
     print(f"tone: {100 * told_apart:.0f} % of {len(unseen)} unseen pairs of reviews told apart", flush=True)
+    policy, prompts = reviewer(arguments.run, results, rng)
     for seed in arguments.seeds:
-        out = run / "kl_target" / str(seed)
+        out = results / str(seed)
         config = ppo.PpoConfig(
-            policy=run / "sft" / "model",
-            prompts=run / "teaching" / "prompts.jsonl",
+            policy=policy,
+            prompts=prompts,
             out=out,
             n_episodes=arguments.episodes,
             objective=Ppo(),
             value_model="policy",
-            kl=KlConfig(init_coef=0.03, target=arguments.target),
+            kl=KlConfig(target=arguments.target),
             seed=seed,
         )
         ppo.run(config, grade=grade_by(tone))
         print(f"seed {seed}: {course(out, arguments.target)}", flush=True)
 
 
-def pairs(teacher: Teacher, split: Split, n: int) -> list[tuple[str, str]]:
-    """A pleased and a displeased review each, of one language."""
-    found: list[tuple[str, str]] = []
-    for lang in LANGS:
-        asked = cell(teacher.world, split, "sentiment", lang, n, teacher.seed)
-        pleased = [q.prompt for q in asked if q.gold.get("accept", [""])[0] in ("positive", "正面")]
-        displeased = [q.prompt for q in asked if q.prompt not in pleased]
-        found += zip(pleased, displeased, strict=False)
-    return found
+def pair(rng: Random) -> tuple[str, str]:
+    """A pleased and a displeased review, in one language."""
+    lang = rng.choice(LANGS)
+    pleased, displeased = (written(lang, positive, rng)[1] for positive in (True, False))
+    return pleased, displeased
+
+
+def written(lang: Lang, positive: bool, rng: Random) -> tuple[str, str]:
+    """What asks for a review, and the review."""
+    subject, sentences = review(lang, positive, rng)
+    return ASK[lang].format(it=subject), (" " if lang == "en" else "").join(sentences)
+
+
+def reviewer(run: Path, results: Path, rng: Random) -> tuple[Path, Path]:
+    """A model that writes reviews of either kind, and the file of prompts that ask for one."""
+    chats = [written(rng.choice(LANGS), rng.random() < 0.5, rng) for _ in range(N_REVIEWS)]
+    write_jsonl(results / "reviews.jsonl", map(chat, chats))
+    prompts = ((i, chat(each)["messages"][:1]) for i, each in enumerate(chats))
+    write_jsonl(results / "prompts.jsonl", ({"id": str(i), "messages": messages} for i, messages in prompts))
+    config = sft.SftConfig(
+        base=run / "sft" / "model", data=results / "reviews.jsonl", out=results / "sft", n_epochs=1
+    )
+    return sft.run(config) / "model", results / "prompts.jsonl"
+
+
+def chat(written: tuple[str, str]) -> dict[str, list[dict[str, str]]]:
+    roles = ("user", "assistant")
+    return {"messages": [{"role": r, "content": c} for r, c in zip(roles, written, strict=True)]}
 
 
 def grade_by(tone: BagOfWords) -> Callable[[Prompt, str], float]:
@@ -89,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--target", type=float, default=6.0, help="nats a completion")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--episodes", type=int, default=12_288)
-    parser.add_argument("--world-seed", type=int, default=0, help="seed of the run")
+    parser.add_argument("--reviews-seed", type=int, default=0)
     return parser.parse_args()
 
 

@@ -97,13 +97,8 @@ def _what(
 def sentiment(world: World, lang: Lang, rng: Random) -> Draft | None:
     """'Is this review positive or negative? The soup was cold and the waiter was rude.'"""
     positive = rng.random() < 0.5
-    group = pick(rng, list(REVIEWED[lang]))
-    subject = pick(rng, REVIEWED[lang][group])
-    first, second = rng.sample((PRAISE if positive else BLAME)[lang][group], 2)
-    told = [say(rng, OPENINGS[lang][group], {"it": subject}), first.format(it=subject)]
-    if rng.random() < 0.6:
-        told.append(pick(rng, VERDICTS[lang][positive]) if rng.random() < 0.4 else second.format(it=subject))
-    review = (" " if lang == "en" else "").join(told)
+    subject, told = review(lang, positive, rng)
+    text = (" " if lang == "en" else "").join(told)
     label, opposite = LABELS[lang][positive], LABELS[lang][not positive]
     gold: Gold = {
         "rule": "value",
@@ -114,7 +109,18 @@ def sentiment(world: World, lang: Lang, rng: Random) -> Draft | None:
         ],
     }
     split = split_of("review", *told[1:], subject)
-    return Draft(split, say(rng, ASK_TONE[lang], {"review": review}), gold)
+    return Draft(split, say(rng, ASK_TONE[lang], {"review": text}), gold)
+
+
+def review(lang: Lang, positive: bool, rng: Random) -> tuple[str, list[str]]:
+    """What a review is about, and its two or three sentences; the first says how it came about."""
+    group = pick(rng, list(REVIEWED[lang]))
+    subject = pick(rng, REVIEWED[lang][group])
+    first, second = rng.sample((PRAISE if positive else BLAME)[lang][group], 2)
+    told = [say(rng, OPENINGS[lang][group], {"it": subject}), first.format(it=subject)]
+    if rng.random() < 0.6:
+        told.append(pick(rng, VERDICTS[lang][positive]) if rng.random() < 0.4 else second.format(it=subject))
+    return subject, told
 
 
 WHO = frozenset({"job", "home", "instrument"})
