@@ -1,6 +1,6 @@
 """Does the adaptive KL coefficient hold a target of 6 nats while PPO makes reviews sound pleased?
 
-    python bench/kl_target.py runs/demo [--target 6] [--seeds 1 2 3] [--episodes 12288]
+    python bench/kl_target.py runs/demo [--target 6] [--seeds 1 2 3] [--episodes 24576]
 
 The sentiment task of Ziegler et al. 2019 in the embedded world. The SFT model of a finished `danlu run`
 learns to write reviews, pleased and displeased ones in equal parts; PPO then rewards tone alone, by a bag of
@@ -29,6 +29,7 @@ from danlu.world.tasks_reading import review
 
 ASK = {"en": "Write a review of this: {it}.", "zh": "写一条评论，评的是{it}。"}
 N_REVIEWS = 6000  # that the policy learns from
+HORIZON = 1024  # episodes; a twenty-fourth of the run
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
             n_episodes=arguments.episodes,
             objective=Ppo(),
             value_model="policy",
-            kl=KlConfig(target=arguments.target),
+            kl=KlConfig(target=arguments.target, horizon=HORIZON),
             seed=seed,
         )
         ppo.run(config, grade=grade_by(tone))
@@ -108,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="directory of a finished `danlu run` in the embedded world")
     parser.add_argument("--target", type=float, default=6.0, help="nats a completion")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--episodes", type=int, default=12_288)
+    parser.add_argument("--episodes", type=int, default=24_576)
     parser.add_argument("--reviews-seed", type=int, default=0)
     return parser.parse_args()
 
