@@ -122,7 +122,8 @@ def read_words(
             overrides.append(f"{places.pop(0)}={toml_value(word)}")
         else:
             raise ConfigError(f"{word!r}: expected key=value or a config file that ends in .toml")
-    return path, overrides + [f"{places[-1]}={toml_value(several)}"] * bool(several)
+    overrides += [f"{places[-1]}={toml_value(several)}"] if several else []
+    return path, overrides
 
 
 def _option(word: str, rest: list[str], switches: set[str]) -> str:
