@@ -101,6 +101,12 @@ def children(connection: Connection, parent: str) -> list[Event]:
     return list(select(connection, EVENTS.c.subject == parent, EVENTS.c.kind.in_(NODES)))
 
 
+def children_of(connection: Connection, parents: Iterable[str]) -> Iterator[Event]:
+    """The nodes directly below some nodes or conversations, the oldest first below each."""
+    for some in batches(parents):
+        yield from select(connection, EVENTS.c.subject.in_(some), EVENTS.c.kind.in_(NODES))
+
+
 def read_row(row: Any) -> Event:
     """An event from its row."""
     body: Body = read_body(row.kind, json.loads(row.body))

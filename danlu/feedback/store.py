@@ -30,6 +30,7 @@ from danlu.feedback.records import (
     Hide,
     Message,
     Ranking,
+    Rating,
     Rename,
     Task,
     Undo,
@@ -224,6 +225,30 @@ class Store:
         """The nodes below a node, or the first turns of a conversation."""
         with self.database.read() as connection:
             return log.children(connection, node_id)
+
+    def below(self, conversation: str) -> dict[str, list[Event]]:
+        """All nodes of a conversation by what they stand below: a node, or the conversation itself."""
+        found: dict[str, list[Event]] = {}
+        level = [conversation]
+        with self.database.read() as connection:
+            while level:
+                nodes = list(log.children_of(connection, level))
+                for node in nodes:
+                    found.setdefault(node.body.subject, []).append(node)
+                level = [node.id for node in nodes]
+        return found
+
+    def ratings(self, person: str, nodes: Iterable[str]) -> dict[str, Event]:
+        """Somebody's last standing word, by node, on those of some nodes that they have rated."""
+        with self.database.read() as connection:
+            return {
+                event.body.subject: event
+                for some in log.batches(nodes)
+                for event in log.select(
+                    connection,
+                    *(EVENTS.c.kind == Rating.kind, EVENTS.c.person == person, EVENTS.c.subject.in_(some)),
+                )
+            }
 
     def conversations(self, person: str, containing: str = "") -> list[tuple[str, str]]:
         """Id and title of what somebody talked about, the newest first; hidden ones are left out."""

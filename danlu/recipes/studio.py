@@ -48,7 +48,8 @@ def run(config: StudioConfig) -> None:
     from danlu.serve.api.server import bind, is_loopback, serve
     from danlu.serve.api.service import Service
     from danlu.serve.studio.app import create_studio
-    from danlu.serve.studio.studio import Studio, Voice
+    from danlu.serve.studio.studio import Studio
+    from danlu.serve.studio.voice import Voice
 
     local = is_loopback(config.host)
     with Store.open(config.db, config.queue) as store, bind(config.host, config.port) as listening:

@@ -62,6 +62,7 @@ def _run_voices(app: FastAPI, studio: Studio) -> None:
             await held.enter_async_context(inner(app))
             for voice in studio.voices[1:]:
                 await held.enter_async_context(voice.service.running())
+            held.push_async_callback(studio.replies.end)
             yield
 
     app.router.lifespan_context = lifespan

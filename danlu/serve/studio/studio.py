@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from danlu.feedback.accounts import Accounts, Person
 from danlu.feedback.store import Store
 from danlu.serve.api.keys import Caller
-from danlu.serve.api.service import Service
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voice:
-    """A model that can be talked with."""
-
-    digest: str  # SHA-256 of its weights
-    service: Service
-
-    @property
-    def name(self) -> str:
-        return self.service.served.name
+from danlu.serve.studio.replies import Replies
+from danlu.serve.studio.voice import Voice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +20,10 @@ class Studio:
     voices: Sequence[Voice]  # the first is the one that the API serves
     local: bool = True  # only this machine can reach it
     person: str = "me"  # who visits where nobody signs in and there is no account
+    replies: Replies = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "replies", Replies(self.store))
 
     @property
     def accounts(self) -> Accounts:
