@@ -71,6 +71,13 @@ def select(
             yield read_row(row)
 
 
+def last(connection: Connection, *conditions: sa.ColumnElement[bool]) -> Event | None:
+    """The newest event that stands."""
+    asked = sa.select(EVENTS).where(*conditions, STANDS).order_by(EVENTS.c.seq.desc()).limit(1)
+    row = connection.execute(asked).first()
+    return None if row is None else read_row(row)
+
+
 def nodes_above(connection: Connection, ids: Iterable[str]) -> dict[str, Event]:
     """Some nodes and every node above them, by id."""
     found: dict[str, Event] = {}

@@ -25,6 +25,7 @@ from danlu.feedback.records import (
     Body,
     Conversation,
     Demonstration,
+    Doing,
     Edit,
     Event,
     Hide,
@@ -163,19 +164,22 @@ class Store:
                 check_kind(event, each, kinds.get(each, allowed[0]), allowed)
             kinds[event.id] = event.kind
 
-    def next_tasks(self, person: str, n: int = 2) -> list[Assignment]:
+    def next_tasks(self, person: str, n: int = 2, do: Doing | None = None) -> list[Assignment]:
         """The tasks in somebody's hands, filled up to `n`: one to do and the next to load meanwhile.
 
         Whoever asks again is given the same tasks, so that a reload loses nothing.
+
+        Args:
+            do: only tasks of this kind.
         """
         now = self.clock()
         with self.database.read() as connection:
-            held = queue.held(connection, checked_name(person), now)
+            held = queue.held(connection, checked_name(person), now, do)
         if len(held) < n:
             with self.database.write() as connection:
-                queue.lease(connection, person, n, now, self.config)
+                queue.lease(connection, person, n, now, self.config, do)
         with self.database.read() as connection:
-            return queue.assignments(connection, person, dict(queue.held(connection, person, now)))
+            return queue.assignments(connection, person, dict(queue.held(connection, person, now, do)))
 
     def renew(self, person: str, task: str) -> bool:
         """Keep a task for another lease; False where others have filled it meanwhile."""
@@ -191,6 +195,13 @@ class Store:
         """Give a task back, for whoever asks next."""
         with self.database.write() as connection:
             queue.let_go(connection, person, task)
+
+    def last_answer(self, person: str, *kinds: str) -> Event | None:
+        """What somebody handed in last of all that stands, of some kinds, for a task."""
+        with self.database.read() as connection:
+            return log.last(
+                connection, EVENTS.c.person == person, EVENTS.c.kind.in_(kinds), EVENTS.c.task != ""
+            )
 
     def get(self, event_id: str) -> Event:
         with self.database.read() as connection:

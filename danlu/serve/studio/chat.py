@@ -38,6 +38,7 @@ class Talk:
     branch: list[Event] = field(default_factory=list[Event])
     ratings: dict[str, Event] = field(default_factory=dict[str, Event])
     draft: Draft | None = None
+    history: Callable[[], Awaitable[None]] | None = None
 
     @property
     def conversation(self) -> str:
@@ -97,12 +98,14 @@ async def build(visit: Visit) -> None:
             turns.props["aria-label"] = visit.say("page.chat")
         with ui.element("aside").classes("dl-aside") as aside:
             aside.props["aria-label"] = visit.say("chat.aside")
+            upper = ui.element("div")
             panel = SamplingPanel(visit)
             talk = Talk(visit, panel, area, turns)
             with notices:
                 await _open(talk)
             panel.take(talk.branch)
-            await show_history(visit, talk.conversation)
+            with upper:
+                talk.history = await show_history(visit, lambda: talk.conversation)
     with area:
         talk.show()
         _composer(talk, aside)
@@ -167,9 +170,12 @@ async def _send(visit: Visit, talk: Talk, text: str) -> None:
         # A question that was never answered gives way to the new one, on a branch of its own.
         parent = last.id if _speaker(last) != "user" else last.body.subject
         parent = "" if parent == talk.conversation else parent
+    is_new = not talk.conversation
     conversation, question = await visit.act("chat", _store_question, talk, parent, text)
     await talk.load(conversation, question.id)
     await _answer(visit, talk, question)
+    if is_new and talk.history is not None:
+        await talk.history()
 
 
 def _store_question(talk: Talk, parent: str, text: str) -> tuple[str, Event]:

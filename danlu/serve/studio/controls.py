@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from nicegui import ui
+from nicegui import events, ui
 
 from danlu.serve.studio.rich_text import rich
 from danlu.serve.studio.visit import Visit
@@ -14,14 +15,18 @@ Act = Callable[[], Awaitable[None] | None]
 
 def icon_button(label: str, icon: str, act: Act) -> ui.button:
     """A button that shows a picture and says what it does."""
-    button = ui.button(icon=icon, on_click=lambda: act()).props("flat dense round size=sm").classes("dl-icon")
+    button = (
+        ui.button(icon=icon, on_click=lambda: act(), color=None)
+        .props("flat dense round size=sm")
+        .classes("dl-icon")
+    )
     button.props["aria-label"] = button.props["title"] = label
     return button
 
 
 def action(label: str, act: Act, *, icon: str = "", main: bool = False) -> ui.button:
     """A button with words."""
-    button = ui.button(label, icon=icon or None, on_click=lambda: act())
+    button = ui.button(label, icon=icon or None, on_click=lambda: act(), color=None)
     return button.props("no-caps unelevated" if main else "no-caps outline").classes(
         "dl-main" if main else "dl-second"
     )
@@ -47,3 +52,30 @@ def words(visit: Visit, text: str) -> ui.html:
 def rendered(visit: Visit, text: str) -> str:
     """The same as HTML."""
     return rich(text, copy=visit.say("text.copy"), thoughts=visit.say("text.thoughts"))
+
+
+def prompt_turns(visit: Visit, messages: Sequence[Mapping[str, object]]) -> None:
+    """What was said before the answers that are judged."""
+    with ui.element("section").classes("dl-prompt") as section:
+        section.props["aria-label"] = visit.say("prompt")
+        for message in messages:
+            role = str(message["role"])
+            with ui.element("article").classes(f"dl-turn dl-turn-{role}"):
+                ui.label(visit.say(f"speaker.{role}")).classes("dl-who")
+                words(visit, str(message["content"]))
+
+
+def keys(wanted: str, act: Callable[[str], Awaitable[None]]) -> None:
+    """Have an action for single keys, and Enter, wherever the visitor is but in a field.
+
+    Args:
+        wanted: the characters.
+    """
+
+    async def pressed(event: events.GenericEventArguments) -> None:
+        key = str(event.args)
+        if key == "Enter" or (len(key) == 1 and key in wanted):
+            await act(key)
+
+    ui.on("dl_key", pressed)
+    ui.run_javascript(f"window.danluKeys = {json.dumps(wanted)}")  # characters of our own choice

@@ -33,9 +33,9 @@ def open_frame(visit: Visit, here: Page, pages: Sequence[Page], address: str) ->
     ):
         _navigation(visit, here, pages)
     with ui.header(elevated=False).classes("dl-header"):
-        ui.button(icon="menu", on_click=drawer.toggle).props("flat dense round").classes("dl-menu").props(
-            f'aria-label="{visit.say("frame.menu")}"'
-        )
+        ui.button(icon="menu", on_click=drawer.toggle, color=None).props("flat dense round").classes(
+            "dl-menu"
+        ).props(f'aria-label="{visit.say("frame.menu")}"')
         ui.label(visit.say(f"page.{here.name}")).classes("dl-title").props('role="heading" aria-level="1"')
         ui.space()
         _preferences(visit, address)
@@ -72,11 +72,11 @@ def _preferences(visit: Visit, address: str) -> None:
             link = ui.link(NAMES[language], _prefer(address, language=language).removeprefix(ROOT))
             link.classes("dl-switch").props(f'lang="{TAGS[language]}"')
     for theme, icon in (("light", "light_mode"), ("dark", "dark_mode")):
-        button = ui.button(icon=icon).props("flat round dense").classes(f"dl-to-{theme}")
+        button = ui.button(icon=icon, color=None).props("flat round dense").classes(f"dl-to-{theme}")
         button.props(f'aria-label="{visit.say(f"frame.{theme}")}" href="{_prefer(address, theme=theme)}"')
     if visit.studio.asks_for_sign_in:
         with (
-            ui.button(icon="account_circle")
+            ui.button(icon="account_circle", color=None)
             .props("flat round dense")
             .props(f'aria-label="{visit.say("frame.account")}"'),
             ui.menu(),

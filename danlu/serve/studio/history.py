@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from nicegui import events, ui
@@ -18,14 +19,18 @@ MOST = 200  # conversations in the list; older ones are found by searching
 FILE_BYTES = 20_000_000
 
 
-async def show_history(visit: Visit, here: str) -> None:
-    """The list."""
+async def show_history(visit: Visit, here: Callable[[], str]) -> Callable[[], Awaitable[None]]:
+    """The list; what is returned brings it up to date.
+
+    Args:
+        here: the conversation that is shown.
+    """
     with ui.element("section").classes("dl-history") as area:
         with ui.element("div").classes("dl-history-head"):
             ui.label(visit.say("chat.history")).classes("dl-heading")
             ui.space()
             icon_button(visit.say("history.import"), "upload_file", lambda: _import(visit))
-            new = ui.button(icon="add").props("flat dense round size=sm").classes("dl-icon")
+            new = ui.button(icon="add", color=None).props("flat dense round size=sm").classes("dl-icon")
             new.props["aria-label"] = new.props["title"] = visit.say("history.new")
             new.on_click(lambda: ui.navigate.to("/chat"))
         search = ui.input(placeholder=visit.say("history.search")).props(
@@ -42,13 +47,14 @@ async def show_history(visit: Visit, here: str) -> None:
         rows.clear()
         with rows:
             for conversation, title in found[:MOST]:
-                _row(visit, conversation, title, here)
+                _row(visit, conversation, title, here())
             if not found:
                 ui.label(visit.say("history.none")).classes("dl-quiet")
 
     search.on_value_change(show)
     with area:
         await show()
+    return show
 
 
 def _row(visit: Visit, conversation: str, title: str, here: str) -> None:
