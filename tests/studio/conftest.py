@@ -79,7 +79,7 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _voice(name: str, chat: ChatFormat, engine: Speaking) -> Voice:
-    sampling = SamplingConfig(max_new_tokens=200, temperature=0.5)
+    sampling = SamplingConfig(max_new_tokens=900, temperature=0.5)
     served = Served(name=name, chat=chat, max_seq_len=2048, engine=engine, sampling=sampling)
     return Voice(digest=name[0] * 64, service=Service(served, Limits()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,23 +64,41 @@ def button(page: Any, name: str) -> Any:
     return page.get_by_role("button", name=name, exact=True)
 
 
-def test_a_conversation_with_branches_thumbs_and_a_better_answer(running: Running, visit: Visit):
+def test_what_is_said_is_shown_stored_and_never_run(running: Running, visit: Visit):
     store, engine = running.store, running.engines["tiny"]
     engine.text = f"Good **day**.\n\n{HOSTILE}"
     visitor = visit()
     page = visitor.go("chat")
+    page.get_by_label("System prompt of a new conversation").fill(f"Be brief. {HOSTILE}")
     say(page, f"Hello there! {HOSTILE}")
     page.wait_for_selector(".dl-assistant .dl-text strong:text('day')")
     button(page, "Another answer").wait_for()
+    page.get_by_role("button", name="System prompt", exact=False).first.click()
     check(visitor, "chat-en")
-    assert "alert('script')" in page.inner_text(".dl-user")
+    assert HOSTILE[:60] in page.inner_text(".dl-user")
     assert page.evaluate("document.querySelectorAll('.dl-turns :is(img, svg, iframe, script)').length") == 0
+    system, asked, said = bodies(store, Message)[-3:]
+    assert [each.role for each in (system, asked, said)] == ["system", "user", "assistant"]
+    assert (asked.content, said.content) == (f"Hello there! {HOSTILE}".strip(), engine.text)
+    assert said.origin.model == "t" * 64
+    assert len(said.origin.token_ids) == len(said.origin.logprobs) > 10
+    # What looks like a control token was never one to the model.
+    ids, control = engine.requests[-1].prompt_ids, engine.tokenizer.im_start_id
+    assert sum(i == control for i in ids) == 3
 
+
+@pytest.mark.slow
+def test_a_conversation_has_branches_thumbs_and_better_answers(running: Running, visit: Visit):
+    store, engine = running.store, running.engines["tiny"]
+    engine.text = "A first answer."
+    page = visit().go("chat")
+    say(page, "Hello?")
+    button(page, "Another answer").wait_for()
     engine.text = "A second answer."
     button(page, "Another answer").click()
     page.wait_for_selector(".dl-siblings >> text=2/2")
     button(page, "Bad answer").click()
-    until(lambda: bodies(store, Rating))
+    page.wait_for_selector("[aria-label='Bad answer'][aria-pressed=true]")
     button(page, "Previous version").click()
     page.wait_for_selector(".dl-siblings >> text=1/2")
     button(page, "Good answer").click()
@@ -89,30 +107,33 @@ def test_a_conversation_with_branches_thumbs_and_a_better_answer(running: Runnin
     page.fill(".q-dialog textarea", "The best answer.")
     button(page, "Save").click()
     page.wait_for_selector("text=Written by boss")
-
-    button(page, "Ask differently").click()
-    page.fill(".q-dialog textarea", "Hello again!")
-    page.locator(".q-dialog").get_by_role("button", name="Send").click()
-    page.wait_for_selector(".dl-user .dl-siblings >> text=2/2")
-    page.wait_for_selector(".dl-assistant .dl-text >> text=A second answer.")
-    button(page, "Another answer").wait_for()
-    page.reload()  # all of it lies in the store
-    page.wait_for_selector(".dl-user >> text=Hello again!")
-    page.wait_for_selector(".dl-user .dl-siblings >> text=2/2")
-
-    first, second, third = [each for each in bodies(store, Message) if each.role == "assistant"]
-    assert (first.content, second.content) == (f"Good **day**.\n\n{HOSTILE}", "A second answer.")
-    assert first.origin.model == "t" * 64
-    assert len(first.origin.token_ids) == len(first.origin.logprobs) > 10
-    assert first.parent == second.parent != third.parent
-    assert sorted(
-        (each.value, store.get(each.completion).body.content[:4]) for each in bodies(store, Rating)
-    ) == [
-        (-1, "A se"),
-        (1, "Good"),
-    ]
+    page.wait_for_selector(".dl-siblings >> text=3/3")
+    first, second = bodies(store, Message)[-2:]
+    rated = [(store.get(each.completion).body.content, each.value) for each in bodies(store, Rating)]
+    assert rated == [(second.content, -1), (first.content, 1)]
     (edit,) = bodies(store, Edit)
     assert (edit.content, store.get(edit.of).body) == ("The best answer.", first)
+
+
+@pytest.mark.slow
+def test_a_question_asked_differently_is_a_branch_that_a_reload_shows(running: Running, visit: Visit):
+    running.engines["tiny"].text = "An answer."
+    page = visit().go("chat")
+    say(page, "Hello once!")
+    button(page, "Another answer").wait_for()
+    button(page, "Ask differently").click()
+    page.fill(".q-dialog textarea", "Hello twice!")
+    page.locator(".q-dialog").get_by_role("button", name="Send").click()
+    page.wait_for_selector(".dl-user .dl-siblings >> text=2/2")
+    button(page, "Another answer").wait_for()
+    page.reload()
+    page.wait_for_selector(".dl-user >> text=Hello twice!")
+    page.wait_for_selector(".dl-user .dl-siblings >> text=2/2")
+    page.locator(".dl-user").get_by_label("Previous version").click()
+    page.wait_for_selector(".dl-user >> text=Hello once!")
+    one, two = [each for each in bodies(running.store, Message) if each.role == "user"][-2:]
+    assert one.parent == two.parent
+    assert one.conversation == two.conversation
 
 
 def test_an_answer_is_stopped_survives_a_reload_and_goes_on(running: Running, visit: Visit):
@@ -138,6 +159,7 @@ def test_an_answer_is_stopped_survives_a_reload_and_goes_on(running: Running, vi
     assert not after.origin.unfinished
 
 
+@pytest.mark.slow
 def test_conversations_are_found_renamed_exported_taken_in_and_deleted(
     running: Running, visit: Visit, tmp_path: Path
 ):
@@ -177,7 +199,6 @@ def test_conversations_are_found_renamed_exported_taken_in_and_deleted(
 def test_nine_answers_are_ranked_by_keys_alone(running: Running, visit: Visit):
     store = running.store
     task = ranking_task(store, *(f"Answer of letter {letter}." for letter in "abcdefgh"), HOSTILE)
-    other = ranking_task(store, "One.", "Two.", text="The next question")
     page = visit().go("rank", ".dl-answer")
     given = {each.task: each for each in store.next_tasks(BOSS)}[task.id]
     for key in "12=3u3456789":
@@ -191,7 +212,7 @@ def test_nine_answers_are_ranked_by_keys_alone(running: Running, visit: Visit):
     button(page.locator(".dl-answer").nth(8), "unsafe").click()
     page.locator(".dl-prompt").click()
     page.keyboard.press("Enter")
-    page.wait_for_selector(".dl-prompt >> text=The next question")
+    page.wait_for_selector("text=Nothing to rank")
     said = bodies(store, Ranking)[-1]
     ranks = dict(zip(said.completions, said.ranks, strict=True))
     assert [ranks[node] for node, _ in given.completions] == [1, 2, 2, 3, 4, 5, 6, 7, 8]
@@ -200,17 +221,29 @@ def test_nine_answers_are_ranked_by_keys_alone(running: Running, visit: Visit):
     assert said.shown == given.shown
     assert said.seconds > 0
 
+
+@pytest.mark.slow
+def test_a_ranking_is_taken_back_and_a_task_left_to_others(running: Running, visit: Visit):
+    store = running.store
+    task = ranking_task(store, "One.", "Two.", text="The first question")
+    other = ranking_task(store, "Three.", "Four.", text="The next question")
+    page = visit().go("rank", ".dl-answer")
+    for key in ("1", "=", "2", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".dl-prompt >> text=The next question")
     page.keyboard.press("u")  # nothing is placed yet: the last ranking comes back
-    page.wait_for_function("document.querySelectorAll('.dl-placed').length === 9")
-    assert bodies(store, Undo)
+    page.wait_for_selector(".dl-prompt >> text=The first question")
+    page.wait_for_function("document.querySelectorAll('.dl-placed').length === 2")
+    assert len(bodies(store, Undo)) == 1
     page.keyboard.press("Enter")
     page.wait_for_selector(".dl-prompt >> text=The next question")
     page.keyboard.press("s")
     page.wait_for_selector("text=Nothing to rank")
     assert [skip.task for skip in bodies(store, Skip)] == [other.id]
-    assert len(store.events(Ranking.kind).__next__().body.ranks) == 9
+    assert [each.ranks for each in bodies(store, Ranking) if each.task == task.id] == [(1, 1)]
 
 
+@pytest.mark.slow
 def test_answers_are_dragged_into_tiers(running: Running, visit: Visit):
     store = running.store
     ranking_task(store, "One.", "Two.", text="Drag these")
@@ -273,7 +306,10 @@ def test_models_are_compared_blind(running: Running, visit: Visit):
     }
 
 
-@pytest.mark.parametrize("place", ["chat", "compare", "rank", "demonstrate"])
+@pytest.mark.parametrize(
+    "place",
+    ["rank", *(pytest.param(each, marks=pytest.mark.slow) for each in ("chat", "compare", "demonstrate"))],
+)
 def test_a_page_in_chinese_in_the_dark_on_a_phone(running: Running, visit: Visit, place: str):
     if place == "rank":
         ranking_task(running.store, "天空是蓝色的。", "The sky is blue.", text="天空为什么是蓝色的？")
@@ -284,6 +320,7 @@ def test_a_page_in_chinese_in_the_dark_on_a_phone(running: Running, visit: Visit
     check(visitor, f"{place}-zh-dark-phone")
 
 
+@pytest.mark.slow
 def test_language_and_theme_are_chosen_and_kept(running: Running, visit: Visit):
     visitor = visit(color_scheme="light")
     page = visitor.go("compare")
@@ -298,40 +335,57 @@ def test_language_and_theme_are_chosen_and_kept(running: Running, visit: Visit):
     check(visitor, "rank-zh-dark")
 
 
-def test_a_visitor_may_do_what_the_role_opens_and_no_more(running: Running, visit: Visit):
+@pytest.fixture
+def people(running: Running) -> Iterator[Any]:
+    """Others have accounts as well, so everybody signs in."""
     accounts = running.studio.accounts
+    known = {person.name for person in accounts.people()}
     for name, role in (("ann", "annotator"), ("guy", "guest")):
-        accounts.add(name, role, f"password of {name}")
-    try:
-        guest, annotator = visit(), visit()
-        for visitor, name in ((guest, "guy"), (annotator, "ann")):
-            page = visitor.page
-            page.goto(f"{running.address}/studio/chat")
-            assert page.title() == "Sign in · Danlu"
-            page.get_by_label("Name").fill(name)
-            page.get_by_label("Password").fill(f"password of {name}")
-            page.get_by_role("button", name="Sign in").click()
-            page.wait_for_selector(".dl-composer")
-        assert guest.page.locator(".dl-link").all_inner_texts() == ["forum\nChat"]
-        answer = guest.page.request.get(f"{running.address}/studio/rank")
+        if name in known:
+            accounts.change(name, active=True, role=role)
+        else:
+            accounts.add(name, role, f"password of {name}")
+    yield accounts
+    for name in ("ann", "guy"):
+        accounts.change(name, active=False)
+
+
+def signed_in(visitor: Visitor, name: str) -> Any:
+    page = visitor.page
+    page.goto(f"{visitor.address}/studio/chat")
+    assert page.title() == "Sign in · Danlu"
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(f"password of {name}")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector(".dl-composer")
+    return page
+
+
+def test_a_guest_sees_and_opens_no_other_page(people: Any, visit: Visit):
+    visitor = visit()
+    page = signed_in(visitor, "guy")
+    assert page.locator(".dl-link").all_inner_texts() == ["forum\nChat"]
+    for place in ("rank", "demonstrate", "compare"):
+        answer = page.request.get(f"{visitor.address}/studio/{place}")
         assert answer.status == 403
         assert "does not open this page" in answer.text()
-        ranking_task(running.store, "One.", "Two.", text="Signed in")
-        page = annotator.go("rank", ".dl-answer")
-        n = len(bodies(running.store, Ranking))
-        accounts.change("ann", role="guest")  # while the page is open
-        for key in ("1", "2", "Enter"):
-            page.keyboard.press(key)
-        page.wait_for_selector(".q-notification >> text=does not allow it any more")
-        assert len(bodies(running.store, Ranking)) == n
-        accounts.change("ann", role="annotator")
-        page.keyboard.press("Enter")
-        until(lambda: len(bodies(running.store, Ranking)) == n + 1)
-        assert [event.person for event in running.store.events(Ranking.kind)][-1] == "ann"
-        page.get_by_label("Account").click()
-        page.get_by_role("button", name="Sign out").click()
-        page.wait_for_selector("text=Password")
-    finally:
-        accounts.change("ann", active=False)
-        accounts.change("guy", active=False)
-    guest.faults[:] = [each for each in guest.faults if "403" not in each]
+
+
+def test_what_a_role_allows_is_asked_anew_at_every_action(people: Any, running: Running, visit: Visit):
+    ranking_task(running.store, "One.", "Two.", text="Signed in")
+    visitor = visit()
+    signed_in(visitor, "ann")
+    page = visitor.go("rank", ".dl-answer")
+    n = len(bodies(running.store, Ranking))
+    people.change("ann", role="guest")  # while the page is open
+    for key in ("1", "2", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".q-notification >> text=does not allow it any more")
+    assert len(bodies(running.store, Ranking)) == n
+    people.change("ann", role="annotator")
+    page.keyboard.press("Enter")
+    until(lambda: len(bodies(running.store, Ranking)) == n + 1)
+    assert [event.person for event in running.store.events(Ranking.kind)][-1] == "ann"
+    page.get_by_label("Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_selector("text=Password")

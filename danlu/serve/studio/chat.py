@@ -257,12 +257,12 @@ def _turn(talk: Talk, node: Event) -> None:
     visit, speaker = talk.visit, _speaker(node)
     if speaker == "system":
         with ui.expansion(visit.say("chat.system")).classes("dl-system"):
-            words(visit, content_of(node))
+            words(visit, content_of(node), typed=True)
         return
     with ui.element("article").classes(f"dl-turn dl-{speaker}"):
         with ui.element("div").classes("dl-who"):
             ui.label(_name(visit, node))
-        words(visit, content_of(node))
+        words(visit, content_of(node), typed=speaker != "assistant")
         with ui.element("div").classes("dl-actions"):
             _siblings(talk, node)
             if speaker == "user":

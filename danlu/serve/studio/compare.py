@@ -250,7 +250,7 @@ def _verdicts(arena: Arena, this: Round) -> None:
             action(visit.say("compare.best", number=number + 1), lambda key=str(number + 1): _key(arena, key))
         action(visit.say("compare.tie"), lambda: _key(arena, "="))
         action(visit.say("compare.all_bad"), lambda: _key(arena, "0"))
-    ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small")
+    ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small dl-keyboard")
 
 
 def _after(arena: Arena) -> None:
