@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nicegui import events, ui
@@ -79,4 +78,4 @@ def keys(wanted: str, act: Callable[[str], Awaitable[None]]) -> None:
             await act(key)
 
     ui.on("dl_key", pressed)
-    ui.run_javascript(f"window.danluKeys = {json.dumps(wanted)}")  # characters of our own choice
+    ui.element("div").classes("dl-hidden").props["data-keys"] = wanted  # where our script finds them
