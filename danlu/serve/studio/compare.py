@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -70,6 +71,7 @@ class Arena:
     contenders: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])  # model, temperature
     round: Round | None = None
     began: float = field(default_factory=monotonic)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def load(self, conversation: str) -> None:
         """Read a round and show it."""
@@ -164,8 +166,10 @@ def _change(arena: Arena, number: int | None) -> None:
 
 
 async def _begin(arena: Arena, text: str) -> None:
-    with arena.area:
-        if text.strip():
+    if arena.turn.locked() or not text.strip():  # pressed twice, or nothing said
+        return
+    async with arena.turn:
+        with arena.area:
             await ask(arena.visit, arena, text.strip())
 
 
@@ -259,6 +263,11 @@ def _after(arena: Arena) -> None:
 
 
 async def _key(arena: Arena, key: str) -> None:
+    async with arena.turn:
+        await _obey(arena, key)
+
+
+async def _obey(arena: Arena, key: str) -> None:
     this = arena.round
     if this is None or this.drafts:
         return
