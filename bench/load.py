@@ -188,7 +188,8 @@ async def draining(
 ) -> None:
     """SIGTERM in the middle: what has begun is finished, and the process ends by itself."""
     begun = [asyncio.create_task(answer(client, i % N_PROMPTS)) for i in range(n_streams)]
-    while await unfinished(client, str(client.base_url).removesuffix("v1/")) < n_streams:
+    root = str(client.base_url).removesuffix("v1/")
+    while await unfinished(client, root) + sum(each.done() for each in begun) < n_streams:
         await asyncio.sleep(0.01)
     server.send_signal(signal.SIGTERM)
     found = await asyncio.gather(*begun, return_exceptions=True)

@@ -21,7 +21,8 @@ from danlu.adapters.attach import adapted_layers, attach, merge
 from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import base_digest, twin
 from danlu.config import ConfigError
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import Experts
 from danlu.model.fused_block import supports
 from danlu.model.heads import LanguageModel, ScoreModel
