@@ -242,6 +242,7 @@ COMMANDS = (
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
     *("serve", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
+    "instruct",
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {
@@ -257,4 +258,5 @@ RESUMED = {
     "dpo",
     "classify",
     "translate",
+    "instruct",
 }
