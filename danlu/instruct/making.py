@@ -277,7 +277,7 @@ def in_groups(replies: Sequence[Reply], size: int) -> list[Sequence[Reply]]:
     return [replies[first : first + size] for first in range(0, len(replies), size)]
 
 
-def choose(outcome: Outcome, given: Given, filters: FilterConfig, keep_best: float) -> Choice:
+def sift(outcome: Outcome, given: Given, filters: FilterConfig, keep_best: float) -> Choice:
     """Leave out what nearly repeats something, then all but the best share by score."""
     near = NearDuplicates(filters.near_duplicates)
     texts = [*(f"{each.question}\n{each.answer}" for each in given.seeds), *given.avoid]

@@ -18,7 +18,7 @@ from danlu.generate.sampler import SamplingConfig
 from danlu.instruct.asking import Replies
 from danlu.instruct.endpoint import Endpoint
 from danlu.instruct.filters import FilterConfig
-from danlu.instruct.making import Choice, MakingConfig, SelfInstruct, account, choose
+from danlu.instruct.making import Choice, MakingConfig, SelfInstruct, account, sift
 from danlu.instruct.records import Given, Outcome, check_share, read_seeds
 from danlu.recipes.instruct_models import asker, scorer
 from danlu.train.checkpoint import replace_file
@@ -75,7 +75,7 @@ def run(config: InstructConfig) -> Path:
     opened = open_run(config.out, config, free=GROWING)
     with progress_bar("instruct", config.n, "examples") as progress:
         for outcome in making.rounds():
-            choice = choose(outcome, given, config.filters, config.keep_best)
+            choice = sift(outcome, given, config.filters, config.keep_best)
             n_made = len(outcome.kept) + len(outcome.dropped)
             detail = f"{outcome.n_questions:,} questions · {len(choice.kept) / max(1, n_made):.0%} kept"
             progress.show(min(len(choice.kept), config.n), detail)
