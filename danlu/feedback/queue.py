@@ -120,7 +120,9 @@ def held(connection: Connection, person: str, now: datetime) -> list[tuple[str, 
 
 def lease(connection: Connection, person: str, n: int, now: datetime, config: QueueConfig) -> None:
     """Fill somebody's hands up to `n` tasks, as far as quota and queue allow."""
-    n_done, n_held = done_by(connection, person), len(held(connection, person, now))
+    n_held = len(held(connection, person, now))
+    # Counting takes the longer the more somebody has done, and only gold questions ask for it.
+    n_done = done_by(connection, person) if config.gold_share and _has_gold(connection) else 0
     if quota := quota_of(connection, person, config):
         n = min(n, quota - done_today(connection, person, now))
     for number in range(n_held, n):
@@ -128,6 +130,11 @@ def lease(connection: Connection, person: str, n: int, now: datetime, config: Qu
         if task is None:
             break
         keep(connection, person, task, now, config)
+
+
+def _has_gold(connection: Connection) -> bool:
+    asked = sa.select(TASKS.c.id).where(TASKS.c.state == "open", TASKS.c.gold)
+    return connection.execute(asked.limit(1)).first() is not None
 
 
 def keep(connection: Connection, person: str, task: str, now: datetime, config: QueueConfig) -> None:
@@ -152,18 +159,27 @@ def _next(
     connection: Connection, person: str, n_before: int, now: datetime, config: QueueConfig
 ) -> str | None:
     """A gold question where one is due, or what others have begun, or the oldest task."""
-    ordinary = (~TASKS.c.gold, _has_room(person, now))
-    kinds = [(TASKS.c.gold,), ordinary] if gold_is_due(person, n_before, config.gold_share) else [ordinary]
-    for conditions in kinds:
-        asked = (
-            sa.select(TASKS.c.id)
-            .where(*_open_to(person, now), *conditions)
-            .order_by(TASKS.c.n_done.desc(), TASKS.c.seq)
-            .limit(1)
-        )
-        found = connection.scalar(asked)
+    gold = gold_is_due(person, n_before, config.gold_share)
+    found = _first(connection, TASKS.c.gold, *_open_to(person, now)) if gold else None
+    return found or _first(connection, ~TASKS.c.gold, *_open_to(person, now), _has_room(person, now))
+
+
+def _first(
+    connection: Connection, kind: sa.ColumnElement[bool], *fitting: sa.ColumnElement[bool]
+) -> str | None:
+    """Of the open tasks that fit the one done most often, and of those the oldest.
+
+    One number of times done after the other, so that the index gives the order and the search ends at the
+    first task that fits: sorted as a whole, every open task would be looked at each time.
+    """
+    open_tasks, n_done = (TASKS.c.state == "open", kind), TASKS.c.n_done
+    most = connection.scalar(sa.select(sa.func.max(n_done)).where(*open_tasks))
+    while most is not None:
+        asked = sa.select(TASKS.c.id).where(*open_tasks, n_done == most, *fitting)
+        found = connection.scalar(asked.order_by(TASKS.c.seq).limit(1))
         if found is not None:
             return str(found)
+        most = connection.scalar(sa.select(sa.func.max(n_done)).where(*open_tasks, n_done < most))
     return None
 
 

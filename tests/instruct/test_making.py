@@ -120,7 +120,10 @@ def test_tasks_like_others_are_dropped_with_what_they_are_like(tmp_path: Path):
 def test_material_becomes_part_of_the_question(tmp_path: Path):
     outcome = make(tmp_path, saying("1. Sort the words that follow.", "pear apple fig")).outcome
     assert outcome.kept[0].messages[0]["content"] == "Sort the words that follow.\npear apple fig"
-    assert (outcome.kept[0].task, outcome.kept[0].material) == ("Sort the words that follow.", "pear apple fig")
+    assert (outcome.kept[0].task, outcome.kept[0].material) == (
+        "Sort the words that follow.",
+        "pear apple fig",
+    )
 
 
 def test_the_same_material_twice_is_answered_once(tmp_path: Path):

@@ -18,7 +18,11 @@ from danlu.instruct.wording import (
 
 def test_tasks_are_the_numbered_lines():
     reply = "Sure! Here are some:\n9. Name a river.\n10) **Sort these words.**\n\n11、写一首诗。\nHope that helps!"
-    assert read_tasks(reply, plain=False, finished=True) == ["Name a river.", "Sort these words.", "写一首诗。"]
+    assert read_tasks(reply, plain=False, finished=True) == [
+        "Name a river.",
+        "Sort these words.",
+        "写一首诗。",
+    ]
 
 
 def test_a_task_that_was_cut_is_left_out():

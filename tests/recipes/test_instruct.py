@@ -43,7 +43,9 @@ def lines_of(path):
 @pytest.fixture
 def seeds(tmp_path):
     english = [{"instruction": f"What is a {word} good for?", "output": "Much."} for word in WORDS[:3]]
-    given = [{"instruction": "Shorten the text.", "input": f"A {word}.", "output": "x."} for word in WORDS[:2]]
+    given = [
+        {"instruction": "Shorten the text.", "input": f"A {word}.", "output": "x."} for word in WORDS[:2]
+    ]
     chinese = [{"instruction": f"说说{word}有什么用。", "output": "有用。"} for word in ("桥", "灯")]
     return write(tmp_path / "seeds.jsonl", [*english, *given, *chinese])
 
