@@ -1,13 +1,13 @@
-"""Fifty annotators on one feedback store at once: is every judgement there, once, and how long does an action take?
+"""Fifty annotators on one feedback store at once: is every judgement there, once, and how long does each take?
 
     python bench/feedback.py                          fifty people for ten minutes, a kill -9 in the middle
     python bench/feedback.py --minutes 1 --think 0    as fast as they can
 
 The store runs in a process of its own, with a thread for each person, as behind a server. People take tasks,
-think, rank, and now and then take something back or skip. What the store has accepted is told to this process
-line by line. Halfway the store's process is killed; every line that came before must be true of the database,
-what was under way is sent again with the id that it had, and a new process goes on. At the end the log is read
-anew and held against all that was acknowledged and against the tables that are derived from it.
+think, rank, and now and then take something back or skip. What the store has accepted is told to this
+process line by line. Halfway the store's process is killed; every line that came before must be true of the
+database, what was under way is sent again with the id that it had, and a new process goes on. At the end the
+log is held against all that was acknowledged, and against the tables that are derived from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import quantiles
 from uuid import uuid4
 

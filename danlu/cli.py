@@ -23,7 +23,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from io import StringIO, TextIOWrapper
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from danlu import __version__
 from danlu.config import ConfigError, key_of, load, toml_value, type_name
@@ -95,13 +95,16 @@ def read_words(
     """The config file and the overrides among the words of a command line.
 
     `--key value`, `--key=value` and `key=value` are the same; `--key` alone sets what is true or false. Other
-    words are the `unnamed` settings in their order.
+    words are the `unnamed` settings in their order; if the last of these is a list, it takes all that follow.
     """
     path: Path | None = None
     overrides: list[str] = []
     known = {key_of(field.name) for field in fields(config)}
     switches = {row.key for row in settings(config) if row.type == type_name(bool)}
-    places, rest = list(unnamed), list(words)
+    places, rest, several = list(unnamed), list(words), list[str]()
+    takes_several = (
+        unnamed[-1:] if unnamed and get_origin(get_type_hints(config)[unnamed[-1]]) is tuple else []
+    )
     while rest:
         word = rest.pop(0)
         key = re.match(r"[A-Za-z_][\w.-]*(?==)", word)
@@ -113,10 +116,13 @@ def read_words(
             path = Path(word)
         elif key and not places:
             overrides.append(word)
+        elif places == takes_several != []:
+            several.append(word)
         elif places:
             overrides.append(f"{places.pop(0)}={toml_value(word)}")
         else:
             raise ConfigError(f"{word!r}: expected key=value or a config file that ends in .toml")
+    overrides += [f"{places[-1]}={toml_value(several)}"] if several else []
     return path, overrides
 
 
@@ -240,7 +246,7 @@ def _string(node: ast.stmt | None) -> str:
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
-    *("serve", "key"),
+    *("serve", "studio", "account", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
     "instruct",
 )

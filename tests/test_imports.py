@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "train": {"config", "data", "objectives"},
     "generate": {"config", "model"},
     "dialogue": {"config", "tokenizer"},
-    "serve": {"config", "tokenizer", "generate", "tools", "dialogue"},
+    "serve": {"config", "tokenizer", "data", "generate", "tools", "dialogue", "feedback"},
     "inspect": {"config", "tokenizer", "model", "data", "generate"},
     "rl": {"config", "tokenizer", "data", "generate", "objectives"},
     "evaluate": {"config", "data", "generate", "tokenizer"},

@@ -187,6 +187,12 @@ class Accounts:
             if not connection.execute(asked.values(revoked_at=self._now())).rowcount:
                 raise FeedbackError(f"no key {key_id[:60]!r} is in force")
 
+    def forget(self, secret: str) -> None:
+        """The key with this secret opens nothing any more; one that is unknown never did."""
+        with self.store.database.write() as connection:
+            asked = KEYS.update().where(KEYS.c.digest == _digest(secret), KEYS.c.revoked_at == "")
+            connection.execute(asked.values(revoked_at=self._now()))
+
     def _now(self) -> str:
         return _written(self.store.clock())
 

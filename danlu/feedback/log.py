@@ -71,6 +71,13 @@ def select(
             yield read_row(row)
 
 
+def last(connection: Connection, *conditions: sa.ColumnElement[bool]) -> Event | None:
+    """The newest event that stands."""
+    asked = sa.select(EVENTS).where(*conditions, STANDS).order_by(EVENTS.c.seq.desc()).limit(1)
+    row = connection.execute(asked).first()
+    return None if row is None else read_row(row)
+
+
 def nodes_above(connection: Connection, ids: Iterable[str]) -> dict[str, Event]:
     """Some nodes and every node above them, by id."""
     found: dict[str, Event] = {}
@@ -99,6 +106,12 @@ def parent_of(node: Event) -> str:
 def children(connection: Connection, parent: str) -> list[Event]:
     """The alternatives below a node, or the first turns of a conversation."""
     return list(select(connection, EVENTS.c.subject == parent, EVENTS.c.kind.in_(NODES)))
+
+
+def children_of(connection: Connection, parents: Iterable[str]) -> Iterator[Event]:
+    """The nodes directly below some nodes or conversations, the oldest first below each."""
+    for some in batches(parents):
+        yield from select(connection, EVENTS.c.subject.in_(some), EVENTS.c.kind.in_(NODES))
 
 
 def read_row(row: Any) -> Event:

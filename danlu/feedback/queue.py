@@ -59,13 +59,25 @@ class Assignment:
     guideline: str
     until: float  # when the lease runs out, in seconds since 1970
 
-    def ranking(self, ranks: Sequence[int], *, seconds: float = 0.0, comment: str = "") -> Ranking:
-        """The ranking to hand in, from ranks in the order shown."""
-        by_place = dict(zip(self.shown, zip(self.completions, ranks, strict=True), strict=True))
+    def ranking(
+        self,
+        ranks: Sequence[int],
+        *,
+        strengths: Sequence[float] = (),
+        flags: Sequence[Sequence[str]] = (),
+        seconds: float = 0.0,
+        comment: str = "",
+    ) -> Ranking:
+        """The ranking to hand in, from ranks and flags in the order shown."""
+        marks = [tuple(each) for each in flags] or [()] * len(ranks)
+        seen = zip(self.completions, ranks, marks, strict=True)
+        by_place = dict(zip(self.shown, seen, strict=True))
         placed = [by_place[place] for place in sorted(by_place)]
         return Ranking(
-            completions=tuple(node_id for (node_id, _), _ in placed),
-            ranks=tuple(rank for _, rank in placed),
+            completions=tuple(node_id for (node_id, _), _, _ in placed),
+            ranks=tuple(rank for _, rank, _ in placed),
+            strengths=tuple(strengths),
+            flags=tuple(mark for _, _, mark in placed) if any(marks) else (),
             shown=self.shown,
             seconds=seconds,
             comment=comment,
@@ -107,26 +119,37 @@ def answered_by(person: str) -> sa.ColumnElement[bool]:
     )
 
 
-def held(connection: Connection, person: str, now: datetime) -> list[tuple[str, float]]:
-    """The tasks somebody holds, and until when, the one given first in front."""
+def held(
+    connection: Connection, person: str, now: datetime, do: Doing | None = None
+) -> list[tuple[str, float]]:
+    """The tasks somebody holds, and until when, the one given first in front; of one kind, or of all."""
     asked = (
         sa.select(LEASES.c.task, LEASES.c.until)
         .join(TASKS, TASKS.c.id == LEASES.c.task)
         .where(LEASES.c.person == person, LEASES.c.until > now.timestamp(), TASKS.c.state == "open")
+        .where(*_of_kind(do))
         .order_by(LEASES.c.until, TASKS.c.seq)
     )
     return [(row.task, row.until) for row in connection.execute(asked)]
 
 
-def lease(connection: Connection, person: str, n: int, now: datetime, config: QueueConfig) -> None:
-    """Fill somebody's hands up to `n` tasks, as far as quota and queue allow."""
-    n_held = len(held(connection, person, now))
+def lease(
+    connection: Connection,
+    person: str,
+    n: int,
+    now: datetime,
+    config: QueueConfig,
+    do: Doing | None = None,
+) -> None:
+    """Fill somebody's hands up to `n` tasks, of one kind or of all, as far as quota and queue allow."""
+    n_held = len(held(connection, person, now, do))
     # Counting takes the longer the more somebody has done, and only gold questions ask for it.
     n_done = done_by(connection, person) if config.gold_share and _has_gold(connection) else 0
     if quota := quota_of(connection, person, config):
         n = min(n, quota - done_today(connection, person, now))
     for number in range(n_held, n):
-        task = _next(connection, person, n_done + number, now, config)
+        gold = gold_is_due(person, n_done + number, config.gold_share)
+        task = _next(connection, person, now, do, gold=gold)
         if task is None:
             break
         keep(connection, person, task, now, config)
@@ -155,13 +178,11 @@ def is_free_for(connection: Connection, person: str, task: str, now: datetime) -
     return connection.execute(asked).first() is not None
 
 
-def _next(
-    connection: Connection, person: str, n_before: int, now: datetime, config: QueueConfig
-) -> str | None:
+def _next(connection: Connection, person: str, now: datetime, do: Doing | None, *, gold: bool) -> str | None:
     """A gold question where one is due, or what others have begun, or the oldest task."""
-    gold = gold_is_due(person, n_before, config.gold_share)
-    found = _first(connection, TASKS.c.gold, *_open_to(person, now)) if gold else None
-    return found or _first(connection, ~TASKS.c.gold, *_open_to(person, now), _has_room(person, now))
+    fitting = (*_open_to(person, now), *_of_kind(do))
+    found = _first(connection, TASKS.c.gold, *fitting) if gold else None
+    return found or _first(connection, ~TASKS.c.gold, *fitting, _has_room(person, now))
 
 
 def _first(
@@ -181,6 +202,10 @@ def _first(
             return str(found)
         most = connection.scalar(sa.select(sa.func.max(n_done)).where(*open_tasks, n_done < most))
     return None
+
+
+def _of_kind(do: Doing | None) -> tuple[sa.ColumnElement[bool], ...]:
+    return () if do is None else (TASKS.c.do == do,)
 
 
 def _open_to(person: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

@@ -25,11 +25,13 @@ from danlu.feedback.records import (
     Body,
     Conversation,
     Demonstration,
+    Doing,
     Edit,
     Event,
     Hide,
     Message,
     Ranking,
+    Rating,
     Rename,
     Task,
     Undo,
@@ -162,19 +164,22 @@ class Store:
                 check_kind(event, each, kinds.get(each, allowed[0]), allowed)
             kinds[event.id] = event.kind
 
-    def next_tasks(self, person: str, n: int = 2) -> list[Assignment]:
+    def next_tasks(self, person: str, n: int = 2, do: Doing | None = None) -> list[Assignment]:
         """The tasks in somebody's hands, filled up to `n`: one to do and the next to load meanwhile.
 
         Whoever asks again is given the same tasks, so that a reload loses nothing.
+
+        Args:
+            do: only tasks of this kind.
         """
         now = self.clock()
         with self.database.read() as connection:
-            held = queue.held(connection, checked_name(person), now)
+            held = queue.held(connection, checked_name(person), now, do)
         if len(held) < n:
             with self.database.write() as connection:
-                queue.lease(connection, person, n, now, self.config)
+                queue.lease(connection, person, n, now, self.config, do)
         with self.database.read() as connection:
-            return queue.assignments(connection, person, dict(queue.held(connection, person, now)))
+            return queue.assignments(connection, person, dict(queue.held(connection, person, now, do)))
 
     def renew(self, person: str, task: str) -> bool:
         """Keep a task for another lease; False where others have filled it meanwhile."""
@@ -190,6 +195,13 @@ class Store:
         """Give a task back, for whoever asks next."""
         with self.database.write() as connection:
             queue.let_go(connection, person, task)
+
+    def last_answer(self, person: str, *kinds: str) -> Event | None:
+        """What somebody handed in last of all that stands, of some kinds, for a task."""
+        with self.database.read() as connection:
+            return log.last(
+                connection, EVENTS.c.person == person, EVENTS.c.kind.in_(kinds), EVENTS.c.task != ""
+            )
 
     def get(self, event_id: str) -> Event:
         with self.database.read() as connection:
@@ -224,6 +236,30 @@ class Store:
         """The nodes below a node, or the first turns of a conversation."""
         with self.database.read() as connection:
             return log.children(connection, node_id)
+
+    def below(self, conversation: str) -> dict[str, list[Event]]:
+        """All nodes of a conversation by what they stand below: a node, or the conversation itself."""
+        found: dict[str, list[Event]] = {}
+        level = [conversation]
+        with self.database.read() as connection:
+            while level:
+                nodes = list(log.children_of(connection, level))
+                for node in nodes:
+                    found.setdefault(node.body.subject, []).append(node)
+                level = [node.id for node in nodes]
+        return found
+
+    def ratings(self, person: str, nodes: Iterable[str]) -> dict[str, Event]:
+        """Somebody's last standing word, by node, on those of some nodes that they have rated."""
+        with self.database.read() as connection:
+            return {
+                event.body.subject: event
+                for some in log.batches(nodes)
+                for event in log.select(
+                    connection,
+                    *(EVENTS.c.kind == Rating.kind, EVENTS.c.person == person, EVENTS.c.subject.in_(some)),
+                )
+            }
 
     def conversations(self, person: str, containing: str = "") -> list[tuple[str, str]]:
         """Id and title of what somebody talked about, the newest first; hidden ones are left out."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from danlu.config import ConfigError
 from danlu.generate.sampler import SamplingConfig
-from danlu.recipes.serving import adapters_of, embedder, make_engine, name_of, scorer
-from danlu.recipes.speaker import load_speaker
+from danlu.recipes.serving import address_of, check_installed, load_served, names_of
 from danlu.serve.api.limits import Limits
-
-if TYPE_CHECKING:
-    from danlu.serve.api.service import Served
 
 SUMMARY = "answer over HTTP, in the shape of OpenAI's API: danlu serve MODEL"
 POSITIONAL = ("model",)
-EVERYWHERE = {"0.0.0.0", "::"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +36,8 @@ class ServeConfig:
 
 
 def run(config: ServeConfig) -> None:
-    _check_installed()
+    check_installed("fastapi", "prometheus_client", "uvicorn", extra="serve")
     from danlu.serve.api.app import create_app
-    from danlu.serve.api.guard import LOOPBACK
     from danlu.serve.api.keys import load_keys
     from danlu.serve.api.server import bind, is_loopback, serve
 
@@ -54,39 +47,19 @@ def run(config: ServeConfig) -> None:
             "`danlu key NAME` and add keys=keys.toml"
         )
     keys = None if config.keys is None else load_keys(config.keys)
-    hosts = LOOPBACK | {each.lower() for each in config.hosts} | ({config.host.lower()} - EVERYWHERE)
     with bind(config.host, config.port) as listening:
-        app = create_app(_served(config), keys=keys, hosts=hosts, limits=config.limits)
-        host, port = listening.getsockname()[:2]
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        served = load_served(
+            config.model,
+            name=config.name,
+            adapters=config.adapters,
+            reward_model=config.reward_model,
+            sampling=config.sampling,
+        )
+        app = create_app(served, keys=keys, hosts=names_of(config.host, config.hosts), limits=config.limits)
+        address = address_of(listening)
         about = "no key is asked for" if keys is None else "a key is asked for"
-        name = app.state.service.served.name
-        serve(app, listening, lambda: print(f"{name} answers at http://{address}/v1 ({about})", flush=True))
-
-
-def _served(config: ServeConfig) -> Served:
-    from danlu.serve.api.service import Served
-
-    name = config.name or name_of(config.model)
-    if name in config.adapters:
-        raise ConfigError(f"adapters.{name}: the model itself is called so; give one of them another name")
-    speaker, rater = load_speaker(config.model), config.reward_model
-    return Served(
-        name=name,
-        chat=speaker.chat,
-        max_seq_len=speaker.max_seq_len,
-        engine=make_engine(speaker.model, adapters_of(speaker, config.adapters)),
-        adapters=tuple(config.adapters),
-        sampling=config.sampling,
-        embed=embedder(speaker.model),
-        score=None if rater is None else scorer(rater, config.model, speaker),
-    )
-
-
-def _check_installed() -> None:
-    try:
-        import fastapi  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import prometheus_client  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise ConfigError(f"the server needs {error.name}: pip install 'danlu[serve]'") from None
+        serve(
+            app,
+            listening,
+            lambda: print(f"{served.name} answers at http://{address}/v1 ({about})", flush=True),
+        )

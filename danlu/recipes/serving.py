@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,11 +14,64 @@ from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_a
 from danlu.config import ConfigError
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Engine
+from danlu.generate.sampler import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_score_model
 from danlu.recipes.model_files import model_dir
-from danlu.recipes.speaker import Speaker
+from danlu.recipes.speaker import Speaker, load_speaker
 from danlu.rl.scoring import score_sequences
+
+if TYPE_CHECKING:
+    from danlu.serve.api.service import Served
+
+EVERYWHERE = {"0.0.0.0", "::"}
+
+
+def check_installed(*modules: str, extra: str) -> None:
+    """Refuse to go on without what an extra of the package brings."""
+    missing = next((name for name in modules if not find_spec(name)), None)
+    if missing:
+        raise ConfigError(f"the server needs {missing}: pip install 'danlu[{extra}]'")
+
+
+def load_served(
+    model: Path,
+    *,
+    name: str | None = None,
+    adapters: Mapping[str, Path],
+    reward_model: Path | None,
+    sampling: SamplingConfig,
+) -> Served:
+    """A model and all that a server can do with it."""
+    from danlu.serve.api.service import Served
+
+    name = name or name_of(model)
+    if name in adapters:
+        raise ConfigError(f"adapters.{name}: the model itself is called so; give one of them another name")
+    speaker = load_speaker(model)
+    return Served(
+        name=name,
+        chat=speaker.chat,
+        max_seq_len=speaker.max_seq_len,
+        engine=make_engine(speaker.model, adapters_of(speaker, adapters)),
+        adapters=tuple(adapters),
+        sampling=sampling,
+        embed=embedder(speaker.model),
+        score=None if reward_model is None else scorer(reward_model, model, speaker),
+    )
+
+
+def names_of(host: str, more: Iterable[str]) -> frozenset[str]:
+    """By which names clients may call a server that listens at `host`."""
+    from danlu.serve.api.guard import LOOPBACK
+
+    return LOOPBACK | {each.lower() for each in more} | ({host.lower()} - EVERYWHERE)
+
+
+def address_of(listening: socket.socket) -> str:
+    """Host and port as they stand in a URL."""
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def make_engine(model: LanguageModel, adapters: Mapping[str, LanguageModel]) -> Engine:

@@ -160,7 +160,7 @@ def test_an_answer_that_drips_is_given_up():
 
     with (
         running(lambda asked: Answer(b"", send=drip)) as endpoint,
-        pytest.raises(InstructError, match="not whole after 0.1 s"),
+        pytest.raises(InstructError, match=r"not whole after 0\.1 s"),
     ):
         ask(endpoint.url, timeout_s=0.1, attempts=1)
 
@@ -168,7 +168,7 @@ def test_an_answer_that_drips_is_given_up():
 def test_silence_is_given_up():
     with (
         running(lambda asked: Answer(b"", send=lambda wfile: time.sleep(0.4))) as endpoint,
-        pytest.raises(InstructError, match="[Tt]ime"),
+        pytest.raises(InstructError, match=r"[Tt]ime"),
     ):
         ask(endpoint.url, timeout_s=0.1, attempts=1)
 

@@ -16,8 +16,23 @@ from danlu.instruct.filters import FilterConfig
 from danlu.instruct.making import MakingConfig, SelfInstruct, account, sift
 from danlu.instruct.records import Done, Given, InstructError, Outcome, read_seeds
 
-NOUNS = "river mountain city poet engine flower planet number island bridge castle desert forest lake".split()
-VERBS = "describe compare rank explain summarise".split()
+NOUNS = [
+    "river",
+    "mountain",
+    "city",
+    "poet",
+    "engine",
+    "flower",
+    "planet",
+    "number",
+    "island",
+    "bridge",
+    "castle",
+    "desert",
+    "forest",
+    "lake",
+]
+VERBS = ["describe", "compare", "rank", "explain", "summarise"]
 SEEDS = [
     Done(id=f"s{i}", task=f"Tell me something about the {noun}.", answer=f"A {noun} is fine.", lang="en")
     for i, noun in enumerate(NOUNS[:4])

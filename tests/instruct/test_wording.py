@@ -17,7 +17,7 @@ from danlu.instruct.wording import (
 
 
 def test_tasks_are_the_numbered_lines():
-    reply = "Sure! Here are some:\n9. Name a river.\n10) **Sort these words.**\n\n11、写一首诗。\nHope that helps!"
+    reply = "Sure! Some:\n9. Name a river.\n10) **Sort these words.**\n\n11、写一首诗。\nHope that helps!"
     assert read_tasks(reply, plain=False, finished=True) == [
         "Name a river.",
         "Sort these words.",

@@ -28,7 +28,20 @@ SIZES = {
     "d_ff": 16,
     "max_seq_len": 1024,
 }
-WORDS = "apple bridge candle desert engine forest guitar harbour island jungle kettle ladder".split()
+WORDS = [
+    "apple",
+    "bridge",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "guitar",
+    "harbour",
+    "island",
+    "jungle",
+    "kettle",
+    "ladder",
+]
 
 
 def write(path, lines):

@@ -14,7 +14,7 @@ from danlu.serve.api.chat import chat_routes
 from danlu.serve.api.completions import completion_routes
 from danlu.serve.api.errors import install
 from danlu.serve.api.guard import LOOPBACK, Door, Guard
-from danlu.serve.api.keys import Keys, Scope
+from danlu.serve.api.keys import KeyRing, Scope
 from danlu.serve.api.limits import Limits
 from danlu.serve.api.metrics import Measured
 from danlu.serve.api.service import Served, Service
@@ -35,7 +35,11 @@ SCOPES: dict[str, Scope] = {
 
 
 def create_app(
-    served: Served, *, keys: Keys | None = None, hosts: Set[str] = LOOPBACK, limits: Limits | None = None
+    served: Served,
+    *,
+    keys: KeyRing | None = None,
+    hosts: Set[str] = LOOPBACK,
+    limits: Limits | None = None,
 ) -> FastAPI:
     """An ASGI application.
 
@@ -45,8 +49,17 @@ def create_app(
         hosts: names by which clients may call the server, without port.
         limits: by default the defaults.
     """
-    limits = limits or Limits()
-    service = Service(served, limits)
+    return app_of(Service(served, limits or Limits()), keys=keys, hosts=hosts)
+
+
+def app_of(
+    service: Service, *, keys: KeyRing | None = None, hosts: Set[str] = LOOPBACK, pages: str = ""
+) -> FastAPI:
+    """An ASGI application over a service that runs as long as it.
+
+    Args:
+        pages: beginning of the paths of pages that are added later; empty = none.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -55,11 +68,12 @@ def create_app(
 
     # Pages that describe the API load scripts from elsewhere; /openapi.json is enough.
     app = FastAPI(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.limits, app.state.service = limits, service
+    app.state.limits, app.state.service = service.limits, service
     install(app)
     for routes in (chat_routes, completion_routes, vector_routes, token_routes, status_routes):
         app.include_router(routes(service))
-    door = Door(keys=keys, hosts=hosts, open_paths=OPEN, scopes=SCOPES)
+    open_paths = OPEN | {"/"} if pages else OPEN
+    door = Door(keys=keys, hosts=hosts, open_paths=open_paths, scopes=SCOPES, pages=pages)
     app.add_middleware(Guard, door=door)
     app.add_middleware(Measured, metrics=service.metrics)
     _describe(app, door)

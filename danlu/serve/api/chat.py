@@ -56,6 +56,13 @@ def chat_routes(service: Service) -> APIRouter:
 
 
 def _prepare(service: Service, body: ChatRequest, caller: Caller) -> Answering:
+    plan, kept = plan_chat(service, body, caller)
+    shown = _Shown(service.vocabulary, plan, kept, body)
+    return Answering(plan=plan, whole=shown.whole, chunks=shown.chunks)
+
+
+def plan_chat(service: Service, body: ChatRequest, caller: Caller) -> tuple[Plan, Kept]:
+    """What the engine is to do, and what of the conversation the model sees; ApiError says what is wrong."""
     adapter = service.check_model(body.model)
     n_new = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     check_common(service, body, body.n or 1, n_new)
@@ -92,8 +99,7 @@ def _prepare(service: Service, body: ChatRequest, caller: Caller) -> Answering:
         replies=replies,
         n_prompt_tokens=len(prompt),
     )
-    shown = _Shown(service.vocabulary, plan, kept, body)
-    return Answering(plan=plan, whole=shown.whole, chunks=shown.chunks)
+    return plan, kept
 
 
 def _rules(body: ChatRequest, names: Sequence[str]) -> CallRules | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from danlu.serve.api.errors import ApiError, respond
-from danlu.serve.api.keys import ANYBODY, Caller, Keys
+from danlu.serve.api.keys import ANYBODY, Caller, KeyRing
 from danlu.serve.api.keys import Scope as KeyScope
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+VISITOR = Caller(name="page", scopes=frozenset())  # of a page, which has its own way of knowing people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +29,22 @@ class Door:
         open_paths: routes without a key.
         scopes: what a key must have for a path, by the beginning of the path; a path that is not here wants
             `admin`.
+        pages: beginning of the paths of pages, which find out themselves who is there; empty = none.
     """
 
-    keys: Keys | None
+    keys: KeyRing | None
     hosts: Set[str]
     open_paths: Set[str]
     scopes: Mapping[str, KeyScope]
+    pages: str = ""
 
     def admit(self, path: str, headers: Headers) -> Caller:
         """Whoever sends this; ApiError if he may not."""
         host = _host_name(headers.getlist("host"))
         if host not in self.hosts:
             raise ApiError(421, "this server does not go by the name in Host; its owner adds it to `hosts`")
+        if self.is_page(path):
+            return VISITOR
         if self.keys is None or path in self.open_paths:
             return ANYBODY
         caller = self.keys.caller(_bearer(headers))
@@ -48,6 +54,16 @@ class Door:
         if needed not in caller.scopes:
             raise ApiError(403, f"this takes a key of scope {needed!r}", code="missing_scope")
         return caller
+
+    def admit_page(self, path: str, method: str, headers: Headers) -> None:
+        """Refuse what another site sends to a page in the name of somebody who is signed in here."""
+        origin, host = headers.getlist("origin"), headers.getlist("host")
+        if self.is_page(path) and (origin or method == "WEBSOCKET") and not _same_site(origin, host):
+            raise ApiError(403, "another site's page may send nothing here")
+
+    def is_page(self, path: str) -> bool:
+        """Whether a path belongs to the pages."""
+        return bool(self.pages) and (path == self.pages or path.startswith(f"{self.pages}/"))
 
     def scope_of(self, path: str) -> KeyScope:
         """What a key must have for a path."""
@@ -64,14 +80,26 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1008})
+        path, headers, socket = scope["path"], Headers(scope=scope), scope["type"] != "http"
         try:
-            caller = self._door.admit(scope["path"], Headers(scope=scope))
+            if socket and not self._door.is_page(path):
+                raise ApiError(403, "only pages have sockets")
+            caller = self._door.admit(path, headers)
+            self._door.admit_page(path, "WEBSOCKET" if socket else scope["method"], headers)
         except ApiError as error:
-            return await respond(error)(scope, receive, send)
+            refuse = _close if socket else respond(error)
+            return await refuse(scope, receive, send)
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+async def _close(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close", "code": 1008})
+
+
+def _same_site(origin: list[str], host: list[str]) -> bool:
+    """Whether a request comes from a page of the very server that it goes to."""
+    return len(origin) == len(host) == 1 and urlsplit(origin[0]).netloc.lower() == host[0].lower()
 
 
 def _host_name(values: list[str]) -> str:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from danlu.config import ConfigError, build, read_toml, toml_value
 
@@ -47,6 +47,14 @@ class Caller:
 ANYBODY = Caller(
     name="anybody", scopes=frozenset({"chat", "annotate", "admin"})
 )  # where no keys are asked for
+
+
+class KeyRing(Protocol):
+    """Whatever knows keys."""
+
+    def caller(self, key: str) -> Caller | None:
+        """Whose key it is."""
+        ...
 
 
 class Keys:

@@ -1,0 +1,76 @@
+"""`danlu studio MODEL…`: the web pages, and the API, over one model or several to compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from danlu.config import ConfigError
+from danlu.feedback.queue import QueueConfig
+from danlu.generate.sampler import SamplingConfig
+from danlu.recipes.feedback_tasks import model_digest
+from danlu.recipes.model_files import model_dir
+from danlu.recipes.serving import address_of, check_installed, load_served, name_of, names_of
+from danlu.serve.api.limits import Limits
+
+SUMMARY = "talk with a model, judge its answers and teach it in the browser: danlu studio MODEL…"
+POSITIONAL = ("model",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudioConfig:
+    model: tuple[Path, ...]  # model or run directories; the API serves the first
+    db: str = "feedback.db"  # SQLite file, or postgresql://user@host/name
+    host: str = "127.0.0.1"  # any other than this machine's own takes accounts
+    port: int = 8000
+    hosts: tuple[str, ...] = ()  # further names by which browsers call the server
+    person: str = "me"  # who judges, as long as there is no account
+    queue: QueueConfig = field(default_factory=QueueConfig)
+    sampling: SamplingConfig = field(  # where the page does not say
+        default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
+    )
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ConfigError("model is empty; name at least one: danlu studio MODEL")
+        names = [name_of(each) for each in self.model]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two models are called {twice[0]!r}; rename one of their directories")
+        if not 0 <= self.port < 65_536:
+            raise ConfigError(f"port is {self.port}; it must be 0 to 65535, 0 being any that is free")
+
+
+def run(config: StudioConfig) -> None:
+    modules = ("fastapi", "prometheus_client", "uvicorn", "nicegui", "markdown_it")
+    check_installed(*modules, extra="studio")
+    from danlu.feedback.store import Store
+    from danlu.serve.api.server import bind, is_loopback, serve
+    from danlu.serve.api.service import Service
+    from danlu.serve.studio.app import create_studio
+    from danlu.serve.studio.studio import Studio
+    from danlu.serve.studio.voice import Voice
+
+    local = is_loopback(config.host)
+    with Store.open(config.db, config.queue) as store, bind(config.host, config.port) as listening:
+        voices = [
+            Voice(
+                digest=model_digest(model_dir(path)),
+                service=Service(
+                    load_served(path, adapters={}, reward_model=None, sampling=config.sampling), config.limits
+                ),
+            )
+            for path in config.model
+        ]
+        studio = Studio(store=store, voices=voices, local=local, person=config.person)
+        if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):
+            raise ConfigError(
+                f"host is {config.host}, which others can reach, and nobody has an account; make the first "
+                f"with `danlu account NAME role=admin db={config.db}`"
+            )
+        app = create_studio(studio, hosts=names_of(config.host, config.hosts))
+        address = address_of(listening)
+        about = "nobody signs in" if not studio.asks_for_sign_in else "one signs in"
+        serve(
+            app, listening, lambda: print(f"the studio is at http://{address}/studio ({about})", flush=True)
+        )

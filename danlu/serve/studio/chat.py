@@ -1,0 +1,363 @@
+"""Chat: one conversation with all its branches; every turn is stored before anything else happens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from nicegui import ui
+
+from danlu.feedback.errors import FeedbackError
+from danlu.feedback.records import Conversation, Demonstration, Event, Message, Rating, content_of
+from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
+from danlu.serve.studio.conversation import Tree
+from danlu.serve.studio.history import show_history
+from danlu.serve.studio.replies import Draft
+from danlu.serve.studio.sampling_panel import SamplingPanel
+from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.writing import better_answer
+
+TITLE = 60  # characters of the first question that become the title
+POLL_S = 0.08
+# Enter sends, except with Shift, and while an input method composes a character.
+SEND_KEYS = """(event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
+    event.preventDefault(); emit(event.target.value); } }"""
+
+
+@dataclass(slots=True)
+class Talk:
+    """What the page shows at the moment; all of it is read from the store."""
+
+    visit: Visit
+    panel: SamplingPanel
+    area: ui.element
+    turns: ui.element
+    tree: Tree | None = None
+    branch: list[Event] = field(default_factory=list[Event])
+    ratings: dict[str, Event] = field(default_factory=dict[str, Event])
+    draft: Draft | None = None
+    history: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def conversation(self) -> str:
+        return self.tree.root.id if self.tree else ""
+
+    async def load(self, conversation: str, through: str = "") -> None:
+        """Read a conversation; empty is a new one."""
+        visit, studio = self.visit, self.visit.studio
+        if not conversation:
+            self.tree, self.branch, self.ratings, self.draft = None, [], {}, None
+            return
+        self.tree = await visit.act("chat", Tree.read, studio.store, visit.person.name, conversation)
+        self.branch = self.tree.branch(through)
+        nodes = [node.id for node in self.branch]
+        self.ratings = await visit.act("chat", studio.store.ratings, visit.person.name, nodes)
+        running = studio.replies.under_way(conversation)
+        self.draft = next((each for each in running if each.parent in nodes), None)
+        if self.draft is not None:
+            self.branch = self.branch[: nodes.index(self.draft.parent) + 1]
+
+    async def reload(self, through: str = "") -> None:
+        """Read it again and show it."""
+        await self.load(self.conversation, through)
+        self.show()
+        last = self.branch[-1].id if self.branch else ""
+        ui.navigate.history.replace(f"/chat?c={self.conversation}&n={last}" if self.conversation else "/chat")
+
+    def show(self) -> None:
+        """Show the branch."""
+        self.turns.clear()
+        with self.turns:
+            if not self.branch:
+                _welcome(self.visit)
+            for node in self.branch:
+                _turn(self, node)
+            if self.draft is not None:
+                _live(self, self.draft)
+            elif self.branch and _speaker(self.branch[-1]) == "user":
+                action(self.visit.say("chat.answer"), self.act(_answer, self.branch[-1]), icon="replay")
+
+    def act(self, function: Callable[..., Awaitable[None]], *args: Any) -> Callable[[], Awaitable[None]]:
+        """An action for a button; what it shows goes into the page, whatever becomes of the button."""
+
+        async def act() -> None:
+            with self.area:
+                await function(self.visit, self, *args)
+
+        return act
+
+
+async def build(visit: Visit) -> None:
+    """The page."""
+    with ui.element("div").classes("dl-chat"):
+        with ui.element("div").classes("dl-talk") as area:
+            notices = ui.element("div")
+            turns = ui.element("div").classes("dl-turns").props('role="log" aria-live="off"')
+            turns.props["aria-label"] = visit.say("page.chat")
+        with ui.element("aside").classes("dl-aside") as aside:
+            aside.props["aria-label"] = visit.say("chat.aside")
+            upper = ui.element("div")
+            panel = SamplingPanel(visit)
+            talk = Talk(visit, panel, area, turns)
+            with notices:
+                await _open(talk)
+            panel.take(talk.branch)
+            with upper:
+                talk.history = await show_history(visit, lambda: talk.conversation)
+    with area:
+        talk.show()
+        _composer(talk, aside)
+
+
+async def _open(talk: Talk) -> None:
+    asked = talk.visit.query
+    try:
+        await talk.load(asked.get("c", ""), asked.get("n", ""))
+    except FeedbackError:
+        await talk.load("")
+        ui.label(talk.visit.say("chat.unknown")).classes("dl-alert").props('role="alert"')
+
+
+def _welcome(visit: Visit) -> None:
+    with ui.element("div").classes("dl-welcome"):
+        ui.label(visit.say("chat.welcome")).classes("dl-big")
+        ui.label(visit.say("chat.welcome_more")).classes("dl-quiet")
+
+
+def _composer(talk: Talk, aside: ui.element) -> None:
+    visit = talk.visit
+    with ui.element("div").classes("dl-composer"):
+        box = text_field(visit.say("chat.message"), lines=1, grows=True).classes("dl-grow")
+        box.props["autofocus"] = True
+
+        async def send(text: str) -> None:
+            with talk.area:
+                box.set_value("")
+                if not await _sent(talk, text):
+                    box.set_value(text)
+
+        box.on("keydown", lambda event: send(str(event.args)), js_handler=SEND_KEYS)
+        with ui.element("div").classes("dl-composer-row"):
+            icon_button(visit.say("chat.aside"), "tune", lambda: _toggle(aside)).classes("dl-aside-button")
+            ui.label(visit.say("chat.keys")).classes("dl-quiet dl-hint")
+            ui.space()
+            action(visit.say("chat.send"), lambda: send(str(box.value or "")), icon="send", main=True)
+
+
+def _toggle(aside: ui.element) -> None:
+    aside.classes(toggle="dl-open")
+
+
+async def _sent(talk: Talk, text: str) -> bool:
+    """Whether a message was accepted; if it was, its answer is under way."""
+    if not text.strip():
+        return True
+    if talk.draft is not None and not talk.draft.finished:
+        ui.notify(talk.visit.say("chat.busy"))
+        return False
+    before = talk.branch[-1].id if talk.branch else ""
+    await _send(talk.visit, talk, text.strip())
+    return bool(talk.branch) and talk.branch[-1].id != before
+
+
+@told
+async def _send(visit: Visit, talk: Talk, text: str) -> None:
+    parent = ""
+    if talk.branch:
+        last = talk.branch[-1]
+        # A question that was never answered gives way to the new one, on a branch of its own.
+        parent = last.id if _speaker(last) != "user" else last.body.subject
+        parent = "" if parent == talk.conversation else parent
+    is_new = not talk.conversation
+    conversation, question = await visit.act("chat", _store_question, talk, parent, text)
+    await talk.load(conversation, question.id)
+    await _answer(visit, talk, question)
+    if is_new and talk.history is not None:
+        await talk.history()
+
+
+def _store_question(talk: Talk, parent: str, text: str) -> tuple[str, Event]:
+    store, person, conversation = talk.visit.studio.store, talk.visit.person.name, talk.conversation
+    if not conversation:
+        title = " ".join(text.split())[:TITLE]
+        conversation = store.add(person, Conversation(title=title)).id
+        if system := talk.panel.system:
+            said = Message(conversation=conversation, role="system", content=system)
+            parent = store.add(person, said).id
+    said = Message(conversation=conversation, parent=parent, role="user", content=text)
+    return conversation, store.add(person, said)
+
+
+@told
+async def _answer(visit: Visit, talk: Talk, question: Event, go_on: Event | None = None) -> None:
+    """Have the model answer a turn, or go on with an unfinished answer."""
+    studio, place = (
+        visit.studio,
+        Message(conversation=talk.conversation, parent=question.id, role="assistant", content=""),
+    )
+    try:
+        messages = await visit.act("chat", studio.store.messages, question.id)
+        unfinished = cast(Message, go_on.body) if go_on is not None else None
+        await studio.replies.begin(
+            talk.panel.voice, visit.person.name, place, messages, talk.panel.sampling, unfinished
+        )
+    finally:
+        await talk.reload(question.id)
+
+
+def _live(talk: Talk, draft: Draft) -> None:
+    """A reply as it comes."""
+    visit = talk.visit
+    with ui.element("article").classes("dl-turn dl-assistant"):
+        with ui.element("div").classes("dl-who"):
+            ui.label(draft.voice)
+        text = words(visit, draft.text).classes("dl-live")
+        with ui.element("div").classes("dl-actions"):
+            numbers = ui.label("").classes("dl-quiet")
+            action(visit.say("chat.stop"), lambda: visit.studio.replies.stop(draft), icon="stop")
+    shown = 0
+
+    async def look() -> None:
+        nonlocal shown
+        if len(draft.text) != shown:
+            shown = len(draft.text)
+            text.set_content(rendered(visit, draft.text))
+            numbers.set_text(_speed(visit, draft))
+        if draft.finished:
+            timer.deactivate()
+            with talk.area:
+                if draft.error:
+                    ui.notify(visit.say("chat.failed", why=draft.error), type="negative", timeout=10_000)
+                await talk.reload(draft.id if draft.n_tokens else draft.parent)
+
+    timer = ui.timer(POLL_S, look)
+
+
+def _speed(visit: Visit, draft: Draft) -> str:
+    longest = next(
+        each.service.served.max_seq_len for each in visit.studio.voices if each.name == draft.voice
+    )
+    used = draft.n_prompt + draft.n_tokens
+    told = visit.say("chat.context", used=f"{used:,}", longest=f"{longest:,}", share=f"{used / longest:.0%}")
+    if draft.tokens_per_s:
+        told += " · " + visit.say("chat.speed", speed=f"{draft.tokens_per_s:.1f}")
+    if draft.n_left_out:
+        told += " · " + visit.say("chat.left_out", n=draft.n_left_out)
+    return told
+
+
+def _turn(talk: Talk, node: Event) -> None:
+    visit, speaker = talk.visit, _speaker(node)
+    if speaker == "system":
+        with ui.expansion(visit.say("chat.system")).classes("dl-system"):
+            words(visit, content_of(node))
+        return
+    with ui.element("article").classes(f"dl-turn dl-{speaker}"):
+        with ui.element("div").classes("dl-who"):
+            ui.label(_name(visit, node))
+        words(visit, content_of(node))
+        with ui.element("div").classes("dl-actions"):
+            _siblings(talk, node)
+            if speaker == "user":
+                icon_button(visit.say("chat.edit"), "edit", lambda: _edit(talk, node))
+            elif speaker == "assistant":
+                _answer_actions(talk, node)
+
+
+def _answer_actions(talk: Talk, node: Event) -> None:
+    visit, body = talk.visit, node.body
+    rated = talk.ratings.get(node.id)
+    value = rated.body.value if rated is not None and isinstance(rated.body, Rating) else 0
+    for wanted, key, icon in ((1, "chat.good", "thumb_up"), (-1, "chat.bad", "thumb_down")):
+        button = icon_button(visit.say(key), icon, talk.act(_rate, node, wanted))
+        button.props["aria-pressed"] = "true" if value == wanted else "false"
+        button.classes("dl-pressed" if value == wanted else "dl-open-icon")
+    icon_button(visit.say("chat.better"), "edit_note", lambda: better_answer(talk.visit, node, talk.reload))
+    parent = next(each for each in talk.branch if each.id == body.subject)
+    icon_button(visit.say("chat.again"), "refresh", talk.act(_answer, parent))
+    if isinstance(body, Message):
+        if body.origin.unfinished and body.origin.token_ids:
+            icon_button(visit.say("chat.continue"), "play_arrow", talk.act(_answer, parent, node))
+        draft = visit.studio.replies.known(node.id)
+        if draft is not None:
+            ui.label(_speed(visit, draft)).classes("dl-quiet dl-numbers")
+        elif body.origin.sampling:
+            ui.label(visit.say("chat.seed", seed=str(body.origin.sampling.get("seed", "")))).classes(
+                "dl-quiet dl-numbers"
+            )
+
+
+def _siblings(talk: Talk, node: Event) -> None:
+    assert talk.tree is not None
+    siblings = talk.tree.siblings(node)
+    if len(siblings) < 2:
+        return
+    at = [each.id for each in siblings].index(node.id)
+    with ui.element("div").classes("dl-siblings"):
+        before = icon_button(
+            talk.visit.say("chat.previous"), "chevron_left", talk.act(_walk, siblings[max(0, at - 1)])
+        )
+        ui.label(f"{at + 1}/{len(siblings)}")
+        after = icon_button(
+            talk.visit.say("chat.next"), "chevron_right", talk.act(_walk, siblings[(at + 1) % len(siblings)])
+        )
+        before.set_enabled(at > 0)
+        after.set_enabled(at + 1 < len(siblings))
+
+
+@told
+async def _walk(visit: Visit, talk: Talk, node: Event) -> None:
+    await talk.reload(node.id)
+
+
+@told
+async def _rate(visit: Visit, talk: Talk, node: Event, value: int) -> None:
+    """A thumb; the same one again takes it back."""
+    store, rated = visit.studio.store, talk.ratings.get(node.id)
+    if rated is not None:
+        await visit.act("chat", store.undo, visit.person.name, rated.id)
+    if rated is None or not isinstance(rated.body, Rating) or rated.body.value != value:
+        await visit.act("chat", store.add, visit.person.name, Rating(completion=node.id, value=value))
+    await talk.reload(talk.branch[-1].id)
+
+
+def _edit(talk: Talk, node: Event) -> None:
+    """A question asked differently: a branch beside it."""
+    visit = talk.visit
+    with talk.area, ui.dialog(value=True) as dialog, ui.card().classes("dl-dialog"):
+        ui.label(visit.say("chat.edit")).classes("dl-heading")
+        box = text_field(visit.say("chat.message"), content_of(node), lines=5)
+
+        async def send() -> None:
+            dialog.close()
+            text = str(box.value or "").strip()
+            if text and text != content_of(node):
+                await _branch(visit, talk, node, text)
+
+        with ui.row().classes("dl-buttons"):
+            action(visit.say("cancel"), dialog.close)
+            action(visit.say("chat.send"), talk.act(lambda *_: send()), main=True)
+    dialog.on("hide", dialog.delete)
+
+
+@told
+async def _branch(visit: Visit, talk: Talk, node: Event, text: str) -> None:
+    parent = str(getattr(node.body, "parent", ""))
+    question = await visit.act("chat", _store_question, talk, parent, text)
+    await talk.load(talk.conversation, question[1].id)
+    await _answer(visit, talk, question[1])
+
+
+def _speaker(node: Event) -> str:
+    return node.body.role if isinstance(node.body, Message) else "assistant"
+
+
+def _name(visit: Visit, node: Event) -> str:
+    if isinstance(node.body, Demonstration):
+        return visit.say("chat.written_by", person=node.person)
+    if isinstance(node.body, Message) and node.body.role == "assistant":
+        cut = f" · {visit.say('chat.unfinished')}" if node.body.origin.unfinished else ""
+        return (node.body.origin.name or visit.say("chat.model")) + cut
+    return visit.say("chat.you")

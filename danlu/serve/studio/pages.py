@@ -1,0 +1,28 @@
+"""Every page of the studio, in the order of the navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from danlu.feedback.accounts import Scope
+from danlu.serve.studio import chat, compare, demonstrate, rank
+from danlu.serve.studio.visit import Visit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page; its title is the phrase `page.NAME`."""
+
+    name: str  # its address is /studio/NAME
+    icon: str
+    scope: Scope  # what a visitor's role must open
+    build: Callable[[Visit], Awaitable[None]]
+
+
+PAGES = (
+    Page(name="chat", icon="forum", scope="chat", build=chat.build),
+    Page(name="compare", icon="balance", scope="annotate", build=compare.build),
+    Page(name="rank", icon="format_list_numbered", scope="annotate", build=rank.build),
+    Page(name="demonstrate", icon="edit_note", scope="annotate", build=demonstrate.build),
+)

@@ -1,0 +1,63 @@
+"""What the pages share: the store, the models that can be talked with, and who a visitor is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from danlu.feedback.accounts import Accounts, Person
+from danlu.feedback.store import Store
+from danlu.serve.api.keys import Caller
+from danlu.serve.studio.replies import Replies
+from danlu.serve.studio.voice import Voice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studio:
+    """One running studio."""
+
+    store: Store
+    voices: Sequence[Voice]  # the first is the one that the API serves
+    local: bool = True  # only this machine can reach it
+    person: str = "me"  # who visits where nobody signs in and there is no account
+    replies: Replies = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "replies", Replies(self.store))
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.store)
+
+    def visitor(self, secret: str) -> Person | None:
+        """Whoever sends this cookie; None must sign in. On one person's own machine nobody does."""
+        if self.local:
+            people = [each for each in self.accounts.people() if each.active]
+            if len(people) < 2:
+                return people[0] if people else Person(name=self.person, role="admin")
+        known = self.accounts.who(secret) if secret else None
+        return None if known is None else known[0]
+
+    @property
+    def asks_for_sign_in(self) -> bool:
+        """Whether visitors have to say who they are."""
+        return self.visitor("") is None
+
+    def voice(self, name: str) -> Voice | None:
+        """The model of that name."""
+        return next((voice for voice in self.voices if voice.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKeys:
+    """The keys that people have made in their accounts, as the API's door asks for them."""
+
+    studio: Studio
+
+    def caller(self, key: str) -> Caller | None:
+        """Whose key it is."""
+        known = self.studio.accounts.who(key)
+        if known is None:
+            return None
+        person, scopes = known
+        return Caller(name=person.name, scopes=frozenset(each for each in scopes if each != "train"))
