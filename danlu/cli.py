@@ -248,7 +248,7 @@ COMMANDS = (
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
     *("serve", "studio", "account", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
-    "instruct",
+    *("instruct", "teach"),
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {
@@ -265,4 +265,5 @@ RESUMED = {
     "classify",
     "translate",
     "instruct",
+    "teach",
 }
