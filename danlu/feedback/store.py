@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -195,6 +195,21 @@ class Store:
         """Give a task back, for whoever asks next."""
         with self.database.write() as connection:
             queue.let_go(connection, person, task)
+
+    def ranking_of(self, person: str, completions: Collection[str]) -> Event | None:
+        """Somebody's own ranking, for no task, of exactly these answers."""
+        wanted = set(completions)
+        with self.database.read() as connection:
+            own = log.select(
+                connection,
+                *(EVENTS.c.kind == Ranking.kind, EVENTS.c.person == person, EVENTS.c.task == ""),
+            )
+            found = [
+                each
+                for each in own
+                if isinstance(each.body, Ranking) and set(each.body.completions) == wanted
+            ]
+        return found[-1] if found else None
 
     def last_answer(self, person: str, *kinds: str) -> Event | None:
         """What somebody handed in last of all that stands, of some kinds, for a task."""

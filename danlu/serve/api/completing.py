@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,7 +106,7 @@ async def _all(service: Service, progress: AsyncIterator[Progress]) -> list[Prog
         raise too_slow(service) from None
 
 
-async def follow(service: Service, plan: Plan, stream: Stream) -> AsyncIterator[Progress]:
+async def follow(service: Service, plan: Plan, stream: Stream) -> AsyncGenerator[Progress]:
     """What the engine's events mean, until every completion has come to its end."""
     began, tokens = time.perf_counter(), service.metrics.tokens
     tokens.labels("prompt").inc(plan.n_prompt_tokens)

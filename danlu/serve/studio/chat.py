@@ -11,7 +11,7 @@ from nicegui import ui
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.records import Conversation, Demonstration, Event, Message, Rating, content_of
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
-from danlu.serve.studio.conversation import Tree
+from danlu.serve.studio.conversation import Tree, new_event
 from danlu.serve.studio.history import show_history
 from danlu.serve.studio.replies import Draft
 from danlu.serve.studio.sampling_panel import SamplingPanel
@@ -180,14 +180,18 @@ async def _send(visit: Visit, talk: Talk, text: str) -> None:
 
 def _store_question(talk: Talk, parent: str, text: str) -> tuple[str, Event]:
     store, person, conversation = talk.visit.studio.store, talk.visit.person.name, talk.conversation
+    made: list[Event] = []
     if not conversation:
-        title = " ".join(text.split())[:TITLE]
-        conversation = store.add(person, Conversation(title=title)).id
+        made.append(new_event(person, Conversation(title=" ".join(text.split())[:TITLE])))
+        conversation = made[0].id
         if system := talk.panel.system:
             said = Message(conversation=conversation, role="system", content=system)
-            parent = store.add(person, said).id
+            made.append(new_event(person, said))
+            parent = made[1].id
     said = Message(conversation=conversation, parent=parent, role="user", content=text)
-    return conversation, store.add(person, said)
+    made.append(new_event(person, said))
+    store.take_in(made)
+    return conversation, made[-1]
 
 
 @told

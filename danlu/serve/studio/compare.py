@@ -1,12 +1,325 @@
-"""The page `compare`."""
+"""Compare: two to four models, or settings, answer one question; their names are told after the verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
 from nicegui import ui
 
-from danlu.serve.studio.visit import Visit
+from danlu.feedback.errors import FeedbackError
+from danlu.feedback.leaderboard import leaderboard
+from danlu.feedback.records import Conversation, Event, Message, Origin, Ranking, content_of
+from danlu.feedback.store import Store
+from danlu.serve.studio.chat import POLL_S, SEND_KEYS
+from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
+from danlu.serve.studio.conversation import new_event
+from danlu.serve.studio.replies import Draft, Sampling
+from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.voice import Voice
+
+FEWEST, MOST = 2, 4
+COMPARE = "compare"  # in a conversation's and a ranking's `about`
+KEYS = "01234="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One question with its answers, as the store has it."""
+
+    conversation: str
+    question: Event
+    answers: Sequence[Event]  # in the order shown
+    shown: tuple[int, ...]  # which of the answers that are stored stands first, second, …
+    drafts: Sequence[Draft]  # that are still being made
+    verdict: Event | None
+
+    @classmethod
+    def read(cls, visit: Visit, conversation: str) -> Round:
+        """The visitor's own round."""
+        store = visit.studio.store
+        below = store.below(conversation)
+        question = next(iter(below.get(conversation, ())), None)
+        if question is None or question.person != visit.person.name:
+            raise FeedbackError(visit.say("compare.unknown"))
+        answers = [each for each in below.get(question.id, ()) if isinstance(each.body, Message)]
+        # Ids are drawn at random before the first word is: in their order nobody knows who is who, and a
+        # reload changes nothing.
+        shown = sorted(range(len(answers)), key=lambda i: answers[i].id)
+        drafts = visit.studio.replies.under_way(conversation)
+        return cls(
+            conversation=conversation,
+            question=question,
+            answers=[answers[i] for i in shown],
+            shown=tuple(shown),
+            drafts=sorted(drafts, key=lambda draft: draft.id),
+            verdict=store.ranking_of(visit.person.name, [each.id for each in answers]),
+        )
+
+
+@dataclass(slots=True)
+class Arena:
+    """What the page shows at the moment."""
+
+    visit: Visit
+    area: ui.element
+    board: ui.element
+    contenders: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])  # model, temperature
+    round: Round | None = None
+    began: float = field(default_factory=monotonic)
+
+    async def load(self, conversation: str) -> None:
+        """Read a round and show it."""
+        self.round = await self.visit.act("annotate", Round.read, self.visit, conversation)
+        self.show()
+        ui.navigate.history.replace(f"/compare?c={conversation}")
+
+    def show(self) -> None:
+        """Show everything."""
+        self.area.clear()
+        with self.area:
+            if self.round is None:
+                _ask_form(self)
+            else:
+                _show_round(self, self.round)
+
+    async def show_leaderboard(self) -> None:
+        """Show who wins."""
+        rows = await self.visit.act("annotate", standings, self.visit.studio.store)
+        self.board.clear()
+        with self.board:
+            _leaderboard(self.visit, rows)
+
+
+def standings(store: Store) -> list[tuple[str, float, float, float, int]]:
+    """Everybody's verdicts as a leaderboard: name, strength, its interval, comparisons."""
+    judged = [event.body for event in store.events(Ranking.kind) if isinstance(event.body, Ranking)]
+    told = [(body.about[COMPARE], body.ranks) for body in judged if COMPARE in body.about]
+    return [(each.name, each.strength, each.low, each.high, each.n) for each in leaderboard(told)]
 
 
 async def build(visit: Visit) -> None:
-    """Show it."""
-    ui.label(visit.say("page.compare"))
+    """The page."""
+    area, board = ui.element("div").classes("dl-arena dl-keys"), ui.element("section").classes("dl-leaders")
+    arena = Arena(visit, area, board, contenders=_first_contenders(visit))
+    keys(KEYS, lambda key: _key(arena, key))
+    conversation = visit.query.get("c", "")
+    try:
+        if conversation:
+            arena.round = await visit.act("annotate", Round.read, visit, conversation)
+    except FeedbackError as error:
+        ui.notify(str(error), type="warning")
+    arena.show()
+    await arena.show_leaderboard()
+
+
+def _first_contenders(visit: Visit) -> list[tuple[str, float]]:
+    """Every model with its own setting; a single one with two."""
+    voices = visit.studio.voices[:MOST]
+    found = [(voice.name, voice.service.served.sampling.temperature) for voice in voices]
+    return found if len(found) >= FEWEST else [(found[0][0], 0.3), (found[0][0], 1.0)]
+
+
+def _ask_form(arena: Arena) -> None:
+    visit = arena.visit
+    with ui.element("div").classes("dl-contenders"):
+        for number, (name, temperature) in enumerate(arena.contenders):
+            _contender(arena, number, name, temperature)
+        if len(arena.contenders) < MOST:
+            action(visit.say("compare.more"), lambda: _change(arena, None), icon="add")
+    box = text_field(visit.say("compare.question"), lines=3)
+    box.props["autofocus"] = True
+    box.on("keydown", lambda event: _begin(arena, str(event.args)), js_handler=SEND_KEYS)
+    with ui.row().classes("dl-buttons"):
+        action(visit.say("compare.ask"), lambda: _begin(arena, str(box.value or "")), icon="send", main=True)
+
+
+def _contender(arena: Arena, number: int, name: str, temperature: float) -> None:
+    visit = arena.visit
+
+    def keep() -> None:
+        warmth = temperature if heat.value is None else float(heat.value)
+        arena.contenders[number] = (str(model.value), warmth)
+
+    with ui.element("div").classes("dl-contender"):
+        names = [voice.name for voice in visit.studio.voices]
+        model = ui.select(names, value=name, label=visit.say("sampling.model"), on_change=keep)
+        model.props("outlined dense options-dense").classes("dl-grow")
+        heat = ui.number(visit.say("sampling.temperature"), value=temperature, min=0, max=2, step=0.1)
+        heat.props("outlined dense").classes("dl-heat").on_value_change(keep)
+        if len(arena.contenders) > FEWEST:
+            icon_button(visit.say("compare.fewer"), "close", lambda: _change(arena, number))
+
+
+def _change(arena: Arena, number: int | None) -> None:
+    """One contender fewer, or one more."""
+    if number is None:
+        arena.contenders.append(arena.contenders[-1])
+    else:
+        del arena.contenders[number]
+    arena.show()
+
+
+async def _begin(arena: Arena, text: str) -> None:
+    with arena.area:
+        if text.strip():
+            await ask(arena.visit, arena, text.strip())
+
+
+@told
+async def ask(visit: Visit, arena: Arena, text: str) -> None:
+    """Have all of them answer."""
+    store, person = visit.studio.store, visit.person.name
+    # A conversation that belongs to nobody's history.
+    root = new_event("", Conversation(title=" ".join(text.split())[:60], about={COMPARE: True}))
+    question = new_event(person, Message(conversation=root.id, role="user", content=text))
+    await visit.act("annotate", store.take_in, [root, question])
+    place = Message(conversation=root.id, parent=question.id, role="assistant", content="")
+    try:
+        for name, temperature in arena.contenders:
+            voice = visit.studio.voice(name) or visit.studio.voices[0]
+            messages = [{"role": "user", "content": text}]
+            await visit.studio.replies.begin(voice, person, place, messages, _sampling(voice, temperature))
+    finally:
+        arena.began = monotonic()
+        await arena.load(root.id)
+
+
+def _sampling(voice: Voice, temperature: float) -> Sampling:
+    given = voice.service.served.sampling
+    return Sampling(
+        temperature=temperature, top_p=given.top_p, top_k=given.top_k, max_tokens=given.max_new_tokens
+    )
+
+
+def _show_round(arena: Arena, this: Round) -> None:
+    visit = arena.visit
+    prompt_turns(visit, [{"role": "user", "content": content_of(this.question)}])
+    if this.drafts:
+        _watch(arena, this)
+        return
+    ranks = _ranks_shown(this)
+    with ui.element("div").classes("dl-columns"):
+        for number, answer in enumerate(this.answers):
+            with ui.element("article").classes("dl-answer" + " dl-won" * bool(ranks and ranks[number] == 1)):
+                with ui.element("div").classes("dl-answer-head"):
+                    ui.label(str(number + 1)).classes("dl-chip")
+                    if ranks:
+                        ui.label(contender(answer)).classes("dl-heading")
+                words(visit, content_of(answer))
+    if ranks:
+        _after(arena)
+    elif len(this.answers) >= FEWEST:
+        _verdicts(arena, this)
+    else:
+        ui.label(visit.say("compare.too_few")).classes("dl-alert").props('role="alert"')
+        _after(arena)
+
+
+def _watch(arena: Arena, this: Round) -> None:
+    """The answers as they come."""
+    visit = arena.visit
+    pieces = {each.id: content_of(each) for each in this.answers} | {each.id: "" for each in this.drafts}
+    drafts = {each.id: each for each in this.drafts}
+    texts: dict[str, ui.html] = {}
+    with ui.element("div").classes("dl-columns"):
+        for answer in sorted(pieces):
+            with ui.element("article").classes("dl-answer"):
+                texts[answer] = words(visit, pieces[answer])
+
+    async def look() -> None:
+        for answer, draft in drafts.items():
+            texts[answer].set_content(rendered(visit, draft.text))
+        if all(draft.finished for draft in this.drafts):
+            timer.deactivate()
+            with arena.area:
+                for error in {draft.error for draft in this.drafts if draft.error}:
+                    ui.notify(visit.say("chat.failed", why=error), type="negative", timeout=10_000)
+                await arena.load(this.conversation)
+
+    timer = ui.timer(POLL_S, look)
+
+
+def _verdicts(arena: Arena, this: Round) -> None:
+    visit, n = arena.visit, len(this.answers)
+    with ui.element("div").classes("dl-verdicts"):
+        for number in range(n):
+            action(visit.say("compare.best", number=number + 1), lambda key=str(number + 1): _key(arena, key))
+        action(visit.say("compare.tie"), lambda: _key(arena, "="))
+        action(visit.say("compare.all_bad"), lambda: _key(arena, "0"))
+    ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small")
+
+
+def _after(arena: Arena) -> None:
+    with ui.row().classes("dl-buttons"):
+        action(arena.visit.say("compare.next"), lambda: _key(arena, "Enter"), icon="arrow_forward", main=True)
+
+
+async def _key(arena: Arena, key: str) -> None:
+    this = arena.round
+    if this is None or this.drafts:
+        return
+    with arena.area:
+        if this.verdict is not None or len(this.answers) < FEWEST:
+            if key == "Enter":
+                arena.round = None
+                arena.show()
+                ui.navigate.history.replace("/compare")
+        elif key in "0=" or 1 <= int(key if key.isdecimal() else 0) <= len(this.answers):
+            await judge(arena.visit, arena, key)
+
+
+@told
+async def judge(visit: Visit, arena: Arena, key: str) -> None:
+    """Store the verdict and tell the names."""
+    this = arena.round
+    assert this is not None
+    best = None if key in "0=" else int(key) - 1
+    by_place = dict(zip(this.shown, enumerate(this.answers), strict=True))
+    placed = [by_place[place] for place in sorted(by_place)]
+    about: Mapping[str, Any] = {COMPARE: [contender(answer) for _, answer in placed]}
+    said = Ranking(
+        completions=tuple(answer.id for _, answer in placed),
+        ranks=tuple(1 if best is None or number == best else 2 for number, _ in placed),
+        flags=tuple(("all_bad",) for _ in placed) if key == "0" else (),
+        shown=this.shown,
+        seconds=round(monotonic() - arena.began, 1),
+        about=about,
+    )
+    await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
+    await arena.load(this.conversation)
+    await arena.show_leaderboard()
+
+
+def contender(answer: Event) -> str:
+    """The model of an answer, and the setting that tells it from others."""
+    origin = answer.body.origin if isinstance(answer.body, Message) else Origin()
+    return f"{origin.name} · T={origin.sampling.get('temperature', 0):g}"
+
+
+def _ranks_shown(this: Round) -> list[int]:
+    """The ranks in the order shown; empty before the verdict."""
+    if this.verdict is None or not isinstance(this.verdict.body, Ranking):
+        return []
+    rank = dict(zip(this.verdict.body.completions, this.verdict.body.ranks, strict=True))
+    return [rank[each.id] for each in this.answers]
+
+
+def _leaderboard(visit: Visit, rows: Sequence[tuple[str, float, float, float, int]]) -> None:
+    ui.label(visit.say("compare.leaderboard")).classes("dl-heading")
+    if not rows:
+        ui.label(visit.say("compare.no_verdicts")).classes("dl-quiet")
+        return
+    with ui.element("div").classes("dl-table dl-text").props('tabindex="0"'), ui.element("table"):
+        with ui.element("tr"):
+            for key in ("compare.model", "compare.strength", "compare.interval", "compare.n"):
+                with ui.element("th").props('scope="col"'):
+                    ui.label(visit.say(key))
+        for name, strength, low, high, n in rows:
+            with ui.element("tr"):
+                for text in (name, f"{strength:+.0f}", f"{low:+.0f} … {high:+.0f}", f"{n:,}"):
+                    with ui.element("td"):
+                        ui.label(text)
+    ui.label(visit.say("compare.about")).classes("dl-quiet dl-small")

@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Conversation, Edit, Event, Message, content_of, plain, read_body
+from danlu.feedback.records import Body, Conversation, Edit, Event, Message, content_of, plain, read_body
 from danlu.feedback.store import Store
 
 SHAPE = "danlu conversation"
@@ -101,7 +101,7 @@ def read_file(raw: bytes, person: str) -> list[Event]:
     if len(messages) > MOST_NODES:
         raise FeedbackError(f"the file has {len(messages):,} messages; at most {MOST_NODES:,} are taken in")
     title = str(tree.get("title", ""))[:200] if isinstance(tree, dict) else ""
-    root = _event(person, Conversation(title=title, about={"imported": True}))
+    root = new_event(person, Conversation(title=title, about={"imported": True}))
     return [root, *_nodes(root.id, cast(list[dict[str, Any]], messages), person)]
 
 
@@ -128,13 +128,14 @@ def _node(
     try:
         body = read_body(kind, {**fields, "conversation": root, "parent": parent})
         by_model = isinstance(body, Message) and body.role == "assistant"
-        node = _event("" if by_model else person, body)
+        node = new_event("" if by_model else person, body)
         content_of(node)
     except FeedbackError as error:
         raise FeedbackError(f"message {number}: {error}") from None
     return node
 
 
-def _event(person: str, body: Any) -> Event:
+def new_event(person: str, body: Body) -> Event:
+    """An event that is yet to be taken in, with others or none of them."""
     at = datetime.now(UTC).isoformat(timespec="microseconds")
     return Event(id=uuid4().hex, at=at, person=person, body=body)

@@ -37,7 +37,7 @@ ENGLISH = {
     "chat.aside": "Settings and history",
     "chat.history": "History",
     "chat.welcome": "What shall we talk about?",
-    "chat.welcome_more": "Everything stays on this machine. Judge the answers: that is what the model learns from.",
+    "chat.welcome_more": "All of it stays on this machine. Judge the answers: the model learns from that.",
     "chat.message": "Message",
     "chat.keys": "Enter sends, Shift+Enter begins a new line",
     "chat.send": "Send",
@@ -99,19 +99,20 @@ ENGLISH = {
     "speaker.tool": "Tool",
     # ranking
     "rank.nothing": "Nothing to rank",
-    "rank.nothing_more": "All tasks are done or in somebody's hands, or your quota of today is full. More are made by:",
+    "rank.nothing_more": "All are done or in other hands, or your quota of today is full. To make more:",
     "rank.board": "Your order",
     "rank.submit": "Hand in",
     "rank.skip": "Skip",
     "rank.undo": "Undo",
     "rank.comment": "Comment",
-    "rank.keys": "Keys: 1–9 puts an answer next, = makes the next one a tie, u undoes, s skips, Enter hands in.",
+    "rank.keys": "Keys: 1–9 puts an answer next, = ties the next one, u undoes, s skips, Enter hands in.",
     "rank.guidelines": "Guidelines",
     "rank.guideline": """1. **Helpful**: does it do what was asked, clearly and no longer than needed?
 2. **Honest**: is it true, and does it say so where it does not know?
 3. **Harmless**: could it hurt somebody, or is it rude?
 
-Where these pull apart, honest and harmless come first if harm is likely, else helpful. As good as each other: a tie.""",
+Where these pull apart, honest and harmless come first if harm is likely, else helpful.
+As good as each other: a tie.""",
     "rank.done": "Handed in: {n}",
     "rank.answer": "Answer {number}",
     "rank.place": "Put answer {number} next",
@@ -132,4 +133,38 @@ Where these pull apart, honest and harmless come first if harm is likely, else h
     "flag.unsafe": "unsafe",
     "flag.wrong": "wrong",
     "flag.other_language": "other language",
+    # demonstrating
+    "demonstrate.own": "No task is waiting: write a question of your own, and its answer.",
+    "demonstrate.own_more": "Both become a demonstration that the model learns from.",
+    "demonstrate.question": "Question",
+    "demonstrate.no_question": "The question is empty.",
+    "demonstrate.no_answer": "The answer is empty.",
+    "demonstrate.kept": "Kept.",
+    "demonstrate.keys": "Ctrl+Enter hands in.",
+    "demonstrate.guideline": """Write the answer that you would want to read.
+
+- **Helpful**: do what was asked; clear, and no longer than needed.
+- **Honest**: only what is true; say where you are not sure.
+- **Harmless**: nothing that hurts anybody, and no personal data of real people.
+
+Answer in the language of the question. Improve the draft, or write anew.""",
+    # comparing
+    "compare.question": "Question",
+    "compare.ask": "Ask all",
+    "compare.more": "One more",
+    "compare.fewer": "Leave this one out",
+    "compare.unknown": "This comparison is not here, or is not yours.",
+    "compare.best": "{number} is best",
+    "compare.tie": "All as good",
+    "compare.all_bad": "All bad",
+    "compare.keys": "Keys: 1–{n} picks the best, = all as good, 0 all bad, Enter goes on.",
+    "compare.next": "Next question",
+    "compare.too_few": "Fewer than two answers came, so there is nothing to compare.",
+    "compare.leaderboard": "Leaderboard",
+    "compare.no_verdicts": "No verdicts yet.",
+    "compare.model": "Model and temperature",
+    "compare.strength": "Strength",
+    "compare.interval": "95 % interval",
+    "compare.n": "Comparisons",
+    "compare.about": "Bradley–Terry, in Elo points; 0 is average. Where intervals overlap, nothing is settled.",
 }

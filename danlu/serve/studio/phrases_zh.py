@@ -132,4 +132,38 @@ CHINESE = {
     "flag.unsafe": "不安全",
     "flag.wrong": "有错误",
     "flag.other_language": "语言不符",
+    # 示范
+    "demonstrate.own": "现在没有等待示范的任务：可以自己写一个问题和它的回答。",
+    "demonstrate.own_more": "两者一起成为模型学习的示范。",
+    "demonstrate.question": "问题",
+    "demonstrate.no_question": "问题是空的。",
+    "demonstrate.no_answer": "回答是空的。",
+    "demonstrate.kept": "已保存。",
+    "demonstrate.keys": "Ctrl+Enter 提交。",
+    "demonstrate.guideline": """写出你自己希望读到的回答。
+
+- **有用**：照要求去做，表达清楚，不啰嗦。
+- **诚实**：只写属实的内容，不确定的地方说明白。
+- **无害**：不伤害任何人，不写真实人物的个人信息。
+
+用提问的语言来回答。可以修改草稿，也可以重写。""",
+    # 对比
+    "compare.question": "问题",
+    "compare.ask": "让它们都回答",
+    "compare.more": "再加一个",
+    "compare.fewer": "去掉这一个",
+    "compare.unknown": "找不到这次对比，或者它不属于你。",
+    "compare.best": "{number} 最好",
+    "compare.tie": "一样好",
+    "compare.all_bad": "都不好",
+    "compare.keys": "按键：1–{n} 选最好的，= 一样好，0 都不好，Enter 继续。",
+    "compare.next": "下一个问题",
+    "compare.too_few": "得到的回答不足两个，没法对比。",
+    "compare.leaderboard": "排行榜",
+    "compare.no_verdicts": "还没有评判。",
+    "compare.model": "模型与温度",
+    "compare.strength": "强度",
+    "compare.interval": "95% 区间",
+    "compare.n": "比较次数",
+    "compare.about": "Bradley–Terry 强度，以 Elo 分表示，0 为平均水平；区间重叠时不能说谁更强。",
 }

@@ -1,7 +1,7 @@
 """Text that somebody or a model wrote, as HTML that only shows it.
 
-Raw HTML in it is text like any other, addresses lead nowhere but to http, https and mail, and images are links:
-showing a page fetches nothing. The browser sanitises the result once more.
+Raw HTML in it is text like any other, addresses lead nowhere but to http, https and mail, and images are
+links: showing a page fetches nothing. The browser sanitises the result once more.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from danlu.tools.visible import whole_unicode
 SCHEMES = frozenset({"http", "https", "mailto"})
 MOST_FORMATTED = 60_000  # characters; beyond, a text is shown as it was typed
 MOST_COLOURED = 20_000  # of one piece of code
-# Characters that reorder what stands around them. Each text stands alone (CSS isolates it), but inside it they
-# could still make code read as what it is not (Boucher and Anderson 2021, Trojan Source).
+# Characters that reorder what stands around them. Each text stands alone (CSS isolates it), but inside it
+# they could still make code read as what it is not (Boucher and Anderson 2021, Trojan Source).
 REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 THOUGHTS = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)\s*", re.DOTALL)
 

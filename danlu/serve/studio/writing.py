@@ -73,38 +73,47 @@ def changes_html(before: str, after: str) -> str:
 
 
 class Desk:
-    """Where an answer is written."""
+    """Where an answer is written.
 
-    def __init__(self, visit: Visit, question: str, draft: str) -> None:
-        self._visit, self._question, self._draft = visit, question, draft
+    Args:
+        draft: what the model said; empty = nothing.
+        written: what stands in the field to begin with; None = the draft.
+    """
+
+    def __init__(self, visit: Visit, question: str, draft: str, written: str | None = None) -> None:
+        self.question = question
+        self._visit, self._draft = visit, draft
         self._began = monotonic()
-        self._box = text_field(visit.say("writing.answer"), draft, lines=8)
-        self._box.props("debounce=300").on_value_change(self._look)
+        self.box = text_field(visit.say("writing.answer"), draft if written is None else written, lines=8)
+        self.box.props("debounce=300").on_value_change(self._look)
         self._remarks = ui.element("ul").classes("dl-remarks").props('role="status"')
+        self._changes: ui.html | None = None
         if draft:
             ui.label(visit.say("writing.changes")).classes("dl-heading")
-            self._changes = ui.html().classes("dl-text dl-diff").props('dir="auto"')
+            self._changes = ui.html().classes("dl-text dl-diff").props('dir="auto" tabindex="0"')
         self._look()
 
     @property
     def text(self) -> str:
-        return str(self._box.value or "")
+        return str(self.box.value or "")
 
     @property
     def seconds(self) -> float:
         """Taken so far."""
         return round(monotonic() - self._began, 1)
 
-    def focus(self) -> None:
-        self._box.run_method("focus")
+    def ask(self, question: str) -> None:
+        """Answer another question."""
+        self.question = question
+        self._look()
 
     def _look(self) -> None:
         self._remarks.clear()
         with self._remarks:
-            for remark in remarks(self._question, self.text) if self.text.strip() else []:
+            for remark in remarks(self.question, self.text) if self.text.strip() else []:
                 with ui.element("li"):
                     ui.label(self._visit.say(remark.key, **remark.values))
-        if self._draft:
+        if self._changes is not None:
             self._changes.set_content(changes_html(self._draft, self.text))
 
 
