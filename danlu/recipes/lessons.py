@@ -149,7 +149,7 @@ def prompts_of(store: Store) -> Iterable[Tree]:
 
 
 def divide(records: Sequence[Tree], held_out: float) -> dict[str, list[Tree]]:
-    """By prompt alone, so that what is measured on is the same in every lesson; something is always learnt."""
+    """By prompt alone, so that every lesson is measured on the same; something is always learnt."""
     parts: dict[str, list[Tree]] = {"": [], "held_out_": []}
     for record in records:
         parts["held_out_" if lot_of(prompt_in(record), "lesson") < held_out else ""].append(record)
