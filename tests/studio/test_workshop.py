@@ -17,24 +17,7 @@ import pytest
 from danlu.serve.studio import workshop as module
 from danlu.serve.studio.workshop import Lesson, LessonError, Workshop
 
-# In the place of `danlu teach`: writes what it was told, waits to be stopped, and ends well when taken up again.
-PUPIL = """
-import json, pathlib, sys, time
-out = pathlib.Path(next(w for w in sys.argv if w.startswith("out="))[4:])
-out.mkdir(exist_ok=True)
-(out / "steps.json").write_text('["collect", "sft", "compare"]')
-(out / "done.json").write_text('{"collect": 1.0}')
-print("\\x1b[31mhello\\x1b[0m \\x07" + " ".join(sys.argv[1:]), flush=True)
-if not (out / "again").exists():
-    (out / "again").touch()
-    try:
-        time.sleep(60)
-    except KeyboardInterrupt:
-        print("stopped", flush=True)
-        sys.exit(130)
-(out / "sft" / "model").mkdir(parents=True)
-(out / "result.json").write_text('{"model": "sft/model", "table": []}')
-"""
+PUPIL = Path(__file__).parent / "pupil.py"
 
 
 @pytest.fixture
@@ -44,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def start(words: list[str], **how: Any) -> Any:
         assert words[:4] == [sys.executable, "-m", "danlu", "teach"]
-        kept.append(real([sys.executable, "-c", PUPIL, *words[3:]], **how))
+        kept.append(real([sys.executable, str(PUPIL), *words[3:]], **how))
         return kept[-1]
 
     monkeypatch.setattr(module.subprocess, "Popen", start)
@@ -61,7 +44,9 @@ def workshop(tmp_path: Path, started: list[Any]) -> Iterator[Workshop]:
 
 
 def make(tmp_path: Path, db: str = "feedback.db") -> Workshop:
-    load: Any = lambda name, path: (name, path)  # noqa: E731
+    def load(name: str, path: Path) -> Any:
+        return name, path
+
     return Workshop(runs=tmp_path / "runs", db=db, models={"tiny": tmp_path / "tiny"}, load=load)
 
 
@@ -126,7 +111,7 @@ def test_the_number_of_a_process_says_nothing_once_the_lock_is_free(workshop: Wo
     says_hello(workshop, lesson)
     os.killpg(started[0].pid, signal.SIGKILL)
     until(lambda: workshop.lessons()[0].state == "died")
-    (lesson.path / "pid.json").write_text(json.dumps({"pid": os.getpid()}))  # somebody else has the number now
+    (lesson.path / "pid.json").write_text(json.dumps({"pid": os.getpid()}))  # somebody else's by now
     with pytest.raises(LessonError, match="is not running"):
         workshop.stop(lesson.name)
 

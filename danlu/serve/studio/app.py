@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -61,7 +62,10 @@ def _run_voices(app: FastAPI, studio: Studio) -> None:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as held:
-            await held.enter_async_context(inner(app))
+            with warnings.catch_warnings():
+                # NiceGUI looks at every object of the process, and some of torch's complain of it.
+                warnings.simplefilter("ignore", FutureWarning)
+                await held.enter_async_context(inner(app))
             for voice in studio.voices[1:]:
                 await held.enter_async_context(voice.service.running())
             await held.enter_async_context(studio.adopted)

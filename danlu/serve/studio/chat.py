@@ -10,6 +10,7 @@ from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.records import Conversation, Demonstration, Event, Message, Rating, content_of
+from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.conversation import Tree, new_event
 from danlu.serve.studio.history import show_history
@@ -64,7 +65,7 @@ class Talk:
         await self.load(self.conversation, through)
         self.show()
         last = self.branch[-1].id if self.branch else ""
-        ui.navigate.history.replace(f"/chat?c={self.conversation}&n={last}" if self.conversation else "/chat")
+        ui.navigate.history.replace(f"{ROOT}/chat?c={self.conversation}&n={last}")
 
     def show(self) -> None:
         """Show the branch."""
@@ -256,12 +257,12 @@ def _turn(talk: Talk, node: Event) -> None:
     visit, speaker = talk.visit, _speaker(node)
     if speaker == "system":
         with ui.expansion(visit.say("chat.system")).classes("dl-system"):
-            words(visit, content_of(node))
+            words(visit, content_of(node), typed=True)
         return
     with ui.element("article").classes(f"dl-turn dl-{speaker}"):
         with ui.element("div").classes("dl-who"):
             ui.label(_name(visit, node))
-        words(visit, content_of(node))
+        words(visit, content_of(node), typed=speaker != "assistant")
         with ui.element("div").classes("dl-actions"):
             _siblings(talk, node)
             if speaker == "user":

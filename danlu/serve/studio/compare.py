@@ -13,6 +13,7 @@ from danlu.feedback.errors import FeedbackError
 from danlu.feedback.leaderboard import leaderboard
 from danlu.feedback.records import Conversation, Event, Message, Origin, Ranking, content_of
 from danlu.feedback.store import Store
+from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.chat import POLL_S, SEND_KEYS
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
@@ -74,7 +75,7 @@ class Arena:
         """Read a round and show it."""
         self.round = await self.visit.act("annotate", Round.read, self.visit, conversation)
         self.show()
-        ui.navigate.history.replace(f"/compare?c={conversation}")
+        ui.navigate.history.replace(f"{ROOT}/compare?c={conversation}")
 
     def show(self) -> None:
         """Show everything."""
@@ -249,7 +250,7 @@ def _verdicts(arena: Arena, this: Round) -> None:
             action(visit.say("compare.best", number=number + 1), lambda key=str(number + 1): _key(arena, key))
         action(visit.say("compare.tie"), lambda: _key(arena, "="))
         action(visit.say("compare.all_bad"), lambda: _key(arena, "0"))
-    ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small")
+    ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small dl-keyboard")
 
 
 def _after(arena: Arena) -> None:
@@ -266,7 +267,7 @@ async def _key(arena: Arena, key: str) -> None:
             if key == "Enter":
                 arena.round = None
                 arena.show()
-                ui.navigate.history.replace("/compare")
+                ui.navigate.history.replace(f"{ROOT}/compare")
         elif key in "0=" or 1 <= int(key if key.isdecimal() else 0) <= len(this.answers):
             await judge(arena.visit, arena, key)
 

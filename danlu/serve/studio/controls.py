@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nicegui import events, ui
 
-from danlu.serve.studio.rich_text import rich
+from danlu.serve.studio.rich_text import plain, rich
 from danlu.serve.studio.visit import Visit
 
 Act = Callable[[], Awaitable[None] | None]
@@ -44,13 +43,14 @@ def text_field(
     return made.classes("dl-field")
 
 
-def words(visit: Visit, text: str) -> ui.html:
-    """What somebody or a model wrote, formatted."""
-    return ui.html(rendered(visit, text)).classes("dl-text").props('dir="auto"')
+def words(visit: Visit, text: str, *, typed: bool = False) -> ui.html:
+    """What somebody or a model wrote, formatted, or just as it was typed."""
+    made = plain(text) if typed else rendered(visit, text)
+    return ui.html(made).classes("dl-text").props('dir="auto"')
 
 
 def rendered(visit: Visit, text: str) -> str:
-    """The same as HTML."""
+    """Formatted text as HTML."""
     return rich(text, copy=visit.say("text.copy"), thoughts=visit.say("text.thoughts"))
 
 
@@ -62,7 +62,7 @@ def prompt_turns(visit: Visit, messages: Sequence[Mapping[str, object]]) -> None
             role = str(message["role"])
             with ui.element("article").classes(f"dl-turn dl-turn-{role}"):
                 ui.label(visit.say(f"speaker.{role}")).classes("dl-who")
-                words(visit, str(message["content"]))
+                words(visit, str(message["content"]), typed=role != "assistant")
 
 
 def keys(wanted: str, act: Callable[[str], Awaitable[None]]) -> None:
@@ -78,4 +78,4 @@ def keys(wanted: str, act: Callable[[str], Awaitable[None]]) -> None:
             await act(key)
 
     ui.on("dl_key", pressed)
-    ui.run_javascript(f"window.danluKeys = {json.dumps(wanted)}")  # characters of our own choice
+    ui.element("div").classes("dl-hidden").props["data-keys"] = wanted  # where our script finds them

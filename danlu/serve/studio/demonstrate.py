@@ -103,7 +103,7 @@ def _side(room: Room) -> None:
             if task is not None:
                 action(visit.say("rank.skip"), lambda: _press(room, skip), icon="skip_next")
             action(visit.say("rank.undo"), lambda: _press(room, undo), icon="undo")
-        ui.label(visit.say("demonstrate.keys")).classes("dl-quiet dl-small")
+        ui.label(visit.say("demonstrate.keys")).classes("dl-quiet dl-small dl-keyboard")
         with ui.expansion(visit.say("rank.guidelines"), value=True).classes("dl-panel"):
             given = task.guideline if task is not None else ""
             words(visit, given or visit.say("demonstrate.guideline")).classes("dl-small")

@@ -168,6 +168,6 @@ Answer in the language of the question. Improve the draft, or write anew.""",
     "compare.strength": "Strength",
     "compare.interval": "95 % interval",
     "compare.n": "Comparisons",
-    "compare.about": "Bradley–Terry, in Elo points; 0 is average. Where intervals overlap, nothing is settled.",
+    "compare.about": "Bradley–Terry, in Elo points; 0 is average. Intervals that overlap settle nothing.",
     **TRAINING,
 }

@@ -213,7 +213,7 @@ def _show_task(desk: Desk, task: Assignment) -> None:
             action(visit.say("rank.undo"), lambda: _key(desk, "u"), icon="undo")
         comment = text_field(visit.say("rank.comment"), desk.comment, most=2000)
         comment.on_value_change(lambda event: setattr(desk, "comment", str(event.value or "")))
-        ui.label(visit.say("rank.keys")).classes("dl-quiet dl-small")
+        ui.label(visit.say("rank.keys")).classes("dl-quiet dl-small dl-keyboard")
         with ui.expansion(visit.say("rank.guidelines"), value=True).classes("dl-panel"):
             words(visit, task.guideline or visit.say("rank.guideline")).classes("dl-small")
         ui.label(visit.say("rank.done", n=desk.n_done)).classes("dl-quiet dl-small")

@@ -31,6 +31,7 @@ class SamplingPanel:
                 visit.say("sampling.max_tokens"), given.max_new_tokens, 1, limits.new_tokens, 1
             )
             self._seed = _number(visit.say("sampling.seed"), None, 0, 2**31 - 1, 1)
+            self._seed.classes(remove="dl-half")
             ui.label(visit.say("sampling.about")).classes("dl-quiet dl-small")
 
     @property

@@ -1,8 +1,8 @@
 """Lessons: each is a process of its own and a folder, and the folder alone says all that a page shows.
 
 The process is `python -m danlu teach …` in a session of its own. It holds a lock on a file of its folder for
-as long as it lives, so that whoever opens the studio next knows whether it runs, whatever became of the server
-that started it. It is stopped by the signal of Ctrl-C, upon which it writes a checkpoint.
+as long as it lives, so that whoever opens the studio next knows whether it runs, whatever became of the
+server that started it. It is stopped by the signal of Ctrl-C, upon which it writes a checkpoint.
 """
 
 from __future__ import annotations

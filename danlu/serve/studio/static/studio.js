@@ -31,12 +31,13 @@
   const codes = { Equal: "=", NumpadEqual: "=", KeyU: "u", KeyS: "s", NumpadEnter: "Enter" };
   document.addEventListener("keydown", (event) => {
     const target = event.target;
-    if (!window.danluKeys || event.ctrlKey || event.metaKey || event.altKey || document.querySelector(".q-dialog")) return;
+    const wanted = document.querySelector("[data-keys]")?.dataset.keys;
+    if (!wanted || event.ctrlKey || event.metaKey || event.altKey || document.querySelector(".q-dialog")) return;
     if (target.closest("input, textarea, select, [contenteditable]")) return;
     if (event.key === "Enter" && target.closest("button, a, summary, [role=button]")) return;
     const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
     const key = event.key === "Process" ? (codes[event.code] || (digit && digit[1])) : event.key;
-    if (key === "Enter" || (key && key.length === 1 && window.danluKeys.includes(key.toLowerCase()))) {
+    if (key === "Enter" || (key && key.length === 1 && wanted.includes(key.toLowerCase()))) {
       event.preventDefault();
       emitEvent("dl_key", key.length === 1 ? key.toLowerCase() : key);
     }
