@@ -248,6 +248,7 @@ COMMANDS = (
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
     *("serve", "studio", "account", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
+    *("instruct", "teach"),
 )
 # Cut off, they go on from a checkpoint.
 RESUMED = {
@@ -263,4 +264,6 @@ RESUMED = {
     "dpo",
     "classify",
     "translate",
+    "instruct",
+    "teach",
 }

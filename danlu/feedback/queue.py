@@ -142,7 +142,9 @@ def lease(
     do: Doing | None = None,
 ) -> None:
     """Fill somebody's hands up to `n` tasks, of one kind or of all, as far as quota and queue allow."""
-    n_done, n_held = done_by(connection, person), len(held(connection, person, now, do))
+    n_held = len(held(connection, person, now, do))
+    # Counting takes the longer the more somebody has done, and only gold questions ask for it.
+    n_done = done_by(connection, person) if config.gold_share and _has_gold(connection) else 0
     if quota := quota_of(connection, person, config):
         n = min(n, quota - done_today(connection, person, now))
     for number in range(n_held, n):
@@ -151,6 +153,11 @@ def lease(
         if task is None:
             break
         keep(connection, person, task, now, config)
+
+
+def _has_gold(connection: Connection) -> bool:
+    asked = sa.select(TASKS.c.id).where(TASKS.c.state == "open", TASKS.c.gold)
+    return connection.execute(asked.limit(1)).first() is not None
 
 
 def keep(connection: Connection, person: str, task: str, now: datetime, config: QueueConfig) -> None:
@@ -173,18 +180,27 @@ def is_free_for(connection: Connection, person: str, task: str, now: datetime) -
 
 def _next(connection: Connection, person: str, now: datetime, do: Doing | None, *, gold: bool) -> str | None:
     """A gold question where one is due, or what others have begun, or the oldest task."""
-    ordinary = (~TASKS.c.gold, _has_room(person, now))
-    kinds = [(TASKS.c.gold,), ordinary] if gold else [ordinary]
-    for conditions in kinds:
-        asked = (
-            sa.select(TASKS.c.id)
-            .where(*_open_to(person, now), *conditions, *_of_kind(do))
-            .order_by(TASKS.c.n_done.desc(), TASKS.c.seq)
-            .limit(1)
-        )
-        found = connection.scalar(asked)
+    fitting = (*_open_to(person, now), *_of_kind(do))
+    found = _first(connection, TASKS.c.gold, *fitting) if gold else None
+    return found or _first(connection, ~TASKS.c.gold, *fitting, _has_room(person, now))
+
+
+def _first(
+    connection: Connection, kind: sa.ColumnElement[bool], *fitting: sa.ColumnElement[bool]
+) -> str | None:
+    """Of the open tasks that fit the one done most often, and of those the oldest.
+
+    One number of times done after the other, so that the index gives the order and the search ends at the
+    first task that fits: sorted as a whole, every open task would be looked at each time.
+    """
+    open_tasks, n_done = (TASKS.c.state == "open", kind), TASKS.c.n_done
+    most = connection.scalar(sa.select(sa.func.max(n_done)).where(*open_tasks))
+    while most is not None:
+        asked = sa.select(TASKS.c.id).where(*open_tasks, n_done == most, *fitting)
+        found = connection.scalar(asked.order_by(TASKS.c.seq).limit(1))
         if found is not None:
             return str(found)
+        most = connection.scalar(sa.select(sa.func.max(n_done)).where(*open_tasks, n_done < most))
     return None
 
 

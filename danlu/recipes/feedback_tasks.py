@@ -39,6 +39,7 @@ class TasksConfig:
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(max_new_tokens=256))
     overlap: int = 1  # people who do each task
     doubled: float = 0.1  # share of the tasks that one person more does, to know how far people agree
+    draft: bool = False  # with do=demonstrate: the record's one completion is shown, to be made better
     gold: bool = False  # the records' 'ranks' are right: they measure people, who are not told
     guideline: str = ""  # shown beside each task
 
@@ -47,6 +48,8 @@ class TasksConfig:
             raise ConfigError(f"doubled is {self.doubled}; it must be from 0 to 1")
         if self.gold and (self.do != "rank" or self.model is not None):
             raise ConfigError("gold questions are rankings that somebody has made; leave out do and model")
+        if self.draft and self.do != "demonstrate":
+            raise ConfigError(f"draft is true and do is {self.do!r}; drafts belong to do=demonstrate")
         if self.n_completions < 1:
             raise ConfigError(f"n_completions is {self.n_completions}; it must be at least 1")
 
@@ -90,7 +93,8 @@ def add_task(reader: Reader, asked: Asked, config: TasksConfig) -> None:
     # Which tasks are doubled depends on the prompt alone: the same file makes the same tasks.
     elif Random(str(asked.prompt)).random() < config.doubled:
         how["overlap"] += 1
-    reader.task(asked.prompt, [] if config.do == "demonstrate" else asked.completions, **how)
+    shown = asked.completions if config.do != "demonstrate" or config.draft else ()
+    reader.task(asked.prompt, shown, **how)
 
 
 def read_prompts(path: Path) -> Iterator[Asked]:

@@ -105,6 +105,6 @@ OPEN = Path("(by round)")
 OPEN_REWARD = RewardConfig(base=OPEN, comparisons=OPEN, out=OPEN)
 OPEN_PPO = PpoConfig(policy=OPEN, reward_model=OPEN, prompts=OPEN, out=OPEN)
 TAKEN = (
-    *("base", "policy", "reward_model", "reference", "comparisons", "held_out", "prompts", "out"),
+    *("base", "policy", "reward_model", "reference", "comparisons", "held_out", "prompts", "out", "data"),
     *("demonstrations", "pretrain_shards", "judges", "seed", "endpoint", "members"),
 )

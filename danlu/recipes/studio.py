@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from danlu.config import ConfigError
 from danlu.feedback.queue import QueueConfig
@@ -13,6 +15,10 @@ from danlu.recipes.model_files import model_dir
 from danlu.recipes.serving import address_of, check_installed, load_served, name_of, names_of
 from danlu.serve.api.limits import Limits
 
+if TYPE_CHECKING:
+    from danlu.serve.studio.voice import Voice
+    from danlu.serve.studio.workshop import Workshop
+
 SUMMARY = "talk with a model, judge its answers and teach it in the browser: danlu studio MODEL…"
 POSITIONAL = ("model",)
 
@@ -20,6 +26,7 @@ POSITIONAL = ("model",)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudioConfig:
     model: tuple[Path, ...]  # model or run directories; the API serves the first
+    runs: Path = Path("runs")  # folder of all runs; lessons lie in its folder lessons
     db: str = "feedback.db"  # SQLite file, or postgresql://user@host/name
     host: str = "127.0.0.1"  # any other than this machine's own takes accounts
     port: int = 8000
@@ -46,23 +53,22 @@ def run(config: StudioConfig) -> None:
     check_installed(*modules, extra="studio")
     from danlu.feedback.store import Store
     from danlu.serve.api.server import bind, is_loopback, serve
-    from danlu.serve.api.service import Service
     from danlu.serve.studio.app import create_studio
     from danlu.serve.studio.studio import Studio
-    from danlu.serve.studio.voice import Voice
+    from danlu.serve.studio.workshop import Workshop, check_runs
 
+    check_runs(config.runs)
     local = is_loopback(config.host)
     with Store.open(config.db, config.queue) as store, bind(config.host, config.port) as listening:
-        voices = [
-            Voice(
-                digest=model_digest(model_dir(path)),
-                service=Service(
-                    load_served(path, adapters={}, reward_model=None, sampling=config.sampling), config.limits
-                ),
-            )
-            for path in config.model
-        ]
-        studio = Studio(store=store, voices=voices, local=local, person=config.person)
+        workshop = Workshop(
+            runs=config.runs,
+            db=config.db,
+            models={name_of(path): model_dir(path) for path in config.model},
+            load=partial(load_made, config),
+        )
+        voices = [load_voice(config, path) for path in config.model]
+        voices = [*made_before(workshop), *voices]
+        studio = Studio(store=store, voices=voices, local=local, person=config.person, workshop=workshop)
         if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):
             raise ConfigError(
                 f"host is {config.host}, which others can reach, and nobody has an account; make the first "
@@ -74,3 +80,35 @@ def run(config: StudioConfig) -> None:
         serve(
             app, listening, lambda: print(f"the studio is at http://{address}/studio ({about})", flush=True)
         )
+
+
+def load_voice(config: StudioConfig, path: Path, name: str | None = None) -> Voice:
+    """A model that can be talked with."""
+    from danlu.serve.api.service import Service
+    from danlu.serve.studio.voice import Voice
+
+    served = load_served(path, name=name, adapters={}, reward_model=None, sampling=config.sampling)
+    return Voice(digest=model_digest(model_dir(path)), service=Service(served, config.limits))
+
+
+def load_made(config: StudioConfig, name: str, path: Path) -> Voice:
+    """What a lesson has made; a page says it where that cannot be loaded."""
+    from danlu.serve.studio.workshop import LessonError
+
+    try:
+        return load_voice(config, path, name)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise LessonError(f"the model of the lesson {name} cannot be loaded: {error}") from error
+
+
+def made_before(workshop: Workshop) -> list[Voice]:
+    """The models of lessons that were in use when the studio last ran; what cannot be loaded is told."""
+    from danlu.serve.studio.workshop import LessonError
+
+    voices: list[Voice] = []
+    for name in workshop.used():
+        try:
+            voices.append(workshop.load_again(name))
+        except LessonError as error:
+            print(f"left out: {error}", flush=True)
+    return voices

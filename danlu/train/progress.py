@@ -41,7 +41,10 @@ class Progress:
 
     def advance(self, step: int, *, loss: float, rate: float) -> None:
         """Show that `step` updates are done."""
-        detail = f"loss {loss:.3f} · {rate:,.0f} {self.unit}/s"
+        self.show(step, f"loss {loss:.3f} · {rate:,.0f} {self.unit}/s")
+
+    def show(self, step: int, detail: str) -> None:
+        """Show that `step` of the total are done, with a word about it."""
         self.bar.update(self.task, completed=step, detail=detail)
         now = perf_counter()
         if not self.console.is_terminal and (now - self.last_line > LINE_EVERY_S or step == self.total):

@@ -26,6 +26,7 @@ from danlu.serve.api.service import Served, Service
 from danlu.serve.studio.app import create_studio
 from danlu.serve.studio.studio import Studio
 from danlu.serve.studio.voice import Voice
+from danlu.serve.studio.workshop import Workshop
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
 
@@ -63,7 +64,16 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
     store = Store.open(tmp_path_factory.mktemp("studio") / "feedback.db")
     engines = {name: Speaking(chat.tokenizer, "Good day.") for name in ("tiny", "other")}
     voices = [_voice(name, chat, engine) for name, engine in engines.items()]
-    studio = Studio(store=store, voices=voices)
+    runs = tmp_path_factory.mktemp("runs")
+
+    def load(name: str, path: Path) -> Voice:
+        engines[name] = Speaking(chat.tokenizer, f"I am {name}.")
+        return _voice(name, chat, engines[name])
+
+    workshop = Workshop(
+        runs=runs, db=store.database.name, models={name: runs / name for name in engines}, load=load
+    )
+    studio = Studio(store=store, voices=voices, workshop=workshop)
     studio.accounts.add(BOSS, "admin", f"password of {BOSS}")  # alone on this machine: nobody signs in
     listening = bind("127.0.0.1", 0)
     config = uvicorn.Config(create_studio(studio), lifespan="on", log_level="warning", access_log=False)

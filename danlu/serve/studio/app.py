@@ -19,6 +19,7 @@ from danlu.serve.studio.address import FILES, ROOT, STATIC
 from danlu.serve.studio.entrance import entrance_routes, sign_in_address
 from danlu.serve.studio.frame import open_frame
 from danlu.serve.studio.pages import PAGES, Page
+from danlu.serve.studio.report_route import report_routes
 from danlu.serve.studio.shield import Shield
 from danlu.serve.studio.studio import AccountKeys, Studio
 from danlu.serve.studio.visit import LANGUAGE, SESSION, THEME, Visit, language_of
@@ -36,6 +37,7 @@ def create_studio(studio: Studio, *, hosts: Set[str] = LOOPBACK) -> FastAPI:
     app = app_of(studio.voices[0].service, keys=keys, hosts=hosts, pages=ROOT)
     app.mount(STATIC, StaticFiles(directory=FILES))
     app.include_router(entrance_routes(studio), include_in_schema=False)
+    app.include_router(report_routes(studio), include_in_schema=False)
     for page in PAGES:
         _register(studio, page)
     ui.run_with(
@@ -66,6 +68,7 @@ def _run_voices(app: FastAPI, studio: Studio) -> None:
                 await held.enter_async_context(inner(app))
             for voice in studio.voices[1:]:
                 await held.enter_async_context(voice.service.running())
+            await held.enter_async_context(studio.adopted)
             held.push_async_callback(studio.replies.end)
             yield
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from danlu.feedback.accounts import Accounts, Person
@@ -10,6 +10,7 @@ from danlu.feedback.store import Store
 from danlu.serve.api.keys import Caller
 from danlu.serve.studio.replies import Replies
 from danlu.serve.studio.voice import Voice
+from danlu.serve.studio.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +18,12 @@ class Studio:
     """One running studio."""
 
     store: Store
-    voices: Sequence[Voice]  # the first is the one that the API serves
+    voices: list[Voice]  # the pages begin with the first; of those at the start the API serves it
     local: bool = True  # only this machine can reach it
     person: str = "me"  # who visits where nobody signs in and there is no account
+    workshop: Workshop | None = None  # where lessons are given; None: the studio knows no folder of runs
     replies: Replies = field(init=False)
+    adopted: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "replies", Replies(self.store))
@@ -42,6 +45,11 @@ class Studio:
     def asks_for_sign_in(self) -> bool:
         """Whether visitors have to say who they are."""
         return self.visitor("") is None
+
+    async def adopt(self, voice: Voice) -> None:
+        """Have the pages begin with this model, which runs for as long as the server does."""
+        await self.adopted.enter_async_context(voice.service.running())
+        self.voices[:] = [voice, *(each for each in self.voices if each.name != voice.name)]
 
     def voice(self, name: str) -> Voice | None:
         """The model of that name."""
