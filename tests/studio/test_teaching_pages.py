@@ -13,10 +13,10 @@ from shutil import rmtree
 from typing import Any
 
 import pytest
-from conftest import BOSS, PHONE, Running, until
 from scripted import HOSTILE
 from test_pages import Visit, bodies, button, check, people, question, signed_in  # noqa: F401
 from test_run_records import write_run
+from visiting import BOSS, PHONE, Running, until
 
 from danlu.feedback.records import Demonstration, Message, Ranking
 from danlu.serve.studio import workshop as module
