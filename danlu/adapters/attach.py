@@ -24,13 +24,14 @@ from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.virtual_tokens import DeepPrefix, MadePrefix, PrefixedDecoder, Prompt, Virtual, read
 from danlu.config import ConfigError
 from danlu.model.adapted import AdaptedLinear, Part, Parts, check_mergeable, is_brought, places
+from danlu.model.classifiers import Classifier
 from danlu.model.mlp import MixtureOfExperts
 from danlu.model.transformer import Block, Decoder
 
 DEFAULT = "default"  # an adapter's name where it has no other
 EVERY_LINEAR = ("q", "k", "v", "out", "gate", "up")
-# The loss reads lm_head's weight itself, and a tied one is the embedding; a score head is trained whole.
-HEADS = ("lm_head", "score")
+# The loss reads lm_head's weight itself, and a tied one is the embedding; the other heads are trained whole.
+HEADS = ("lm_head", "score", "classifier", "pooler", "span")
 LOW_RANK: dict[str, type[Lora]] = {"lora": Lora, "dora": Dora, "adalora": AdaLora}
 HOSTS: tuple[tuple[type[nn.Module], Callable[[Any], nn.Module]], ...] = (
     (nn.Linear, AdaptedLinear),
@@ -47,7 +48,7 @@ def attach(
     seed: int = 0,
     init_ids: Sequence[int] = (),
 ) -> None:
-    """Freeze `model`, in place, but for a new adapter, and a score head if it has one.
+    """Freeze `model`, in place, but for a new adapter, and the head of a score model or a classifier.
 
     The new adapter alone counts. It begins as the identity: the model answers as before, bit for bit. Only
     virtual tokens cannot, for every text attends to them.
@@ -85,6 +86,9 @@ def bring(model: nn.Module, found: Mapping[str, Part], *, name: str = DEFAULT) -
     for place, linear in linear_layers(model).items():
         if place.rpartition(".")[2] == "score":
             linear.weight = nn.Parameter(linear.weight.detach().clone())  # a twin may share what it was
+    if isinstance(model, Classifier):
+        for _, weight in model.head_parameters():
+            weight.requires_grad_(True)
 
 
 def names(model: nn.Module) -> list[str]:

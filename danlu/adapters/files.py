@@ -16,15 +16,42 @@ import torch
 from torch import nn
 
 from danlu.adapters.attach import DEFAULT, bring, names
-from danlu.adapters.forms import CONFIG, WEIGHTS, AdapterFile, parts_of, score_key, settings_of, write_parts
+from danlu.adapters.forms import (
+    ANSWERS_KEY,
+    CONFIG,
+    WEIGHTS,
+    AdapterFile,
+    Model,
+    head_key,
+    heads_of,
+    parts_of,
+    settings_of,
+    write_parts,
+)
 from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import base_digest, twin
+from danlu.model.classifiers import (
+    Answers,
+    Classifier,
+    DecoderClassifier,
+    SpanClassifier,
+    TokenClassifier,
+)
+from danlu.model.encoder_heads import EncoderClassifier, classifier_over
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import SCORE_KEYS, apply_score_tree, load_model, score_tree
+from danlu.model.hf import SCORE_KEYS, apply_score_tree, load_model, read_model, score_tree
 from danlu.model.layouts.settings import Settings
+from danlu.model.translation import TranslationModel
 from danlu.model.weights import ModelFileError, read_file, read_json, write_json, write_tensors
 
-TASKS: dict[type[nn.Module], str] = {LanguageModel: "CAUSAL_LM", ScoreModel: "SEQ_CLS"}
+TASKS: dict[type[nn.Module], str] = {
+    LanguageModel: "CAUSAL_LM",
+    ScoreModel: "SEQ_CLS",
+    DecoderClassifier: "SEQ_CLS",
+    EncoderClassifier: "SEQ_CLS",
+    TokenClassifier: "TOKEN_CLS",
+    SpanClassifier: "QUESTION_ANS",
+}
 
 
 def is_adapter(path: Path) -> bool:
@@ -33,7 +60,7 @@ def is_adapter(path: Path) -> bool:
 
 
 def save_adapter(
-    model: LanguageModel | ScoreModel,
+    model: Model,
     path: Path,
     config: AdapterConfig,
     *,
@@ -51,10 +78,12 @@ def save_adapter(
     """
     written = write_parts(model, name, config)
     header = {"base_sha256": base_digest(model), **written.header}
-    tensors = written.tensors
+    tensors = written.tensors | {head_key(config, name): each for name, each in heads_of(model).items()}
     if isinstance(model, ScoreModel):
-        tensors |= {score_key(config): model.score.weight}
         header |= {key: json.dumps(value) for key, value in score_tree(model).items()}
+    if isinstance(model, Classifier):
+        told = {**model.answers.to_tree(), "labels": model.answers.labels}
+        header[ANSWERS_KEY] = json.dumps(told, ensure_ascii=False)
     tree = {"base_model_name_or_path": str(base), "task_type": TASKS[type(model)], **written.tree}
     path.mkdir(parents=True, exist_ok=True)
     write_tensors(
@@ -66,7 +95,22 @@ def save_adapter(
 def load_adapter(path: Path, *, vocab_size: int | None = None) -> LanguageModel | ScoreModel:
     """The model that an adapter directory makes with its base, for a tokenizer of `vocab_size` if given."""
     file = read_adapter(path)
+    if file.classifies:
+        raise ModelFileError(f"{path} adapts a classifier; danlu classify reads it")
     return on_base(file, load_model(find_base(file), vocab_size=vocab_size))
+
+
+def load_classifier_adapter(path: Path) -> Classifier:
+    """The classifier that an adapter directory makes with its base, which may have any head."""
+    file = read_adapter(path)
+    if not file.classifies:
+        raise ModelFileError(f"{path} adapts no classifier; name what `danlu classify` made")
+    base = read_model(find_base(file))
+    if isinstance(base, TranslationModel):
+        raise ModelFileError(f"{file.base} holds a translation model, which no classifier stands on")
+    model = classifier_over(base.backbone, _answers(file))
+    bring_whole(model, file)
+    return model
 
 
 def load_score_adapter(path: Path, *, base: LanguageModel | ScoreModel, base_dir: Path) -> ScoreModel:
@@ -111,16 +155,22 @@ def apply_adapter(model: LanguageModel | ScoreModel, file: AdapterFile, *, name:
             f"{file.path}: the model has the adapter {names(model)[0]!r} and its score head already; an "
             "adapter of a score model brings its own, so one model takes one"
         )
+    bring_whole(model, file, name=name)
+    if isinstance(model, ScoreModel):
+        apply_score_tree(Settings(file.path / WEIGHTS, _told(file)), model)
+
+
+def bring_whole(model: Model, file: AdapterFile, *, name: str = DEFAULT) -> None:
+    """Attach an adapter with the head that comes with it, if the base is its own."""
     bring(model, parts_of(model, file), name=name)
     digest = file.header.get("base_sha256")
     if digest is not None and digest != base_digest(model):
         raise ModelFileError(
             f"{file.path}: was trained on other weights than those in {file.base}; name its own base"
         )
-    if isinstance(model, ScoreModel):
-        with torch.no_grad():
-            model.score.weight.copy_(file.tensors[file.score_key])
-            apply_score_tree(Settings(file.path / WEIGHTS, _told(file)), model)
+    with torch.no_grad():
+        for theirs, weight in heads_of(model).items():
+            weight.copy_(file.tensors[head_key(file.config, theirs)])
 
 
 def read_adapter(path: Path) -> AdapterFile:
@@ -129,7 +179,7 @@ def read_adapter(path: Path) -> AdapterFile:
     config = settings_of(where, tree)
     if tree.get("task_type") not in TASKS.values():
         raise ModelFileError(
-            f"{where}: task_type is {tree.get('task_type')!r}; it must be one of {sorted(TASKS.values())}"
+            f"{where}: task_type is {tree.get('task_type')!r}; it must be one of {sorted({*TASKS.values()})}"
         )
     base = tree.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -149,6 +199,16 @@ def find_base(file: AdapterFile) -> Path:
         f"{file.path / CONFIG}: the base {str(file.base)!r} is no model directory here; "
         "put it there, or name its place in base_model_name_or_path"
     )
+
+
+def _answers(file: AdapterFile) -> Answers:
+    """What a classifier's outputs stand for."""
+    try:
+        tree = json.loads(file.header[ANSWERS_KEY])
+        labels = tuple(str(label) for label in tree["labels"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{file.path / WEIGHTS}: its header is damaged: {error}") from error
+    return Answers.from_tree(tree, labels)
 
 
 def _told(file: AdapterFile) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from danlu.adapters.attach import decoder_of, new_bottleneck
 from danlu.adapters.joint_layers import (
     BOTTLENECK,
     LAYERED,
+    Model,
     Slot,
     bottleneck_slots,
     slots_of,
@@ -25,13 +26,14 @@ from danlu.adapters.virtual_tokens import DeepPrefix, Prompt
 from danlu.config import ConfigError
 from danlu.model.adapted import Part, places
 from danlu.model.heads import LanguageModel, ScoreModel
+from danlu.model.hf import place_in
 from danlu.model.weights import ModelFileError, check_tensors
 
-Model = LanguageModel | ScoreModel
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "base_model."  # PEFT's wrapper around the model; around one with adapted layers there is another
 LAYERS = f"{BASE}model."
 EMBEDDINGS = "prompt_embeddings"
+ANSWERS_KEY = "answers"  # in the header: what a classifier's outputs stand for
 PARTS_KEY = "joint_layers"  # in the header: of layers that others keep as one, which parts are adapted
 
 
@@ -48,14 +50,14 @@ class AdapterFile:
     header: Mapping[str, str]
 
     @property
-    def scores(self) -> bool:
-        """Whether it makes a score model."""
-        return self.task == "SEQ_CLS"
+    def classifies(self) -> bool:
+        """Whether it makes a classifier of ours, which says what its outputs stand for."""
+        return ANSWERS_KEY in self.header
 
     @property
-    def score_key(self) -> str:
-        """The name of a score head's weight."""
-        return score_key(self.config)
+    def scores(self) -> bool:
+        """Whether it makes a score model."""
+        return self.task == "SEQ_CLS" and not self.classifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,27 @@ class Written:
     header: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def score_key(config: AdapterConfig) -> str:
+def heads_of(model: Model) -> dict[str, Tensor]:
+    """The weights that stand on a backbone and come with an adapter, by their names in the layout of others.
+
+    A language model has none: its output projection is the base's.
+    """
+    if isinstance(model, LanguageModel):
+        return {}
+    if isinstance(model, ScoreModel):
+        return {place_in(model, "score.weight").name: model.score.weight}
+    return {place_in(model, name).name: weight for name, weight in model.head_parameters()}
+
+
+def head_key(config: AdapterConfig, theirs: str) -> str:
     """PEFT does not wrap the layers of a model before which virtual tokens stand."""
-    return f"{BASE if FORMS[config.kind].virtual else LAYERS}score.weight"
+    return f"{BASE if FORMS[config.kind].virtual else LAYERS}{theirs}"
+
+
+def _saved_modules(model: Model) -> list[str] | None:
+    """What PEFT is to load whole."""
+    layers = (name.rpartition(".")[0].removesuffix(".dense") for name in heads_of(model))
+    return sorted({layer.rpartition(".")[2] for layer in layers}) or None
 
 
 @torch.no_grad()
@@ -137,7 +157,7 @@ def _write_layers(model: Model, brought: Mapping[str, Any], config: AdapterConfi
                 members[theirs] = {i: getattr(part, "rank", 1) for i, part in mine.items()}
     tree = {
         "target_modules": _ends(model, adapted) or sorted(adapted),
-        "modules_to_save": ["score"] if isinstance(model, ScoreModel) else None,
+        "modules_to_save": _saved_modules(model),
         "fan_in_fan_out": any(slot.transposed for slot in adapted.values()),
     }
     header = {PARTS_KEY: json.dumps(members)} if members else {}
@@ -210,7 +230,8 @@ def _adalora_tree(config: AdapterConfig, ranks: Mapping[str, int], scale: float)
 
 def _layer_parts(model: Model, file: AdapterFile) -> dict[str, Part]:
     layered, slots, where = LAYERED[file.config.kind], slots_of(model), file.path / WEIGHTS
-    wanted = {_layer_of(key, layered.suffixes) for key in file.tensors if key != file.score_key}
+    heads = _head_shapes(model, file)
+    wanted = {_layer_of(key, layered.suffixes) for key in file.tensors.keys() - heads.keys()}
     if unknown := sorted(wanted - slots.keys()):
         raise ModelFileError(
             f"{where}: adapts {unknown[0]}; no layer of that name in {file.base} takes an adapter"
@@ -232,7 +253,7 @@ def _layer_parts(model: Model, file: AdapterFile) -> dict[str, Part]:
         for theirs in wanted
         for suffix, shape in layered.shapes(slots[theirs], ranks[theirs], of_each[theirs]).items()
     }
-    check_tensors(where, file.tensors, shapes | _score_shape(model, file), f"{CONFIG} and the base")
+    check_tensors(where, file.tensors, shapes | heads, f"{CONFIG} and the base")
     for theirs in (theirs for theirs in slots if theirs in wanted):
         slot, own = slots[theirs], members.get(theirs)
         parts = layered.read(slot, of_each[theirs], file.config, _scale_of(file, theirs), own)
@@ -269,8 +290,8 @@ def _members(file: AdapterFile) -> dict[str, dict[int, int]]:
         raise ModelFileError(f"{file.path / WEIGHTS}: its header is damaged: {error}") from error
 
 
-def _score_shape(model: Model, file: AdapterFile) -> dict[str, torch.Size]:
-    return {file.score_key: torch.Size((1, model.config.d_model))} if file.scores else {}
+def _head_shapes(model: Model, file: AdapterFile) -> dict[str, torch.Size]:
+    return {head_key(file.config, theirs): weight.shape for theirs, weight in heads_of(model).items()}
 
 
 def _layer_of(key: str, suffixes: tuple[str, ...]) -> str:
@@ -299,7 +320,7 @@ def _write_bottlenecks(model: Model, brought: Mapping[str, Any], config: Adapter
         "bottleneck_width": config.bottleneck.width,
         "activation": config.bottleneck.activation,
         "target_modules": sorted(slots),
-        "modules_to_save": ["score"] if isinstance(model, ScoreModel) else None,
+        "modules_to_save": _saved_modules(model),
     }
     return Written(tensors, tree)
 
@@ -310,7 +331,7 @@ def _bottleneck_parts(model: Model, file: AdapterFile) -> dict[str, Part]:
     for theirs, place in bottleneck_slots(model, file.config.kind).items():
         found[place] = part = new_bottleneck(model, place, file.config)
         into |= {f"{LAYERS}{theirs}.{s}": getattr(part, name) for name, s in BOTTLENECK.items()}
-    shapes = {key: tensor.shape for key, tensor in into.items()} | _score_shape(model, file)
+    shapes = {key: tensor.shape for key, tensor in into.items()} | _head_shapes(model, file)
     check_tensors(file.path / WEIGHTS, file.tensors, shapes, f"{CONFIG} and the base")
     with torch.no_grad():
         for key, tensor in into.items():
@@ -339,7 +360,7 @@ def _write_virtual(model: Model, brought: Mapping[str, Any], config: AdapterConf
         "token_dim": shape.d_model if is_prompt else kv_width,
         "num_transformer_submodules": 1,
         **({"prompt_tuning_init": "RANDOM"} if is_prompt else {"prefix_projection": False}),
-        "modules_to_save": ["score"] if isinstance(model, ScoreModel) else None,
+        "modules_to_save": _saved_modules(model),
     }
     return Written({EMBEDDINGS: part.embeddings if is_prompt else part.flat()}, tree)
 
@@ -349,7 +370,7 @@ def _virtual_parts(model: Model, file: AdapterFile) -> dict[str, Part]:
     shape = decoder.config
     prefix_width = 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
     width = shape.d_model if kind == "prompt" else prefix_width
-    shapes = {EMBEDDINGS: torch.Size((file.config.virtual.n, width))} | _score_shape(model, file)
+    shapes = {EMBEDDINGS: torch.Size((file.config.virtual.n, width))} | _head_shapes(model, file)
     check_tensors(file.path / WEIGHTS, file.tensors, shapes, f"{CONFIG} and the base")
     trained = file.tensors[EMBEDDINGS].float()
     return {"backbone": Prompt(trained) if kind == "prompt" else DeepPrefix(trained, shape, kind)}
@@ -400,7 +421,17 @@ IGNORED = frozenset(
     }
 )
 NOTHING: tuple[Any, ...] = (None, False, {}, [], "")
-COMMON: dict[str, tuple[Any, ...]] = {"modules_to_save": (["score"], ["classifier", "score"], None, [])}
+COMMON: dict[str, tuple[Any, ...]] = {
+    "modules_to_save": (
+        ["score"],
+        ["classifier", "score"],
+        ["classifier"],
+        ["classifier", "pooler"],
+        ["qa_outputs"],
+        None,
+        [],
+    )
+}
 _OF_LORA = frozenset(
     {
         "fan_in_fan_out",

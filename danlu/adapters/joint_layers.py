@@ -20,9 +20,11 @@ from danlu.adapters.ia3 import Rescale
 from danlu.adapters.lora import Dora, Lora, row_norms
 from danlu.adapters.settings import AdapterConfig
 from danlu.model.adapted import Part
+from danlu.model.classifiers import Classifier
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import place_of
 
+Model = LanguageModel | ScoreModel | Classifier
 Members = Mapping[int, int]
 """Of a joint layer the thirds that are adapted, and the rank of each."""
 Tensors = Mapping[str, Tensor]
@@ -50,7 +52,7 @@ class Slot:
         return [linear.out_features for linear in self.linears]
 
 
-def slots_of(model: LanguageModel | ScoreModel) -> dict[str, Slot]:
+def slots_of(model: Model) -> dict[str, Slot]:
     """Every linear layer of the blocks, by its name in the layout of others."""
     found: dict[str, list[tuple[int, str, nn.Linear, bool]]] = {}
     for name, linear in linear_layers(model).items():
@@ -189,12 +191,12 @@ BOTTLENECK = {  # our names and those in the file
 }
 
 
-def bottleneck_slots(model: LanguageModel | ScoreModel, kind: str) -> dict[str, str]:
+def bottleneck_slots(model: Model, kind: str) -> dict[str, str]:
     """Our places of bottlenecks by the names in the file: those of the layers that end the sublayers."""
     return {_end_of(place, model): place for place in bottleneck_places(model, kind)}
 
 
-def _end_of(place: str, model: LanguageModel | ScoreModel) -> str:
+def _end_of(place: str, model: Model) -> str:
     """Their name of the layer that ends a sublayer; a mixture's is that of the whole, without its router."""
     if place.endswith(".mlp.sublayer"):
         return place_of(f"{place}.router", model.config).name.rpartition(".")[0]

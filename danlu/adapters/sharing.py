@@ -19,7 +19,7 @@ from danlu.model.quantize import dense
 
 M = TypeVar("M", bound=nn.Module)
 # Beside what adapters brought: parts of the names of weights that come with an adapter.
-OWN = ("score", "raters")
+OWN = ("score", "raters", "classifier", "pooler", "span")
 
 
 def twin(model: M) -> M:

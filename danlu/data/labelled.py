@@ -49,6 +49,11 @@ class LabelledBatch:
         return self.input_ids.roll(-1, dims=1)
 
     @property
+    def is_text(self) -> Tensor:
+        """True where there is no padding, (rows, seq)."""
+        return self.segment_ids == 0
+
+    @property
     def n_items(self) -> int:
         return int(self.item_ids[-1]) + 1
 

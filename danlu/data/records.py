@@ -47,6 +47,14 @@ class Batch:
         given = self.input_ids, self.position_ids, self.segment_ids
         return given if self.branch_ids is None else (*given, self.branch_ids)
 
+    @property
+    def is_text(self) -> Tensor:
+        """True where there is no padding, (batch, seq): a segment that counts no target is padding."""
+        shape = len(self), int(self.segment_ids.max()) + 1
+        n_counted = self.segment_ids.new_zeros(shape)
+        n_counted.scatter_add_(1, self.segment_ids, self.loss_mask.long())
+        return n_counted.gather(1, self.segment_ids) > 0
+
     def __len__(self) -> int:
         return len(self.input_ids)
 

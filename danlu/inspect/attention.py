@@ -8,9 +8,9 @@ any kind of attention that the model knows can be seen, and the model need not k
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -18,7 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.model.attention import Attend, Attention
+from danlu.model.attention import Attend, Attention, CrossAttention, Prefix
+
+ENCODER, DECODER = "encoder", "decoder"
+SOURCE, TEXT = (
+    "source",
+    "text",
+)  # what an encoder reads, and what a decoder does; a model of one part has TEXT
+Ids = Mapping[str, Sequence[int]]  # of each text that a model reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +35,14 @@ class LayerWeights:
     stack: str  # which part of the model: "" where there is one only, or for instance "encoder"
     kind: str  # "self", or "cross" from a decoder to what an encoder has read
     layer: int  # from 0
-    weights: Tensor  # (n_heads, queries, keys): of each query they add up to 1
+    weights: Tensor  # (n_heads, queries, keys): of each query they add up to 1, a prefix before them included
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The text that looks, and the one that is looked at."""
+        if self.stack == ENCODER:
+            return SOURCE, SOURCE
+        return TEXT, SOURCE if self.kind == "cross" else TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +69,9 @@ def watched(model: nn.Module) -> Generator[list[LayerWeights]]:
     The model reads one row at a time. What it computes is what it computes without being watched.
     """
     seen: list[LayerWeights] = []
-    places = {name: each for name, each in model.named_modules() if isinstance(each, Attention)}
+    places = {
+        name: each for name, each in model.named_modules() if isinstance(each, Attention | CrossAttention)
+    }
     hooks = [
         each.register_forward_pre_hook(partial(_hand_over, partial(_note, seen, name)), with_kwargs=True)
         for name, each in places.items()
@@ -68,19 +84,28 @@ def watched(model: nn.Module) -> Generator[list[LayerWeights]]:
 
 
 def _hand_over(note: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Give the attention an `attend` that notes its weights before it attends."""
-    return args, kwargs | {"attend": partial(_attend_and_note, note, kwargs["attend"])}
+    """Give the attention an `attend`, or an `across`, that notes its weights before it attends."""
+    key = "across" if isinstance(module, CrossAttention) else "attend"
+    return args, kwargs | {key: partial(_attend_and_note, note, kwargs[key])}
 
 
 def _attend_and_note(
-    note: Any, attend: Attend, q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None
+    note: Any,
+    attend: Attend,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
 ) -> Tensor:
     note(weights_of(attend, q, k, scale))
     return attend(q, k, v, scale=scale)
 
 
 def _note(seen: list[LayerWeights], name: str, weights: Tensor) -> None:
-    place = re.fullmatch(r"(?:backbone\.)?(?P<stack>.*?)\.?blocks\.(?P<layer>\d+)\.(?P<kind>[a-z]+)_.*", name)
+    place = re.fullmatch(
+        r"(?:backbone\.)?(?P<stack>.*?)[._]?blocks\.(?P<layer>\d+)\.(?P<kind>[a-z]+)_.*", name
+    )
     if place is None:
         raise ValueError(f"{name} is no attention inside a block")
     if len(weights) != 1:
@@ -95,6 +120,8 @@ def _note(seen: list[LayerWeights], name: str, weights: Tensor) -> None:
 def weights_of(attend: Attend, q: Tensor, k: Tensor, scale: float | None) -> Tensor:
     """The weights of each key for each query, (batch, n_heads, queries, keys), float32.
 
+    What stands before the keys, an adapter's prefix, takes its share of the attention and has no column.
+
     Args:
         attend: how queries gather from values.
         q: queries as it is given them, (batch, n_heads, queries, head_dim).
@@ -102,7 +129,11 @@ def weights_of(attend: Attend, q: Tensor, k: Tensor, scale: float | None) -> Ten
         scale: of the scores; None is one over the square root of head_dim.
     """
     unit = torch.eye(k.shape[2], device=k.device).expand(*k.shape[:2], -1, -1)
-    return attend(q.float(), k.float(), unit, scale=scale)
+    prefix: Prefix | None = attend.keywords.get("prefix") if isinstance(attend, partial) else None
+    if prefix is None:
+        return attend(q.float(), k.float(), unit, scale=scale)
+    nothing = unit.new_zeros(*prefix.keys.shape[:-1], k.shape[2])
+    return attend(q.float(), k.float(), unit, scale=scale, prefix=replace(prefix, values=nothing))
 
 
 def self_attention(model: nn.Module, ids: Sequence[int]) -> list[LayerWeights]:
@@ -110,6 +141,14 @@ def self_attention(model: nn.Module, ids: Sequence[int]) -> list[LayerWeights]:
     with torch.no_grad(), watched(model) as seen:
         model(torch.tensor([ids]))
     return seen
+
+
+def translation_attention(model: nn.Module, source: Sequence[int], ids: Sequence[int]) -> list[LayerWeights]:
+    """The weights of every layer of an encoder-decoder that reads a source and a target, both rows of ids."""
+    with torch.no_grad(), watched(model) as seen:
+        model(torch.tensor([source]), None, torch.tensor([ids]))
+    named = [replace(each, stack=each.stack or DECODER) for each in seen]
+    return sorted(named, key=lambda each: (each.stack != ENCODER, each.kind == "cross"))  # part by part
 
 
 def heads_between(
@@ -143,7 +182,8 @@ def _ranked(seen: Sequence[LayerWeights], scores: Sequence[Sequence[float]]) -> 
 class Difference:
     """What two texts' attention has in common, and the second's weights less the first's."""
 
-    pairs: Sequence[tuple[int, int]]  # places in the first and the second text that stand for each other
+    # Of each text that a model reads, the places in the first and the second that stand for each other.
+    pairs: Mapping[str, Sequence[tuple[int, int]]]
     layers: Sequence[LayerWeights]  # differences, (n_heads, pairs, pairs)
 
     def ranked(self) -> list[HeadScore]:
@@ -154,24 +194,21 @@ class Difference:
 
 
 def difference(
-    first: Sequence[LayerWeights],
-    second: Sequence[LayerWeights],
-    first_ids: Sequence[int],
-    second_ids: Sequence[int],
+    first: Sequence[LayerWeights], second: Sequence[LayerWeights], first_ids: Ids, second_ids: Ids
 ) -> Difference:
-    """How attention differs between two texts, over the tokens that stand for each other."""
-    pairs = aligned(first_ids, second_ids)
-    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    """How attention differs between two readings, over the tokens that stand for each other."""
+    pairs = {text: aligned(ids, second_ids[text]) for text, ids in first_ids.items()}
     layers = [
-        LayerWeights(
-            stack=a.stack,
-            kind=a.kind,
-            layer=a.layer,
-            weights=b.weights[:, theirs][:, :, theirs] - a.weights[:, ours][:, :, ours],
-        )
+        replace(a, weights=_at(b, pairs, side=1) - _at(a, pairs, side=0))
         for a, b in zip(first, second, strict=True)
     ]
     return Difference(pairs=pairs, layers=layers)
+
+
+def _at(layer: LayerWeights, pairs: Mapping[str, Sequence[tuple[int, int]]], *, side: int) -> Tensor:
+    """The weights at the places of one side of the pairs."""
+    rows, columns = ([pair[side] for pair in pairs[text]] for text in layer.texts)
+    return layer.weights[:, rows][:, :, columns]
 
 
 def aligned(first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:

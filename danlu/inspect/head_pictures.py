@@ -70,7 +70,11 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path, *, title: str, signed: b
             for place in places[len(row) :]:
                 place.set_axis_off()
             for at, (panel, place) in enumerate(zip(row, places, strict=False)):
-                draw_panel(place, panel, side, signed, at_left=at == 0, below=number == n_rows - 1)
+                at_left = at == 0 or row[at - 1].rows != panel.rows
+                below = number == n_rows - 1 or [
+                    each.columns for each in panels[number + 1][at : at + 1]
+                ] != [panel.columns]
+                draw_panel(place, panel, side, signed, at_left=at_left, below=below)
         dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
         figure.savefig(path, dpi=dpi, metadata={"Software": None})
 

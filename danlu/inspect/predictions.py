@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel
+from danlu.model.translation import TranslationModel
+
+Predictor = LanguageModel | MaskedLanguageModel | TranslationModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,18 @@ class Expectation:
 
 
 @torch.no_grad()
-def next_tokens(model: LanguageModel, ids: Sequence[int], n_best: int = 5) -> list[Expectation]:
-    """What a decoder expected at every place but the first, and what it expects after the last."""
-    probabilities = model(torch.tensor([ids]))[0].softmax(-1)  # (seq, vocab): the row of t is about t + 1
+def next_tokens(
+    model: LanguageModel | TranslationModel,
+    ids: Sequence[int],
+    n_best: int = 5,
+    *,
+    source: Sequence[int] | None = None,
+) -> list[Expectation]:
+    """What a decoder expected at every place but the first, and what it expects after the last.
+
+    `source` is what a translation's ids are a translation of.
+    """
+    probabilities = model(*_inputs(ids, source))[0].softmax(-1)  # (seq, vocab): the row of t is about t + 1
     return [
         _expectation(row, at, ids[at] if at < len(ids) else None, n_best)
         for at, row in enumerate(probabilities, start=1)
@@ -58,6 +70,12 @@ def masked_tokens(
         row[0, at] = mask_id
         found.append(_expectation(model(row)[0, at].softmax(-1), at, ids[at], n_best))
     return found
+
+
+def _inputs(ids: Sequence[int], source: Sequence[int] | None) -> tuple[Tensor | None, ...]:
+    """Positional arguments of a model that reads one row."""
+    row = torch.tensor([ids])
+    return (row,) if source is None else (torch.tensor([source]), None, row)
 
 
 def _expectation(probabilities: Tensor, at: int, there: int | None, n_best: int) -> Expectation:
@@ -80,16 +98,17 @@ class LensLayer:
 
 
 @torch.no_grad()
-def logit_lens(model: LanguageModel | MaskedLanguageModel, ids: Sequence[int]) -> list[LensLayer]:
+def logit_lens(
+    model: Predictor, ids: Sequence[int], *, source: Sequence[int] | None = None
+) -> list[LensLayer]:
     """What the model would say if it ended after each block (nostalgebraist 2020, "the logit lens").
 
-    The residual stream takes the way that the last layer's takes: last norm, then the output head.
+    Of an encoder-decoder, that is the decoder; `source` is what its encoder reads. The residual stream takes
+    the way that the last layer's takes: last norm, then the output head.
     """
     with residual_stream(model) as stream:
-        model(torch.tensor([ids]))
-    read: Callable[[Tensor], Tensor] = (
-        model.words if isinstance(model, MaskedLanguageModel) else partial(_read_out, model)
-    )
+        model(*_inputs(ids, source))
+    read = _output_of(model)
     rows = [read(model.backbone.norm(hidden))[0].softmax(-1) for hidden in stream]  # each (seq, vocab)
     answers = rows[-1].argmax(-1, keepdim=True)
     layers: list[LensLayer] = []
@@ -102,12 +121,19 @@ def logit_lens(model: LanguageModel | MaskedLanguageModel, ids: Sequence[int]) -
     return layers
 
 
+def _output_of(model: Predictor) -> Callable[[Tensor], Tensor]:
+    """From hidden vectors to logits."""
+    if isinstance(model, MaskedLanguageModel):
+        return model.words
+    return model.logits if isinstance(model, TranslationModel) else partial(_read_out, model)
+
+
 def _read_out(model: LanguageModel, hidden: Tensor) -> Tensor:
     return model.lm_head(hidden).float()
 
 
 @contextmanager
-def residual_stream(model: LanguageModel | MaskedLanguageModel) -> Generator[list[Tensor]]:
+def residual_stream(model: Predictor) -> Generator[list[Tensor]]:
     """While active, the embedded tokens and then what leaves each block, each (batch, seq, d_model)."""
     stream: list[Tensor] = []
 

@@ -26,7 +26,11 @@ Span = tuple[int, int]
 
 
 class WordError(ValueError):
-    """A word is not to be found in a text, or in more than one place."""
+    """A word is not to be found in a text."""
+
+
+class SeveralPlacesError(WordError):
+    """A word stands in more than one place of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,7 @@ def places_of(word: str, text: str, pieces: Sequence[Piece]) -> list[int]:
             f"{word!r} is not in the text: it has {len(found)} of {wanted!r} as a word of its own"
         )
     if len(found) > 1 and not number:
-        raise WordError(
+        raise SeveralPlacesError(
             f"{word!r} is {len(found)} times in the text; say which, for instance {word + '#1'!r}"
         )
     left, right = found[max(number, 1) - 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -122,6 +122,11 @@ class Classifier(nn.Module):
             (rows, n_outputs) for a whole text, (rows, seq, n_outputs) for its tokens, float32.
         """
         return self.everywhere(hidden)
+
+    def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """What stands on the backbone and tells the answer, by name."""
+        others = ("backbone.", "lm_head.")
+        return ((name, each) for name, each in self.named_parameters() if not name.startswith(others))
 
     def words_nll_sum(self, hidden: Tensor, target_ids: Tensor, loss_mask: Tensor) -> Tensor:
         """Summed negative log-likelihood of the next tokens, for the auxiliary loss."""

@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.model.classifiers import Answers, Classifier
+from danlu.model.classifiers import (
+    Answers,
+    Classifier,
+    DecoderClassifier,
+    SpanClassifier,
+    TokenClassifier,
+)
 from danlu.model.config import ModelConfig
 from danlu.model.layers import Linear, make_norm
 from danlu.model.transformer import Encoder, Stack, initialise
@@ -67,6 +73,13 @@ class EncoderClassifier(Classifier):
 
     def everywhere(self, hidden: Tensor) -> Tensor:
         return self.classifier(pool(self.pooler, hidden)).float()
+
+
+def classifier_over(backbone: Stack, answers: Answers, *, seed: int = 0) -> Classifier:
+    """A backbone under a fresh head for these answers."""
+    whole = EncoderClassifier if isinstance(backbone, Encoder) else DecoderClassifier
+    kind = {"span": SpanClassifier, "tag": TokenClassifier}.get(answers.kind, whole)
+    return kind(backbone.config, answers, seed=seed, backbone=backbone)
 
 
 def pool(pooler: Linear, hidden: Tensor) -> Tensor:

@@ -252,6 +252,11 @@ def place_of(ours: str, config: ModelConfig) -> Place:
     return layout_of(config).place(ours)
 
 
+def place_in(model: AnyModel, ours: str) -> Place:
+    """As `place_of`, for what stands on the backbone too: its name is that in the class of others."""
+    return _written_as(model)[0].place(ours)
+
+
 def _expect(kind: type[Kind], path: Path, vocab_size: int | None) -> Kind:
     model = read_model(path)
     if not isinstance(model, kind):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +73,23 @@ class MixtureOfExperts(nn.Module):
         if self.settings.renormalise:
             weights = weights / weights.sum(-1, keepdim=True)
         return weights.to(tokens.dtype), chosen
+
+
+@contextmanager
+def noted_routers(model: nn.Module) -> Generator[list[Tensor]]:
+    """While active, the logits of every router, (tokens, n_experts), in the order they are computed."""
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any, output: Tensor) -> None:
+        seen.append(output)
+
+    mixtures = [each for each in model.modules() if isinstance(each, MixtureOfExperts)]
+    hooks = [each.router.register_forward_hook(note) for each in mixtures]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 MLPS: dict[str, Callable[[ModelConfig], nn.Module]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,23 +12,37 @@ from rich.table import Table
 
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
 from danlu.config import ConfigError
+from danlu.generate.beam import BeamConfig
 from danlu.inspect.attention import (
+    SOURCE,
+    TEXT,
     HeadScore,
     LayerWeights,
     difference,
     heads_between,
     self_attention,
+    translation_attention,
 )
 from danlu.inspect.head_pictures import Panel, draw, panels_of
-from danlu.inspect.predictions import Expectation, logit_lens, masked_tokens, next_tokens
-from danlu.inspect.reader import Piece, Reader, places_of, reader_of
+from danlu.inspect.predictions import Expectation, LensLayer, logit_lens, masked_tokens, next_tokens
+from danlu.inspect.reader import (
+    OwnReader,
+    Piece,
+    Reader,
+    SeveralPlacesError,
+    WordError,
+    places_of,
+    reader_of,
+)
 from danlu.inspect.view import console
 from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel
-from danlu.model.hf import AnyModel, read_model
+from danlu.model.hf import AnyModel, open_model, read_model
+from danlu.model.translation import TranslationModel
 from danlu.model.weights import ModelFileError
-from danlu.recipes.attention_page import Looked, Sides, Sight, render
+from danlu.recipes.attention_page import Looked, Read, Sides, Sight, render
 from danlu.recipes.model_files import model_dir
+from danlu.recipes.translator import Translator, load_translator
 from danlu.train.checkpoint import replace_file
 
 SUMMARY = "draw what every head looks at, and what the model expects: danlu attention MODEL TEXT"
@@ -41,6 +55,8 @@ class AttentionConfig:
     model: Path  # model or adapter directory, or the run directory of the stage that made it
     text: str
     other: str | None = None  # a second text: how attention differs from that to the first
+    target: str | None = None  # of a translator, the translation to look at; none = the one that it makes
+    into: str | None = None  # of a translator, the language; none = the one that the text is not in
     from_: str | None = None  # a word: which heads look most from it …
     to: str | None = None  # … to this word; a word that stands there twice is written word#1 or word#2
     out: Path = Path("attention")  # folder for attention.html and the pictures
@@ -56,9 +72,9 @@ class AttentionConfig:
 
 
 def run(config: AttentionConfig) -> Path:
-    model, reader = opened(config.model)
+    look_at = looker(config)
     texts = [config.text] if config.other is None else [config.text, config.other]
-    looked = [look(model, reader, text, config) for text in texts]
+    looked = [look_at(text) for text in texts]
     differs = None
     if config.other is not None:
         first, second = looked
@@ -74,6 +90,18 @@ def run(config: AttentionConfig) -> Path:
     return config.out
 
 
+def looker(config: AttentionConfig) -> Callable[[str], Looked]:
+    """What reads a text with the model that is meant."""
+    adapter_only = any(is_adapter(each) for each in (config.model, config.model / "adapter"))
+    if not adapter_only and isinstance(open_model(model_dir(config.model)).model, TranslationModel):
+        translator = load_translator(config.model)
+        return lambda text: look_at_translation(translator, text, config)
+    if config.target is not None or config.into is not None:
+        raise ConfigError(f"target and into are for models that translate, which {config.model} does not")
+    model, reader = opened(config.model)
+    return lambda text: look(model, reader, text, config)
+
+
 def opened(path: Path) -> tuple[AnyModel, Reader]:
     """A model with its adapter, if it has one, and what reads text for it."""
     adapter = next((each for each in (path, path / "adapter") if is_adapter(each)), None)
@@ -87,29 +115,63 @@ def look(model: AnyModel, reader: Reader, text: str, config: AttentionConfig) ->
     """All that there is to be seen when a model reads a text."""
     pieces = reader.read(text)
     ids = [piece.id for piece in pieces]
-    check(model, pieces, config)
+    check(model, pieces, config, "text")
     predicts = isinstance(model, LanguageModel | MaskedLanguageModel)
     lens = logit_lens(model, ids) if predicts else []
     expected = expectations(model, reader, pieces, config.n_best)
-    tokens = {guess.id for layer in lens for guess in layer.guesses}
-    tokens |= {guess.id for each in expected for guess in each.best}
     return Looked(
-        text=text,
-        pieces=pieces,
+        title=text,
+        read={TEXT: Read(text=text, pieces=pieces)},
         layers=self_attention(model, ids),
         expected=expected,
         lens=lens,
-        spelled={token: reader.spell(token) for token in tokens if token < reader.vocab_size},
+        spelled=spellings(reader, lens, expected),
         masked=isinstance(model, MaskedLanguageModel),
     )
 
 
-def check(model: AnyModel, pieces: Sequence[Piece], config: AttentionConfig) -> None:
+def look_at_translation(translator: Translator, text: str, config: AttentionConfig) -> Looked:
+    """All that there is to be seen when an encoder reads a text and a decoder its translation."""
+    model, reader = translator.model, OwnReader(translator.tokenizer)
+    into = translator.wanted(text, config.into)
+    target = config.target
+    if target is None:
+        (target,) = translator.translate([text], into, BeamConfig())
+    marked = translator.languages.marked(text, into)
+    end, *source = reader.read(marked)
+    read = {
+        SOURCE: Read(text=marked, pieces=[*source, end]),
+        TEXT: Read(text=target, pieces=reader.read(target)),
+    }
+    for name, each in (("text", read[SOURCE]), ("target", read[TEXT])):
+        check(model, each.pieces, config, name)
+    source_ids, ids = read[SOURCE].ids, read[TEXT].ids
+    lens = logit_lens(model, ids, source=source_ids)
+    expected = next_tokens(model, ids, config.n_best, source=source_ids)
+    return Looked(
+        title=f"{text} → {target}",
+        read=read,
+        layers=translation_attention(model, source_ids, ids),
+        expected=expected,
+        lens=lens,
+        spelled=spellings(reader, lens, expected),
+        masked=False,
+    )
+
+
+def spellings(reader: Reader, lens: Sequence[LensLayer], expected: Sequence[Expectation]) -> dict[int, str]:
+    """Every token that is named as a guess."""
+    tokens = {guess.id for layer in lens for guess in layer.guesses}
+    tokens |= {guess.id for each in expected for guess in each.best}
+    return {token: reader.spell(token) for token in tokens if token < reader.vocab_size}
+
+
+def check(model: AnyModel, pieces: Sequence[Piece], config: AttentionConfig, name: str) -> None:
     """Refuse a text that the model cannot read, or nobody could see."""
     most = min(config.max_tokens, model.config.max_seq_len)
     if not 2 < len(pieces) <= most:
         raise ConfigError(
-            f"text: it has {len(pieces)} tokens; it must have from 3 to {most} to be drawn, control tokens "
+            f"{name}: it has {len(pieces)} tokens; it must have from 3 to {most} to be drawn, control tokens "
             "included"
         )
     largest = max(piece.id for piece in pieces)
@@ -132,11 +194,40 @@ def expectations(model: AnyModel, reader: Reader, pieces: Sequence[Piece], n_bes
 
 
 def between(looked: Looked, config: AttentionConfig) -> tuple[str, str, list[HeadScore]] | None:
-    """The two words asked about, and all heads by how much they look from one to the other."""
+    """The two words asked about, and all heads by how much they look from one to the other.
+
+    Of an encoder-decoder these are the heads of every part in which both words are: one that reads the texts
+    that they stand in.
+    """
     if config.from_ is None or config.to is None:
         return None
-    places = [places_of(word, looked.text, looked.pieces) for word in (config.from_, config.to)]
-    return config.from_, config.to, heads_between(looked.layers, *places)
+    rows, columns = (places_in_texts(word, looked) for word in (config.from_, config.to))
+    found: list[HeadScore] = []
+    for pair in dict.fromkeys(layer.texts for layer in looked.layers):
+        if pair[0] in rows and pair[1] in columns:
+            layers = [layer for layer in looked.layers if layer.texts == pair]
+            found += heads_between(layers, rows[pair[0]], columns[pair[1]])
+    if not found:
+        raise WordError(
+            f"no head looks from {config.from_!r} to {config.to!r}: a source does not look at its translation"
+        )
+    return config.from_, config.to, sorted(found, key=lambda each: -each.score)
+
+
+def places_in_texts(word: str, looked: Looked) -> dict[str, list[int]]:
+    """Where a word stands in each text that has it; it must stand in one at least."""
+    found: dict[str, list[int]] = {}
+    missing: list[WordError] = []
+    for name, each in looked.read.items():
+        try:
+            found[name] = places_of(word, each.text, each.pieces)
+        except SeveralPlacesError:
+            raise
+        except WordError as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
+    return found
 
 
 def draw_all(sight: Sight, out: Path) -> list[Path]:
@@ -145,23 +236,17 @@ def draw_all(sight: Sight, out: Path) -> list[Path]:
     for number, each in enumerate(sight.looked, start=1):
         name = "heads" if len(sight.looked) == 1 else f"heads-{number}"
         sided = [(layer, each.sides(layer)) for layer in each.layers]
-        written += draw_layers(sided, out, name, each.text)
+        written += draw_layers(sided, out, name, each.title)
     if sight.difference is not None:
-        labels = sight.labels_of_difference
-        sided = [(layer, (labels, labels)) for layer in sight.difference.layers]
+        sided = [(layer, sight.sides_of_difference(layer)) for layer in sight.difference.layers]
         written += draw_layers(sided, out, "difference", "second text − first text", signed=True)
     if sight.between is not None:
         word, other, scores = sight.between
-        first = sight.looked[0]
-        panels = [
-            Panel(
-                title=f"{each.name}: {each.score:.2f}",
-                weights=first.head(each),
-                rows=first.labels,
-                columns=first.labels,
-            )
-            for each in scores[:N_SHOWN]
-        ]
+        panels: list[Panel] = []
+        for each in scores[:N_SHOWN]:
+            weights, (rows, columns) = sight.looked[0].head(each)
+            title = f"{each.name}: {each.score:.2f}"
+            panels.append(Panel(title=title, weights=weights, rows=rows, columns=columns))
         path = out / "between.png"
         draw([panels[:3], panels[3:]] if len(panels) > 3 else [panels], path, title=f"{word} → {other}")
         written.append(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.evaluate.markup import Markup, both, join, number, table, tag
 from danlu.evaluate.page import page
 from danlu.evaluate.sections.words import note, section
-from danlu.inspect.attention import Difference, HeadScore, LayerWeights
+from danlu.inspect.attention import TEXT, Difference, HeadScore, LayerWeights
 from danlu.inspect.head_pictures import cells
 from danlu.inspect.predictions import Expectation, LensLayer
 from danlu.inspect.reader import Piece
@@ -23,16 +23,11 @@ CELL = 14  # side of a token's square in a large picture, in its own units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What was seen while a model read one text."""
+class Read:
+    """A text and its tokens, as a model reads them."""
 
     text: str
     pieces: Sequence[Piece]
-    layers: Sequence[LayerWeights]
-    expected: Sequence[Expectation]
-    lens: Sequence[LensLayer]
-    spelled: Mapping[int, str]  # tokens that are named as guesses
-    masked: bool  # whether a token was hidden when it was expected
 
     @property
     def ids(self) -> list[int]:
@@ -42,15 +37,42 @@ class Looked:
     def labels(self) -> list[str]:
         return [piece.label for piece in self.pieces]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What was seen while a model read one text, or a text and its translation."""
+
+    title: str
+    read: Mapping[str, Read]  # by the names that layers have for what they look at
+    layers: Sequence[LayerWeights]
+    expected: Sequence[Expectation]
+    lens: Sequence[LensLayer]
+    spelled: Mapping[int, str]  # tokens that are named as guesses
+    masked: bool  # whether a token was hidden when it was expected
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """The tokens of what is predicted, or of all there is."""
+        return self.read[TEXT].pieces
+
+    @property
+    def labels(self) -> list[str]:
+        return self.read[TEXT].labels
+
+    @property
+    def ids(self) -> dict[str, list[int]]:
+        return {name: each.ids for name, each in self.read.items()}
+
     def sides(self, layer: LayerWeights) -> Sides:
         """What the tokens are called that look in a layer, and those that are looked at."""
-        return self.labels, self.labels
+        rows, columns = (self.read[text].labels for text in layer.texts)
+        return rows, columns
 
-    def head(self, which: HeadScore) -> Tensor:
-        """The weights of one head, (queries, keys)."""
+    def head(self, which: HeadScore) -> tuple[Tensor, Sides]:
+        """The weights of one head, (queries, keys), and what they are called."""
         place = (which.stack, which.kind, which.layer)
         layer = next(each for each in self.layers if (each.stack, each.kind, each.layer) == place)
-        return layer.weights[which.head]
+        return layer.weights[which.head], self.sides(layer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +84,22 @@ class Sight:
     difference: Difference | None
     between: tuple[str, str, list[HeadScore]] | None  # two words of the first text, and all heads
 
-    @property
-    def labels_of_difference(self) -> list[str]:
-        """Tokens that both texts have, or both of those that stand for each other."""
+    def sides_of_difference(self, layer: LayerWeights) -> Sides:
+        """Tokens that both texts have, or both of those that stand for each other, as rows and columns."""
+        rows, columns = (self._shared(text) for text in layer.texts)
+        return rows, columns
+
+    def _shared(self, text: str) -> list[str]:
         assert self.difference is not None
-        names = [(self.looked[0].labels[a], self.looked[1].labels[b]) for a, b in self.difference.pairs]
+        first, second = (each.read[text].labels for each in self.looked)
+        names = [(first[a], second[b]) for a, b in self.difference.pairs[text]]
         return [a if a == b else f"{a}/{b}" for a, b in names]
 
 
 def render(sight: Sight, n_shown: int) -> str:
     """The whole document."""
     bodies = list(_sections(sight, n_shown))
-    texts = join([tag("span", each.text, class_="said-text") for each in sight.looked], " · ")
+    texts = join([tag("span", each.title, class_="said-text") for each in sight.looked], " · ")
     return page(
         sight.model,
         join([tag("b", sight.model), texts], ": "),
@@ -101,14 +127,14 @@ def _between(sight: Sight, n_shown: int) -> Markup:
     assert sight.between is not None
     word, other, scores = sight.between
     looked = sight.looked[0]
-    drawn = [
-        tag(
-            "figure",
-            _large(f"between-{i}", looked.head(each), "between"),
-            tag("figcaption", each.name),
-        )
-        for i, each in enumerate(scores[:n_shown])
-    ]
+    drawn: list[Markup] = []
+    shared: dict[str, Markup] = {}
+    for at, each in enumerate(scores[:n_shown]):
+        weights, sides = looked.head(each)
+        key = f"between{each.stack}{each.kind}"
+        shared.setdefault(key, _shared(key, sides))
+        picture = _large(f"between-{at}", weights, key)
+        drawn.append(tag("figure", picture, tag("figcaption", each.name)))
     rows = [[each.name, number(each.score, "three")] for each in scores[: 2 * n_shown]]
     return section(
         "between",
@@ -121,7 +147,7 @@ def _between(sight: Sight, n_shown: int) -> Markup:
             "层和头都从 0 数起；数字是前一个词把多少注意力给了后一个词。一个词含几个词元时，"
             "对被看的词元求和，对在看的词元取平均。",
         ),
-        _shared("between", (looked.labels, looked.labels)),
+        *shared.values(),
         tag("div", *drawn, class_="large-heads"),
         table([both("layer.head", "层.头"), both("share", "份额")], rows),
     )
@@ -129,7 +155,6 @@ def _between(sight: Sight, n_shown: int) -> Markup:
 
 def _difference(sight: Sight, n_shown: int) -> Markup:
     assert sight.difference is not None
-    names = sight.labels_of_difference
     rows = [[each.name, number(each.score, "three")] for each in sight.difference.ranked()[: 2 * n_shown]]
     return section(
         "difference",
@@ -143,15 +168,19 @@ def _difference(sight: Sight, n_shown: int) -> Markup:
             "表中是注意力移动份额最大的头。",
         ),
         table([both("layer.head", "层.头"), both("share moved", "移动的份额")], rows),
-        _grid([(layer, (names, names)) for layer in sight.difference.layers], "difference", signed=True),
+        _grid(
+            [(layer, sight.sides_of_difference(layer)) for layer in sight.difference.layers],
+            "difference",
+            signed=True,
+        ),
     )
 
 
 def _heads(looked: Looked, at: int) -> Markup:
     return section(
         f"heads{at}",
-        f"Heads: {looked.text}",
-        f"注意力头：{looked.text}",
+        f"Heads: {looked.title}",
+        f"注意力头：{looked.title}",
         note(
             "A row a layer, a square a head; in a square, the row is the token that looks and the column the "
             "one looked at, and the colour is the square root of the weight. Open a square to see it large.",
@@ -168,7 +197,7 @@ def _grid(layers: Sequence[tuple[LayerWeights, Sides]], key: str, *, signed: boo
         members = list(group)
         part = f"{key}{stack}{kind}"
         if stack or kind != "self":
-            parts.append(tag("h3", " ".join(filter(None, (stack, kind)))))
+            parts.append(tag("h3", both(*PARTS.get((stack, kind), (f"{stack} {kind}",) * 2))))
         parts.append(_shared(part, members[0][1]))
         for layer, sides in members:
             heads = [
@@ -276,8 +305,8 @@ def _tokens(looked: Looked, at: int) -> Markup:
     ]
     return section(
         f"tokens{at}",
-        f"Tokens: {looked.text}",
-        f"词元：{looked.text}",
+        f"Tokens: {looked.title}",
+        f"词元：{looked.title}",
         tag("p", asked, class_="note"),
         table(headers, rows),
     )
@@ -298,8 +327,8 @@ def _lens(looked: Looked, at: int) -> Markup:
     ]
     return section(
         f"lens{at}",
-        f"Logit lens: {looked.text}",
-        f"逐层预测：{looked.text}",
+        f"Logit lens: {looked.title}",
+        f"逐层预测：{looked.title}",
         note(
             "What the model would find likeliest at each place if it ended after so many layers; 0 is the "
             "embedding.",
@@ -313,6 +342,11 @@ def _lens(looked: Looked, at: int) -> Markup:
     )
 
 
+PARTS = {  # of an encoder-decoder
+    ("encoder", "self"): ("Encoder: the source looks at itself", "编码器：源句看自己"),
+    ("decoder", "self"): ("Decoder: the translation looks at what is written", "解码器：译文看已写出的部分"),
+    ("decoder", "cross"): ("Cross attention: the translation looks at the source", "交叉注意力：译文看源句"),
+}
 MARGIN = 96  # for the tokens' names
 STYLE = """
 .said-text{white-space:pre-wrap;overflow-wrap:anywhere}

@@ -9,28 +9,28 @@ from typing import Literal
 
 from rich.console import Console
 
+from danlu.adapters.attach import attach
+from danlu.adapters.files import is_adapter, save_adapter
+from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError, toml_value
 from danlu.data.examples import KINDS_OF_FILE
 from danlu.data.labelled import LabelledBatches, for_measuring
 from danlu.inspect.view import console
-from danlu.model.classifiers import (
-    Answers,
-    Classifier,
-    DecoderClassifier,
-    SpanClassifier,
-    TokenClassifier,
-    forget_layers,
+from danlu.model.classifiers import Answers, Classifier, forget_layers
+from danlu.model.encoder_heads import (
+    EncoderClassifier,
+    MaskedLanguageModel,
+    classifier_over,
+    draw_heads,
 )
-from danlu.model.encoder_heads import EncoderClassifier, MaskedLanguageModel, draw_heads
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import AnyModel, TokenIds, check_written, read_model, save_model
-from danlu.model.quantize import refuse_training
 from danlu.objectives.classification import Classification
 from danlu.recipes.classify_report import Measured, headline_of, scores, show_report, write_report
 from danlu.recipes.labelled_data import ExamplesConfig, FileConfig, Material, gather, show_material
 from danlu.recipes.labelling import PredictConfig, arranger_for, predict, run_predict
 from danlu.recipes.model_files import model_dir
-from danlu.recipes.stage import Stage, settle
+from danlu.recipes.stage import Stage, check_base, frozen_state, settle
 from danlu.tokenizer.reader import BpeReader, TextReader, open_reader
 from danlu.train.checkpoint import atomic_folder
 from danlu.train.loop import LoopConfig
@@ -41,9 +41,11 @@ from danlu.train.schedule import ScheduleConfig
 
 SUMMARY = "fine-tune on labelled examples: danlu classify DATA base=DIR; then danlu classify MODEL TEXT"
 POSITIONAL = ("text", "text_b")
+MADE = ("config.json", "model/config.json", "adapter_config.json", "adapter/adapter_config.json")
 MEASURED_WHILE_TRAINING = 256  # held-out examples
 GPT1_LR, GPT1_WIDTH = 6.25e-5, 768
 HIGHEST_LR = 3e-3
+ADAPTER_LR_SCALE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +60,13 @@ class ClassifyConfig:
         None  # weight of the language-modelling loss; none: 0.5 for a decoder, 0 for BERT
     )
     keep_layers: int | None = None  # of the base's, the first; the rest is drawn anew; -1 = all of it
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     max_len: int = 256  # tokens of a row, or the base's context if that is less
     keep: Literal["start", "end"] = "start"  # of a text that is too long
     batch_size: int = 16  # examples a micro-batch
     n_epochs: float = 3.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
-    lr: float | None = None  # peak; none: GPT-1's 6.25e-5 at its width of 768, more for narrower models
+    lr: float | None = None  # peak; none: GPT-1's 6.25e-5 at width 768, narrower ones more, adapters tenfold
     weight_decay: float = 0.01
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
     loop: LoopConfig = field(default_factory=LoopConfig)  # n_steps is set by n_epochs
@@ -90,7 +93,7 @@ def choose(words: Sequence[str]) -> tuple[type, list[str]]:
         return FORMS[form or "train"], rest
     if form is None:
         path = Path(first)
-        if path.is_dir() and any((path / name).exists() for name in ("config.json", "model/config.json")):
+        if path.is_dir() and any((path / name).exists() for name in MADE):
             form = "predict"
         elif path.is_file() or first.lower().endswith(KINDS_OF_FILE):
             form = "train"
@@ -108,8 +111,7 @@ def run(config: ClassifyConfig | PredictConfig) -> Path:
 def train(config: ClassifyConfig, screen: Console) -> Path:
     material = gather(config.data, config.held_out, config.file, config.examples, config.seed)
     show_material(screen, material)
-    base = read_model(model_dir(config.base))
-    refuse_training(base, str(config.base))
+    base = open_base(config)
     reader = reader_of(model_dir(config.base), base)
     objective = Classification(auxiliary=auxiliary_of(config, base))
     model = classifier_on(base, material.answers, auxiliary=objective.auxiliary > 0, seed=config.seed)
@@ -117,6 +119,9 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
         forget_layers(model, config.keep_layers, config.seed)
         forget_pooler(model, config.seed)
     check_written(model)
+    if config.adapter.on:
+        text = config.adapter.virtual.init_text
+        attach(model, config.adapter, seed=config.seed, init_ids=reader.encode([text])[0] if text else ())
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
@@ -134,9 +139,21 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
             stage_run.log(report.step, held_out=score)
             progress.say(f"  {name} on {len(few)} held-out examples: {score:.1f} %")
     model.lm_head = None
-    publish(stage_run, model, reader)
+    deliver(stage_run, model, reader, config)
     finish(config, stage_run, model, material, batches, screen)
     return config.out
+
+
+def open_base(config: ClassifyConfig) -> AnyModel:
+    """The model to start from."""
+    path, directory = config.base, model_dir(config.base)
+    if not (directory / "config.json").is_file() and (is_adapter(path) or is_adapter(path / "adapter")):
+        raise ConfigError(
+            f"base: {path} holds an adapter; merge it first, with `danlu export {path} DIR dtype=float32`"
+        )
+    base = read_model(directory)
+    check_base(base, config.adapter, path)
+    return base
 
 
 def finish(
@@ -155,7 +172,8 @@ def finish(
     tree = Measured(material=material, predictions=predictions, max_len=arranger.max_len, cut=cut).to_tree()
     write_report(stage_run, config.out.name, tree)
     show_report(screen, tree)
-    screen.print(f"model: {stage_run.model}   report: {stage_run.path / 'report.html'}")
+    made = stage_run.model if config.adapter.merges else stage_run.adapter
+    screen.print(f"model: {made}   report: {stage_run.path / 'report.html'}")
     stage_run.finish(
         epochs=batches.epoch,
         headline=tree["headline"],
@@ -170,7 +188,7 @@ def build_stage(
     batches: LabelledBatches,
     objective: Classification,
 ) -> Stage:
-    lr = config.lr if config.lr is not None else usual_lr(model.config.d_model)
+    lr = config.lr if config.lr is not None else usual_lr(model.config.d_model, config.adapter)
     optim = OptimConfig(kind="adamw", lr=lr, weight_decay=config.weight_decay, beta2=0.999)
     n_steps = max(1, round(config.n_epochs * batches.batches_per_epoch / config.loop.grad_accum_steps))
     return Stage(
@@ -180,7 +198,7 @@ def build_stage(
         objective=objective,
         optimizer=build_optimizer(model, optim),
         batches=batches,
-        resumables={"batches": batches},
+        resumables={"batches": batches, **frozen_state(model)},
         lr=lr,
         schedule=config.schedule,
         pace=Pace(
@@ -195,9 +213,13 @@ def build_stage(
     )
 
 
-def usual_lr(d_model: int) -> float:
-    """GPT-1's rate at its width, and at others in inverse proportion to the square of the width."""
-    return min(HIGHEST_LR, GPT1_LR * (GPT1_WIDTH / d_model) ** 2)
+def usual_lr(d_model: int, adapter: AdapterConfig) -> float:
+    """GPT-1's rate at its width, and at others in inverse proportion to the square of the width.
+
+    Adapters take about ten times as much (Hu et al. 2021, tables 9 to 12, beside the papers of their bases).
+    """
+    scale = ADAPTER_LR_SCALE if adapter.on else 1.0
+    return min(HIGHEST_LR, scale * GPT1_LR * (GPT1_WIDTH / d_model) ** 2)
 
 
 def reader_of(path: Path, base: AnyModel) -> TextReader:
@@ -227,11 +249,7 @@ def auxiliary_of(config: ClassifyConfig, base: AnyModel) -> float:
 
 def classifier_on(base: AnyModel, answers: Answers, *, auxiliary: bool, seed: int) -> Classifier:
     """A fresh head on the base's backbone; BERT's pooler is kept if the base has one."""
-    backbone, config = base.backbone, base.config
-    encoder = config.topology == "encoder"
-    classes = {"span": SpanClassifier, "tag": TokenClassifier}
-    kind = classes.get(answers.kind, EncoderClassifier if encoder else DecoderClassifier)
-    model: Classifier = kind(config, answers, seed=seed, backbone=backbone)
+    model = classifier_over(base.backbone, answers, seed=seed)
     if isinstance(model, EncoderClassifier) and isinstance(base, EncoderClassifier | MaskedLanguageModel):
         model.pooler = base.pooler or model.pooler
     if auxiliary:
@@ -244,6 +262,15 @@ def forget_pooler(model: Classifier, seed: int) -> None:
     """Draw anew what reads the last layer, where that was drawn anew."""
     if isinstance(model, EncoderClassifier):
         draw_heads(model, seed)
+
+
+def deliver(stage_run: Run, model: Classifier, reader: TextReader, config: ClassifyConfig) -> None:
+    """Write what was made: a model directory, with an adapter also or only an adapter directory."""
+    if config.adapter.on:
+        with atomic_folder(stage_run.adapter) as folder:
+            save_adapter(model, folder, config.adapter, base=model_dir(config.base))
+    if config.adapter.merges:
+        publish(stage_run, model, reader)
 
 
 def publish(stage_run: Run, model: Classifier, reader: TextReader) -> None:

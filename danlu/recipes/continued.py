@@ -35,7 +35,7 @@ from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import data
 from danlu.recipes.held_out import loss_on, samples
 from danlu.recipes.model_files import model_dir
-from danlu.recipes.stage import Stage, publish, settle
+from danlu.recipes.stage import Stage, balanced, publish, settle
 from danlu.tokenizer.adopted import adopt
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.checkpoint import replace_file
@@ -63,6 +63,7 @@ class ContinueConfig:
     batch_size: int = 32  # rows a micro-batch, those of all processes together
     seq_len: int = 256
     minutes: float | None = None  # end in this time instead of after loop.n_steps
+    balance_coef: float = 0.01  # of the loss that gives experts equal shares; 0 = left alone
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(warmup_steps=50))
@@ -82,6 +83,9 @@ class ContinueConfig:
                 f"new_tokens is {self.new_tokens} and min_count {self.min_count}; they must be at least 0 "
                 "and at least 1"
             )
+
+        if self.balance_coef < 0:
+            raise ConfigError(f"balance_coef is {self.balance_coef:g}; it must be 0 or more")
 
     @property
     def texts(self) -> dict[str, tuple[Path, ...]]:
@@ -227,7 +231,7 @@ def stage_of(
         name="pretrain",
         run=stage_run,
         model=model,
-        objective=TokenLoss(),
+        objective=balanced(TokenLoss(), model, config.balance_coef),
         optimizer=build_optimizer(model, config.optim),
         batches=batches,
         resumables={"batches": batches},

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.adapters.files import find_base, is_adapter, load_classifier_adapter, read_adapter
 from danlu.config import ConfigError
 from danlu.data.examples import KINDS_OF_FILE, Example
 from danlu.data.labelled import Arranger, Item, LabelledBatch, in_order
@@ -55,8 +56,7 @@ class Prediction:
 
 def run_predict(config: PredictConfig) -> Path:
     """Print or write what the model says."""
-    path = model_dir(config.model)
-    model = load_classifier(path)
+    model, path = opened(config.model)
     reader = open_reader(path, both_ways=model.config.topology == "encoder")
     rows = list(asked(config, model.answers))
     arranger = arranger_for(model, reader, config.max_len)
@@ -75,6 +75,14 @@ def run_predict(config: PredictConfig) -> Path:
     if arranger.cut.n_examples:
         print(f"{arranger.cut.n_examples:,} texts were longer than {arranger.max_len} tokens and cut")
     return config.model
+
+
+def opened(path: Path) -> tuple[Classifier, Path]:
+    """A classifier, and the directory of its tokenizer: of an adapter, the base's."""
+    adapter = next((each for each in (path, path / "adapter") if is_adapter(each)), None)
+    if adapter is None or (path / "model" / "config.json").is_file():
+        return load_classifier(model_dir(path)), model_dir(path)
+    return load_classifier_adapter(adapter), find_base(read_adapter(adapter))
 
 
 def asked(config: PredictConfig, answers: Answers) -> Iterator[Example]:

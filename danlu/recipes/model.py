@@ -1,4 +1,7 @@
-"""`danlu model MODEL`: what a model directory holds, and what memory it takes. No weight is read."""
+"""`danlu model MODEL`: what a model directory holds, what memory it takes, and how fast it can be here.
+
+Weights are read only where speed is to be measured.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
+from danlu.config import ConfigError
 from danlu.inspect.anatomy import (
     WIDTHS,
     Anatomy,
@@ -19,22 +23,29 @@ from danlu.inspect.anatomy import (
     dissect,
     training_bytes,
 )
+from danlu.inspect.speed import bounds, measure_machine
 from danlu.inspect.view import console
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import AnyModel, Opened, open_model, weights_of
+from danlu.model.hf import AnyModel, Opened, open_model, read_model, weights_of
 from danlu.model.quantize import Quantisation, StoredQuantised, quantised_tensors
 from danlu.model.tensor_file import Stored
 from danlu.recipes.model_files import model_dir
+from danlu.recipes.model_speed import measured, speed_rows
 
-SUMMARY = "what a model is, its parameters by part, memory to train and to serve: danlu model MODEL"
+SUMMARY = "what a model is, its parameters by part, memory and speed to train and to serve: danlu model MODEL"
 POSITIONAL = ("model",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
     model: Path  # model directory, or the run directory of the stage that made it
-    tokens: int = 1024  # tokens that caches and activations are reckoned for
+    tokens: int = 1024  # tokens that caches, activations and speeds are reckoned for
+    measure: bool = False  # take the speeds by writing, reading and training, instead of reckoning bounds
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise ConfigError(f"tokens is {self.tokens}; it must be at least 1")
 
 
 def run(config: ModelReport) -> Path:
@@ -50,7 +61,33 @@ def run(config: ModelReport) -> Path:
         f"Training keeps weights, gradients and moments in float32; the activations of {config.tokens:,} "
         "tokens are reckoned in, an estimate."
     )
+    for each in speeds(config, anatomy, shape):
+        screen.print(each)
     return config.model
+
+
+def speeds(config: ModelReport, anatomy: Anatomy, shape: ModelConfig) -> Iterator[Table | str]:
+    """Tokens a second here, and how they were come by."""
+    columns = ("tokens a second", "writing a text", "reading a prompt", "training")
+    threads = torch.get_num_threads()
+    if config.measure:
+        found, precision = measured(read_model(model_dir(config.model)), config.tokens)
+        yield _table(columns, speed_rows({"measured": found}))
+        kernels = f"{precision.dtype}, {precision.kernels} kernels"
+        yield (
+            f"Measured with {threads} threads on random tokens: writing in float32, one text; reading and "
+            f"training in {kernels}, AdamW."
+        )
+        return
+    machine = measure_machine()
+    yield _table(columns, speed_rows(bounds(anatomy, shape, machine, config.tokens)))
+    products = ", ".join(f"{rate / 1e9:.3g} in {name}" for name, rate in machine.flops_per_s.items())
+    gb_per_s = machine.bytes_per_s / 1e9
+    yield (
+        f"At most, after {config.tokens:,} tokens: memory was measured to read {gb_per_s:.3g} GB/s with "
+        f"{threads} threads, and products to take {products} (10⁹ operations a second); "
+        "measure=true times the model itself."
+    )
 
 
 def description(opened: Opened, anatomy: Anatomy) -> Iterator[str]:

@@ -12,15 +12,16 @@ from danlu.config import ConfigError, read_toml
 from danlu.data.masked import MaskingConfig
 from danlu.data.packing import PackedBatches
 from danlu.data.shards import open_shards
-from danlu.model.config import ModelConfig
+from danlu.model.config import Experts, ModelConfig
 from danlu.model.heads import LanguageModel
+from danlu.model.hf import check_written
 from danlu.model.presets import BERT
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import continued
 from danlu.recipes.continued import ContinueConfig
 from danlu.recipes.held_out import loss_on, samples
 from danlu.recipes.masked import pretrain_masked
-from danlu.recipes.stage import Stage, publish, settle
+from danlu.recipes.stage import Stage, balanced, publish, settle
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
@@ -45,15 +46,22 @@ class Shape:
     qk_norm: bool = True
     tie_embeddings: bool = True
     max_seq_len: int = 512
+    n_experts: int = 0  # MLPs of width d_ff in a layer, of which a token takes n_active; 0 = one, for all
+    n_active: int = 2
 
     def model_config(self, vocab_size: int) -> ModelConfig:
-        sizes = {name: getattr(self, name) for name in self.__slots__}
-        return ModelConfig(vocab_size=vocab_size, **sizes)
+        sizes = {
+            name: getattr(self, name) for name in self.__slots__ if name not in ("n_experts", "n_active")
+        }
+        if not self.n_experts:
+            return ModelConfig(vocab_size=vocab_size, **sizes)
+        experts = Experts(n_experts=self.n_experts, n_active=self.n_active)
+        return ModelConfig(vocab_size=vocab_size, mlp="moe", experts=experts, **sizes)
 
     def encoder_config(self, vocab_size: int) -> ModelConfig:
         """BERT's configuration of this size; what only a decoder has must be left as it is."""
         plain = Shape()
-        for name in ("n_kv_heads", "head_dim", "qk_norm", "tie_embeddings"):
+        for name in ("n_kv_heads", "head_dim", "qk_norm", "tie_embeddings", "n_experts"):
             if getattr(self, name) != getattr(plain, name):
                 raise ConfigError(
                     f"model.{name} is {getattr(self, name)}; objective='mlm' trains BERT, which has no such "
@@ -82,6 +90,7 @@ class PretrainConfig:
     batch_size: int = 32  # rows a micro-batch, those of all processes together
     seq_len: int = 256
     minutes: float | None = None  # end in this time instead of after loop.n_steps
+    balance_coef: float = 0.01  # of the loss that gives experts equal shares; 0 = left alone
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=4e-3))
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -114,10 +123,12 @@ def begin(config: PretrainConfig) -> Path:
     tokenizer = Tokenizer.load(config.tokenizer)
     shards = open_shards(config.shards / "train", fingerprint=tokenizer.fingerprint)
     held_out = open_shards(config.shards / "held_out", fingerprint=tokenizer.fingerprint)
+    model = LanguageModel(config.model.model_config(tokenizer.vocab_size), seed=config.seed)
+    check_written(model)
+    objective = balanced(TokenLoss(), model, config.balance_coef)
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
-    model = LanguageModel(config.model.model_config(tokenizer.vocab_size), seed=config.seed)
     settle(stage_run, model, config.batch_size, config.seq_len)
     batches = PackedBatches(
         shards,
@@ -133,7 +144,7 @@ def begin(config: PretrainConfig) -> Path:
         name="pretrain",
         run=stage_run,
         model=model,
-        objective=TokenLoss(),
+        objective=objective,
         optimizer=build_optimizer(model, config.optim),
         batches=batches,
         resumables={"batches": batches},

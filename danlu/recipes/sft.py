@@ -18,7 +18,16 @@ from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.objectives.token_loss import TokenLoss
-from danlu.recipes.stage import Stage, adapt, chat_format_of, check_base, deliver, frozen_state, settle
+from danlu.recipes.stage import (
+    Stage,
+    adapt,
+    balanced,
+    chat_format_of,
+    check_base,
+    deliver,
+    frozen_state,
+    settle,
+)
 from danlu.rl.collect import evaluating
 from danlu.tokenizer.chat import ChatFormat
 from danlu.train.loop import LoopConfig
@@ -42,6 +51,7 @@ class SftConfig:
     too_long: Literal["error", "drop"] = "error"  # what to do with a chat that does not fit into seq_len
     n_epochs: float = 2.0
     minutes: float | None = None  # end in this time if it is less than n_epochs take
+    balance_coef: float = 0.01  # of the loss that gives experts equal shares; 0 = left alone
     seed: int = 0
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(kind="muon", lr=2e-3))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=0.8))
@@ -57,6 +67,7 @@ def run(config: SftConfig) -> Path:
     chat_format = chat_format_of(config.base)
     model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
     check_base(model, config.adapter, config.base)
+    objective = balanced(TokenLoss(), model, config.balance_coef)
     chats = read_chats(config.data)
     held_out = read_chats(config.held_out) if config.held_out else []
     stage_run = open_run(config.out, config)
@@ -71,7 +82,7 @@ def run(config: SftConfig) -> Path:
         name="sft",
         run=stage_run,
         model=model,
-        objective=TokenLoss(),
+        objective=objective,
         optimizer=build_optimizer(model, config.optim),
         batches=batches,
         resumables={"batches": batches, **frozen_state(model)},

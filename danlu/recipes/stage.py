@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +20,10 @@ from danlu.adapters.sharing import FrozenState
 from danlu.config import ConfigError
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import AnyModel, TokenIds, save_model
+from danlu.model.mlp import MixtureOfExperts, noted_routers
 from danlu.model.precision import Head, Precision, apply_precision, choose_precision
 from danlu.model.quantize import refuse_training
+from danlu.objectives.balance import Balanced
 from danlu.objectives.loss import Objective
 from danlu.objectives.penalty import Penalised
 from danlu.tokenizer.bpe import Tokenizer
@@ -92,7 +95,9 @@ class Stage:
         lr_at = build_schedule(self.schedule, self.lr, self.pace)
         ranks = RankAllocation(self.model, lambda: self.pace.n_steps, step=start)
         objective, optimizer = self._within_budget(ranks)
-        objective = objective if world() == 1 else Together(self.model, objective)
+        if world() > 1:
+            some_idle = any(isinstance(each, MixtureOfExperts) for each in self.model.modules())
+            objective = Together(self.model, objective, some_idle=some_idle)
         with progress_bar(self.name, self.pace.n_steps, self.unit, start) as progress:
             reports = train(self.model, self.batches, objective, optimizer, lr_at, endless, start=start)
             followed = follow(
@@ -144,7 +149,7 @@ class Stage:
         return {**self.resumables, "pace": self.pace}
 
 
-def check_base(model: LanguageModel | ScoreModel, adapter: AdapterConfig, where: object) -> None:
+def check_base(model: nn.Module, adapter: AdapterConfig, where: object) -> None:
     """Refuse a base whose own weights are to be trained and cannot be, before anything is written."""
     if not adapter.on:
         refuse_training(model, str(where))
@@ -155,6 +160,16 @@ def adapt(model: LanguageModel | ScoreModel, adapter: AdapterConfig, seed: int, 
     if adapter.on:
         text = adapter.virtual.init_text
         attach(model, adapter, seed=seed, init_ids=Tokenizer.load(base).encode(text) if text else ())
+
+
+def balanced(objective: Objective[Any], model: AnyModel, coef: float) -> Objective[Any]:
+    """The objective; where the model has experts, with what spreads the tokens evenly over them."""
+    if coef < 0:
+        raise ConfigError(f"balance_coef is {coef:g}; it must be 0 or more")
+    experts = model.config.experts
+    if experts is None or not coef:
+        return objective
+    return Balanced(objective, partial(noted_routers, model), experts.n_active, coef)
 
 
 def frozen_state(model: nn.Module) -> dict[str, Resumable]:

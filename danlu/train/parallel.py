@@ -90,11 +90,13 @@ class Together(Generic[B]):
 
     The value of each term is the sum over processes, its gradient `world` times this process's own: DDP then
     takes the mean over processes, which makes it their sum.
+
+    `some_idle`: a pass may leave out some parameters, as it does the experts that no token takes.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective[B]) -> None:
+    def __init__(self, model: nn.Module, objective: Objective[B], *, some_idle: bool = False) -> None:
         self._objective = objective
-        self._step = DistributedDataParallel(_Step(model, objective))
+        self._step = DistributedDataParallel(_Step(model, objective), find_unused_parameters=some_idle)
 
     def __call__(self, model: Any, batch: B) -> Loss:
         loss: Loss = self._step(batch)

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
 
+from danlu.adapters.attach import attach
+from danlu.adapters.settings import AdapterConfig, VirtualTokens
 from danlu.inspect.attention import (
     LayerWeights,
     aligned,
     difference,
     heads_between,
     self_attention,
+    translation_attention,
     watched,
     weights_of,
 )
@@ -157,28 +160,59 @@ def test_heads_are_ranked_by_how_much_some_tokens_look_at_others():
     ]
 
 
-def test_cross_attention_is_named_as_such_where_a_model_has_it():
-    class Memory(nn.Module):
-        """A decoder's block that also looks at what an encoder has read."""
+@torch.no_grad()
+def test_encoder_decoder_and_cross_attention_are_those_of_transformers(tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(3)
+    sizes = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 56))
+    }
+    config = transformers.MarianConfig(
+        vocab_size=VOCAB,
+        d_model=32,
+        max_position_embeddings=64,
+        init_std=0.15,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=1,
+        attn_implementation="eager",
+        **sizes,
+    )
+    theirs = transformers.MarianMTModel(config).eval()
+    theirs.save_pretrained(tmp_path)
+    generator = torch.Generator().manual_seed(5)
+    source, target = (torch.randint(2, VOCAB, (1, n), generator=generator) for n in (11, 7))
+    wanted = theirs(input_ids=source, decoder_input_ids=target, output_attentions=True)
+    parts = {
+        ("encoder", "self"): wanted.encoder_attentions,
+        ("decoder", "self"): wanted.decoder_attentions,
+        ("decoder", "cross"): wanted.cross_attentions,
+    }
+    seen = translation_attention(read_model(tmp_path).eval(), source[0].tolist(), target[0].tolist())
+    assert len(seen) == 6
+    for each in seen:
+        assert_close(each.weights, parts[each.stack, each.kind][each.layer][0], atol=1e-5, rtol=0)
+    names = {each.name for each in heads_between(seen, [0], [0])}
+    assert {"encoder 1.3", "decoder 0.0", "decoder cross 1.2"} <= names
+    texts = {(each.stack, each.kind): each.texts for each in seen}
+    assert texts["decoder", "cross"] == ("text", "source")
+    assert texts["encoder", "self"] == ("source", "source")
 
-        def __init__(self) -> None:
-            super().__init__()
-            from danlu.model.attention import Attention
 
-            config = small().config
-            self.decoder = nn.Module()
-            block = nn.Module()
-            block.cross_attn = Attention(config)
-            self.decoder.blocks = nn.ModuleList([block])
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.decoder.blocks[0].cross_attn(x, angles=None, attend=attend_both_ways(None))
-
-    model = Memory()
+@torch.no_grad()
+def test_what_a_prefix_takes_is_missing_from_the_weights():
+    model = small()
+    attach(model, AdapterConfig(kind="prefix", virtual=VirtualTokens(n=3)))
+    ids = torch.arange(9)[None]
+    before = model(ids)
     with watched(model) as seen:
-        model(torch.randn(1, 4, 16))
-    assert [(each.stack, each.kind, each.layer) for each in seen] == [("decoder", "cross", 0)]
-    assert heads_between(seen, [0], [0])[0].name.startswith("decoder cross 0.")
+        assert torch.equal(model(ids), before)
+    assert [each.weights.shape for each in seen] == [(2, 9, 9)] * 2
+    for each in seen:
+        sums = each.weights.sum(-1)
+        assert ((sums > 0) & (sums < 1)).all()
 
 
 @pytest.mark.parametrize(
@@ -196,8 +230,8 @@ def test_tokens_that_stand_for_each_other(first: list[int], second: list[int], p
 def test_a_difference_is_taken_over_tokens_that_both_texts_have():
     first = layer([[1, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
     second = layer([[1, 0], [0.6, 0.4]])
-    found = difference([first], [second], [7, 8, 9], [7, 9])
-    assert found.pairs == [(0, 0), (2, 1)]
+    found = difference([first], [second], {"text": [7, 8, 9]}, {"text": [7, 9]})
+    assert found.pairs == {"text": [(0, 0), (2, 1)]}
     assert_close(found.layers[0].weights, torch.tensor([[[0.0, 0.0], [0.4, -0.1]]]))
     assert found.ranked()[0].score == pytest.approx(0.125)  # (0 + 0.5) / 2, over two tokens
 
@@ -206,7 +240,8 @@ def test_a_difference_is_taken_over_tokens_that_both_texts_have():
 def test_in_a_decoder_nothing_before_the_first_difference_moves():
     model = small()
     ids, changed = [3, 4, 5, 6], [3, 4, 5, 7]
-    found = difference(self_attention(model, ids), self_attention(model, changed), ids, changed)
+    read = [self_attention(model, each) for each in (ids, changed)]
+    found = difference(*read, {"text": ids}, {"text": changed})
     for each in found.layers:
         assert torch.equal(each.weights[:, :3], torch.zeros(2, 3, 4))
         assert each.weights[:, 3].abs().max() > 0

@@ -14,16 +14,20 @@ from matplotlib import image
 
 from danlu.cli import main, settings
 from danlu.config import ConfigError, build, to_tree
+from danlu.data.pairs import Languages
+from danlu.generate.beam import BeamConfig
 from danlu.inspect.attention import LayerWeights
 from danlu.inspect.head_pictures import CHINESE_FONTS, Panel, cells, chinese_fonts, draw
 from danlu.inspect.reader import WordError
 from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import save_model
-from danlu.model.presets import BERT, QWEN3
+from danlu.model.presets import BERT, QWEN3, TRANSFORMER
+from danlu.model.translation import TranslationModel
 from danlu.recipes import attention
 from danlu.recipes.attention import AttentionConfig
 from danlu.recipes.attention_page import strongest
+from danlu.recipes.translator import Translator, load_translator
 from danlu.tokenizer.bpe import Tokenizer
 
 TEXT = "它累了 <script>alert(1)</script> & <|im_end|> it 难"
@@ -193,3 +197,74 @@ def test_the_command_line_tells_what_was_found(folder: Path, tmp_path: Path, cap
     assert re.search(r"from 'tired' to 'it'", shown)
     assert re.search(r"^\(next\)", shown, re.MULTILINE)
     assert str(tmp_path / "between.png") in shown
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("translator") / "model"
+    tokenizer = Tokenizer.train(["the animal was tired 动物累了 >>zh<< >>en<<"] * 4, 300)
+    sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "max_seq_len": 128}
+    model = TranslationModel(TRANSFORMER(**sizes), seed=1)
+    Translator(model, tokenizer, Languages(both_ways=True)).save(folder)
+    return folder
+
+
+def test_a_translator_is_drawn_in_its_three_parts(translator: Path, tmp_path: Path):
+    words = {"text": "the animal was tired", "target": "动物累了", "from_": "动物", "to": "animal"}
+    attention.run(config_of(translator, tmp_path, model=translator, **words))
+    names = {path.name for path in tmp_path.iterdir()}
+    pictures = {"heads-encoder.png", "heads-decoder.png", "heads-decoder-cross.png", "between.png"}
+    assert names == {"attention.html"} | pictures
+    page = (tmp_path / "attention.html").read_text(encoding="utf-8")
+    found = Elements(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert {target[1:] for target in found.targets if target.startswith("#")} <= set(found.ids)
+    assert (
+        found.tags.count("image") == 3 * 2 * 2 + 4
+    )  # the parts' heads, and cross attention between the words
+    assert "交叉注意力：译文看源句" in page
+    assert "Cross attention: the translation looks at the source" in page
+
+
+def test_a_translator_reads_the_wish_for_a_language_and_both_ends(translator: Path, tmp_path: Path):
+    config = config_of(translator, tmp_path, model=translator, target="动物累了")
+    looked = attention.looker(config)("the animal was tired")
+    assert looked.read["source"].text == ">>zh<< the animal was tired"
+    end = looked.read["source"].pieces[-1]
+    assert end.span is None
+    assert looked.read["text"].pieces[0] == end
+    assert {layer.weights.shape[1:] for layer in looked.layers if layer.kind == "cross"} == {
+        (len(looked.pieces), len(looked.read["source"].pieces))
+    }
+    assert [each.at for each in looked.expected] == list(range(1, len(looked.pieces) + 1))
+    assert len(looked.lens) == 3
+    untold = attention.looker(replace(config, target=None))("the animal was tired")
+    (said,) = load_translator(translator).translate(["the animal was tired"], "zh", BeamConfig())
+    assert untold.read["text"].text == said
+
+
+def test_words_are_looked_up_in_every_text_that_is_read(translator: Path, tmp_path: Path):
+    config = config_of(translator, tmp_path, model=translator, target="animal 动物", from_="animal", to="the")
+    looked = attention.looker(config)("the animal")
+    found = attention.between(looked, config)
+    assert found is not None
+    # The source looks at itself, and the translation at the source.
+    assert {(each.stack, each.kind) for each in found[2]} == {("encoder", "self"), ("decoder", "cross")}
+    assert [each.score for each in found[2]] == sorted((each.score for each in found[2]), reverse=True)
+    with pytest.raises(WordError, match="no head looks from 'the' to '动物'"):
+        attention.between(looked, replace(config, from_="the", to="动物"))
+
+
+def test_two_translations_are_compared_part_by_part(translator: Path, tmp_path: Path):
+    words = {"text": "the animal was tired", "other": "the animal was big", "target": "动物累了"}
+    attention.run(config_of(translator, tmp_path, model=translator, **words))
+    names = {path.name for path in tmp_path.iterdir()}
+    parts = ("encoder", "decoder", "decoder-cross")
+    assert {f"difference-{part}.png" for part in parts} <= names
+    assert {f"heads-{side}-{part}.png" for side in (1, 2) for part in parts} <= names
+
+
+def test_target_is_for_translators(folder: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="target and into are for models that translate"):
+        attention.run(config_of(folder, tmp_path / "out", target="它"))
+    assert not (tmp_path / "out").exists()

@@ -12,10 +12,11 @@ import torch
 from danlu.cli import main
 from danlu.inspect.anatomy import cache_bytes, dissect, training_bytes
 from danlu.model.config import Experts
-from danlu.model.heads import LanguageModel
+from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import TokenIds, load_language_model, read_model, save_model
 from danlu.model.presets import GPT2, QWEN3_MOE
 from danlu.recipes.model import in_units
+from danlu.recipes.model_speed import rounded
 
 SIZE: dict[str, Any] = {
     "vocab_size": 96,
@@ -123,3 +124,30 @@ def test_parts_add_up_and_idle_experts_are_not_active():
 )
 def test_sizes_are_told_in_units(n_bytes: int, text: str):
     assert in_units(n_bytes) == text
+
+
+def test_speeds_are_bounded_or_measured(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["model", str(weights), "tokens=16"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "At most, after 16 tokens: memory was measured to read" in told
+    assert "measure=true times the model itself" in told
+    assert main(["model", str(weights), "tokens=16", "measure=true"]) == 2
+    assert "reads only 64 tokens" in capsys.readouterr().err
+    save_model(LanguageModel(GPT2(**SIZE | {"max_seq_len": 128})), tmp_path / "longer")
+    assert main(["model", str(tmp_path / "longer"), "tokens=16", "measure=true"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "writing in float32, one text; reading and training in" in told
+    numbers = told.split("tokens a second")[1].split("measured ")[1].split()[:3]
+    assert all(float(number.replace(",", "")) > 0 for number in numbers)
+    save_model(ScoreModel(GPT2(**SIZE)), tmp_path / "score")
+    assert main(["model", str(tmp_path / "score"), "measure=true"]) == 2
+    assert "this is a ScoreModel; language models are measured" in capsys.readouterr().err
+    assert main(["model", str(weights), "tokens=0"]) == 2
+    assert "tokens is 0; it must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("speed", "shown"), [(12345.6, "12,000"), (996.0, "1,000"), (100.4, "100"), (42.7, "43"), (0.123, "0.12")]
+)
+def test_speeds_are_shown_in_two_figures(speed: float, shown: str):
+    assert rounded(speed) == shown

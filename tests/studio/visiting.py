@@ -102,7 +102,7 @@ def until(condition: Callable[[], Any], patience_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-# Not for the whole session: Playwright keeps an event loop in this thread, and other folders' tests have theirs.
+# Not for the whole session: Playwright keeps an event loop in this thread, and other tests have theirs.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; without one its tests are skipped."""
