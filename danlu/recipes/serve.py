@@ -79,6 +79,7 @@ def _served(config: ServeConfig) -> Served:
         adapters=tuple(config.adapters),
         sampling=config.sampling,
         embed=embedder(speaker.model),
+        see=speaker.see if speaker.sees else None,
         score=None if rater is None else scorer(rater, config.model, speaker),
     )
 

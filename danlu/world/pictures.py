@@ -76,16 +76,21 @@ def picture_questions(kind: Kind, lang: Lang, split: Split, n: int, seed: int) -
     rng = generator("pictures", kind, lang, split, seed)
     found: dict[str, PictureQuestion] = {}
     while len(found) < n:
-        scene = random_scene(rng)
-        asked = KINDS[kind](scene, lang, rng)
-        if asked is None or split_of("picture", kind, *asked.about) != split:
-            continue
-        number = stable_hash(scene, asked.prompt)
-        question = PictureQuestion(
-            f"picture-{lang}-{number:016x}", kind, lang, split, scene, asked.prompt, asked.answer
-        )
-        found.setdefault(question.id, question)
+        question = ask(random_scene(rng), kind, lang, split, rng)
+        if question is not None:
+            found.setdefault(question.id, question)
     return list(found.values())
+
+
+def ask(scene: Scene, kind: Kind, lang: Lang, split: Split, rng: Random) -> PictureQuestion | None:
+    """A question about a scene; None where the dice made none, or one of another split."""
+    asked = KINDS[kind](scene, lang, rng)
+    if asked is None or split_of("picture", kind, *asked.about) != split:
+        return None
+    number = stable_hash(scene, asked.prompt)
+    return PictureQuestion(
+        f"picture-{lang}-{number:016x}", kind, lang, split, scene, asked.prompt, asked.answer
+    )
 
 
 def random_scene(rng: Random) -> Scene:
