@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import importlib
 import struct
 import warnings
 import zlib
@@ -61,20 +62,20 @@ def pixels_of(urls: Sequence[str], side: int) -> Tensor:
 
 def decode(url: str, side: int) -> NDArray[np.uint8]:
     """One picture, (side, side, 3)."""
-    pillow, data = _pillow(), unpack(url)
+    (pil, ops), data = _pillow(), unpack(url)
     _check_file(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
-            with pillow.Image.open(BytesIO(data), formats=("PNG",)) as image:
+            warnings.simplefilter("error", pil.DecompressionBombWarning)
+            with pil.open(BytesIO(data), formats=("PNG",)) as image:
                 image.verify()  # to the last chunk: a file that ends early may still show most of its picture
-            with pillow.Image.open(BytesIO(data), formats=("PNG",)) as image:
+            with pil.open(BytesIO(data), formats=("PNG",)) as image:
                 image.load()
-                picture = _on_paper(image, pillow)
+                picture = _on_paper(image, pil)
     except BROKEN as error:
         raise ImageError(f"the PNG file is broken or ends too early ({error}); write it again") from None
     if picture.size != (side, side):
-        picture = pillow.ImageOps.pad(picture, (side, side), pillow.Image.Resampling.BOX, color=PAPER)
+        picture = ops.pad(picture, (side, side), pil.Resampling.BOX, color=PAPER)
     return np.asarray(picture)
 
 
@@ -144,26 +145,25 @@ def _check_file(data: bytes) -> None:
         )
 
 
-def _on_paper(image: Any, pillow: ModuleType) -> Any:
+def _on_paper(image: Any, pil: ModuleType) -> Any:
     """One still picture in eight bits of red, green and blue."""
     if getattr(image, "is_animated", False):
         raise ImageError(f"the PNG file is animated, {image.n_frames} pictures; save one of them")
     if image.mode.startswith("I"):  # sixteen bits of grey, of which converting would keep the lowest
-        image = pillow.Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+        image = pil.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in ("RGB", "L", "1") and "transparency" not in image.info:
         return image.convert("RGB")
     layer = image.convert("RGBA")
-    paper = pillow.Image.new("RGBA", layer.size, (*PAPER, 255))
-    return pillow.Image.alpha_composite(paper, layer).convert("RGB")
+    paper = pil.new("RGBA", layer.size, (*PAPER, 255))
+    return pil.alpha_composite(paper, layer).convert("RGB")
 
 
-def _pillow() -> ModuleType:
+def _pillow() -> tuple[ModuleType, ModuleType]:
+    """Pillow's modules Image and ImageOps."""
     try:
-        import PIL.Image
-        import PIL.ImageOps
+        return importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageOps")
     except ImportError:
         raise ConfigError("pictures need Pillow: pip install 'danlu[images]'") from None
-    return PIL
 
 
 def _too_large(size: int) -> ImageError:

@@ -97,8 +97,9 @@ def examine(
     speaker: Speaker, world: World | None, asked: Sequence[Question], *, few_shot: bool = False
 ) -> list[Graded]:
     """Every question answered and graded; a base model first sees four solved questions of the same kind."""
-    shows = few_shot and world is not None
-    return run_exam(asked, few_shot_answerer(speaker, world, asked) if shows else answerer(speaker), grade)
+    if few_shot and world is not None:
+        return run_exam(asked, few_shot_answerer(speaker, world, asked), grade)
+    return run_exam(asked, answerer(speaker), grade)
 
 
 def which_world(config: EvaluateConfig) -> tuple[int, int]:

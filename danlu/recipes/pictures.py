@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from danlu.config import ConfigError
 from danlu.train.checkpoint import atomic_folder
@@ -32,9 +34,13 @@ def run(config: PicturesConfig) -> Path:
     if config.out.exists() and any(config.out.iterdir()):
         raise ConfigError(f"out is {config.out}, which exists; name a directory that is not there yet")
     with atomic_folder(config.out) as folder:
-        for name, split, n in (("train", "train", config.n), ("held_out", "dev", config.n_held_out)):
-            chats = picture_chats(n, split, config.seed, config.n_turns)
-            with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(chat, ensure_ascii=False) + "\n" for chat in chats)
+        write(folder / "train.jsonl", picture_chats(config.n, "train", config.seed, config.n_turns))
+        write(folder / "held_out.jsonl", picture_chats(config.n_held_out, "dev", config.seed, config.n_turns))
     print(f"{config.n:,} pictures with questions: {config.out / 'train.jsonl'}")
     return config.out
+
+
+def write(path: Path, chats: Iterable[Mapping[str, Any]]) -> None:
+    """One chat a line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(chat, ensure_ascii=False) + "\n" for chat in chats)
