@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from danlu.world.names import LANGS, Lang
 from danlu.world.pictures import (
     KINDS,
+    Exercise,
     Kind,
     PictureQuestion,
     Scene,
@@ -33,6 +34,11 @@ from danlu.world.splits import Split, generator, stable_hash
 CATEGORY = "pictures"
 N_TURNS = 6  # questions about one picture in a chat: reading a picture takes longer than reading a question
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# How often each is asked for learning: to find a thing comes before comparing two.
+TAUGHT: dict[Kind | Exercise, int] = {
+    **{"plain colour": 2, "plain shape": 2, "where": 3},
+    **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
+}
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
     "en": ("zero", "one", "two", "three", "four", "five"),
     "zh": ("零", "一", "两", "三", "四", "五"),
@@ -92,7 +98,8 @@ def picture_chats(n: int, split: Split, seed: int, n_turns: int = N_TURNS) -> It
 
 
 def _question(scene: Scene, lang: Lang, split: Split, rng: Random) -> PictureQuestion | None:
-    kind: Kind = rng.choice(list(KINDS))
+    mix = TAUGHT if split == "train" else dict.fromkeys(KINDS, 1)
+    (kind,) = rng.choices([*mix], [*mix.values()])
     return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
 
 
