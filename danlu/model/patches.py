@@ -14,6 +14,9 @@ from danlu.model.blocks import Block
 from danlu.model.config import ModelConfig, PatchConfig
 from danlu.model.layers import Linear, make_norm
 
+# A place counts as much as what is there: this is about the size of what a blank patch is mapped to at first.
+BLANK = 0.5
+
 
 class PatchEncoder(nn.Module):
     """Pictures to vectors of a decoder's width, one for each patch.
@@ -58,6 +61,7 @@ class PatchEncoder(nn.Module):
                 writes = name.endswith(".out.weight")
                 std *= (2 * self.config.n_layers) ** -0.5 if writes else 1.0
                 nn.init.normal_(parameter, std=std, generator=generator)
+        nn.init.normal_(self.place_embedding.weight, std=BLANK, generator=generator)
 
     def _cut(self, pictures: Tensor) -> Tensor:
         """Each patch's numbers from -1 to 1, (n, n_patches, 3 * patch**2)."""
