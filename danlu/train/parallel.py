@@ -94,7 +94,9 @@ class Together(Generic[B]):
 
     def __init__(self, model: nn.Module, objective: Objective[B]) -> None:
         self._objective = objective
-        self._step = DistributedDataParallel(_Step(model, objective))
+        # An encoder of pictures has no part in a batch of texts.
+        sees = getattr(getattr(model, "config", None), "pictures", None) is not None
+        self._step = DistributedDataParallel(_Step(model, objective), find_unused_parameters=sees)
 
     def __call__(self, model: Any, batch: B) -> Loss:
         loss: Loss = self._step(batch)
