@@ -289,18 +289,6 @@ def images_of(messages: Sequence[Message]) -> list[str]:
     return [image["url"] for message in messages for image in message.get("images", ())]
 
 
-def in_parts(content: str, images: Sequence[Image]) -> list[dict[str, Any]]:
-    """What a turn says, in OpenAI's parts."""
-    parts: list[dict[str, Any]] = []
-    cuts = [0, *(image["at"] for image in images), len(content)]
-    for number, (start, end) in enumerate(pairwise(cuts)):
-        if number:
-            parts.append({"type": "image_url", "image_url": {"url": images[number - 1]["url"]}})
-        if end > start:
-            parts.append({"type": "text", "text": content[start:end]})
-    return parts
-
-
 def _is_call(call: Any) -> bool:
     function: Any = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(call.get("id"), str):

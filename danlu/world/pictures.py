@@ -7,7 +7,7 @@ teach which answers to a question never come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from danlu.world.names import Lang
 from danlu.world.splits import Split, generator, split_of, stable_hash
 
 Kind = Literal["colour", "shape", "count", "relation"]
-Exercise = Literal["plain colour", "plain shape", "where"]
+Exercise = Literal["colours", "shapes", "plain colour", "plain shape", "where"]
 Floats = NDArray[np.float64]
 
 GRID = 3  # places along each side of a picture
@@ -179,14 +179,38 @@ def _plain_shape(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
     return _Asked((), prompt, _said_shape(thing, lang))
 
 
+def _colours(scene: Scene, lang: Lang, rng: Random) -> _Asked:
+    prompt = {"en": "Name the colours, row by row.", "zh": "逐行说出颜色。"}[lang]
+    said = {_place(thing): COLOURS[thing.colour].names[lang] for thing in scene}
+    return _Asked((), prompt, _row_by_row(said, lang))
+
+
+def _shapes(scene: Scene, lang: Lang, rng: Random) -> _Asked:
+    prompt = {"en": "Name the shapes, row by row.", "zh": "逐行说出形状。"}[lang]
+    said = {_place(thing): SHAPES[thing.shape].names[lang] for thing in scene}
+    return _Asked((), prompt, _row_by_row(said, lang))
+
+
 def _where(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
     alone = [thing for thing in scene if _is_alone(thing, scene)]
     if not alone:
         return None
     thing = rng.choice(alone)
-    place = PLACES[lang][thing.row * GRID + thing.column]
+    place = PLACES[lang][_place(thing)]
     prompt = {"en": f"Where is the {_name(thing, lang)}?", "zh": f"{_name(thing, lang)}在哪里？"}[lang]
     return _Asked((), prompt, {"en": f"At the {place}.", "zh": f"在{place}。"}[lang])
+
+
+def _place(thing: Thing) -> int:
+    """Places counted from 0, row by row."""
+    return thing.row * GRID + thing.column
+
+
+def _row_by_row(said: Mapping[int, str], lang: Lang) -> str:
+    """What is at each place, or that nothing is."""
+    empty, comma, stop = {"en": ("none", ", ", "."), "zh": ("无", "、", "。")}[lang]
+    words = comma.join(said.get(place, empty) for place in range(GRID * GRID))
+    return words[0].upper() + words[1:] + stop
 
 
 def _pick(scene: Scene, rng: Random, by: Callable[[Thing], str]) -> Thing | None:
@@ -296,8 +320,10 @@ PLACES: dict[Lang, tuple[str, ...]] = {  # row by row
     "zh": ("左上角", "上边", "右上角", "左边", "正中间", "右边", "左下角", "下边", "右下角"),
 }
 KINDS: dict[Kind, Asker] = {"colour": _colour, "shape": _shape, "count": _count, "relation": _relation}
-# For learning only, where one thing has to be found: the exam asks nothing of the kind.
+# For learning only: to name what is where, and to find one thing. The exam asks nothing of the kind.
 EXERCISES: dict[Exercise, Asker] = {
+    "colours": _colours,
+    "shapes": _shapes,
     "plain colour": _plain_colour,
     "plain shape": _plain_shape,
     "where": _where,

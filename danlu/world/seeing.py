@@ -34,9 +34,9 @@ from danlu.world.splits import Split, generator, stable_hash
 CATEGORY = "pictures"
 N_TURNS = 6  # questions about one picture in a chat: reading a picture takes longer than reading a question
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# How often each is asked for learning: to find a thing comes before comparing two.
+# How often each is asked for learning: to name and to find a thing comes before comparing two.
 TAUGHT: dict[Kind | Exercise, int] = {
-    **{"plain colour": 2, "plain shape": 2, "where": 3},
+    **{"colours": 2, "shapes": 2, "plain colour": 2, "plain shape": 2, "where": 3},
     **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {

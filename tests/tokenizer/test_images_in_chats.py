@@ -9,7 +9,7 @@ import tokenizers
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from danlu.tokenizer.bpe import Tokenizer, TokenizerError
-from danlu.tokenizer.chat import ChatError, ChatFormat, Sight, images_of, in_parts
+from danlu.tokenizer.chat import ChatError, ChatFormat, Sight, images_of
 from danlu.tokenizer.chatml import IMAGE
 
 PLAIN = Tokenizer.train(["user\nassistant\nwhat is this 这是什么\n"] * 5, 300)
@@ -64,15 +64,6 @@ def test_a_conversation_without_pictures_has_the_ids_it_ever_had():
     assert plain.template != CHAT.template
 
 
-def test_the_parts_of_a_turn_are_openais():
-    url = {"type": "image_url", "image_url": {"url": "data:0"}}
-    later = {"type": "image_url", "image_url": {"url": "data:1"}}
-    text = [{"type": "text", "text": each} for each in ("a", "b")]
-    message = shown("ab", 0, 1)
-    assert in_parts(message["content"], message["images"]) == [url, text[0], later, text[1]]
-    assert in_parts("ab", []) == [{"type": "text", "text": "ab"}]
-
-
 def test_the_exported_template_has_one_marker_a_picture_where_ours_has_one_a_patch(tmp_path):
     message = shown("what 这", 0, 4)
     tools = [{"name": "search"}]
@@ -83,7 +74,9 @@ def test_the_exported_template_has_one_marker_a_picture_where_ours_has_one_a_pat
     assert tree["chat_template"] == CHAT.template
     assert tree["additional_special_tokens"][-1] == IMAGE
     template = environment.from_string(tree["chat_template"])
-    said = {"role": "user", "content": in_parts(message["content"], message["images"])}
+    image = {"type": "image_url", "image_url": {"url": "data:"}}
+    texts = [{"type": "text", "text": each} for each in ("what", " 这")]
+    said = {"role": "user", "content": [image, texts[0], image, texts[1]]}
     for given, ours in ((said, message), ({"role": "user", "content": "what"},) * 2):
         text = template.render(messages=[given], tools=tools, add_generation_prompt=True)
         ids = tokenizers.Tokenizer.from_str(SEEING.to_json()).encode(text).ids

@@ -64,18 +64,13 @@ def answered_by_looking(question) -> str:
     colours = "|".join(each.names[lang] for each in COLOURS.values())
     named_shapes = [name_of(SHAPES, word, lang) for word in re.findall(shapes, prompt)]
     named_colours = [name_of(COLOURS, word, lang) for word in re.findall(colours, prompt)]
+    if question.kind in ("colours", "shapes"):
+        return row_by_row(things, lang, question.kind)
     if question.kind == "count":
         wanted = named_colours[0] if named_colours else None
         return str(sum(s == named_shapes[0] and wanted in (None, c) for s, c, *_ in things))
-    if question.kind == "plain colour":
-        (colour,) = [c for s, c, *_ in things if s == named_shapes[0]]
-        return COLOURS[colour].names[lang]
-    if question.kind == "plain shape":
-        (shape,) = [s for s, c, *_ in things if c == named_colours[0]]
-        return SHAPES[shape].names[lang]
-    if question.kind == "where":
-        ((x, y),) = [(x, y) for s, c, x, y in things if (s, c) == (named_shapes[0], named_colours[0])]
-        return PLACES[lang][3 * y + x]
+    if question.kind in ("plain colour", "plain shape", "where"):
+        return of_the_only_one(things, lang, question.kind, named_shapes[:1], named_colours[:1])
     holds = side_of(next(name for name, each in RELATIONS.items() if each.names[lang] in prompt))
     if question.kind == "relation":
         names = list(zip(named_shapes, named_colours, strict=True))
@@ -84,16 +79,32 @@ def answered_by_looking(question) -> str:
     # One thing of two is named by half; which half of the question it stands in depends on the language.
     first = 0 if lang == "en" else 1
     if question.kind == "colour":
-        other, half = (named_shapes[1 - first], named_colours[0]), named_shapes[first]
+        other, half = (named_shapes[1 - first], named_colours[0]), {"shapes": [named_shapes[first]]}
     else:
-        other, half = (named_shapes[0], named_colours[1 - first]), named_colours[first]
+        other, half = (named_shapes[0], named_colours[1 - first]), {"colours": [named_colours[first]]}
     (b,) = [(x, y) for s, c, x, y in things if (s, c) == other]
-    beside = [(s, c) for s, c, x, y in things if holds((x, y), b)]
-    if question.kind == "colour":
-        (answer,) = [c for s, c in beside if s == half]
-        return COLOURS[answer].names[lang]
-    (answer,) = [s for s, c in beside if c == half]
-    return SHAPES[answer].names[lang]
+    beside = [thing for thing in things if holds(thing[2:], b)]
+    return of_the_only_one(beside, lang, f"plain {question.kind}", half.get("shapes"), half.get("colours"))
+
+
+def row_by_row(things, lang, kind) -> str:
+    table, part = (COLOURS, 1) if kind == "colours" else (SHAPES, 0)
+    names = {(thing[2], thing[3]): table[thing[part]].names[lang] for thing in things}
+    empty, comma = {"en": ("none", ", "), "zh": ("无", "、")}[lang]
+    return comma.join(names.get((x, y), empty) for y in range(3) for x in range(3))
+
+
+def of_the_only_one(things, lang, kind, shapes, colours) -> str:
+    """What is asked of the one thing that has the shape and the colour, where these are named."""
+    ((shape, colour, x, y),) = [
+        thing for thing in things if thing[0] in (shapes or SHAPES) and thing[1] in (colours or COLOURS)
+    ]
+    answers = {
+        "plain colour": COLOURS[colour].names[lang],
+        "plain shape": SHAPES[shape].names[lang],
+        "where": PLACES[lang][3 * y + x],
+    }
+    return answers[kind]
 
 
 def side_of(name: str):
@@ -114,7 +125,7 @@ def test_every_answer_is_true_of_the_pixels():
         for _ in range(60)
         if (question := ask(random_scene(rng), kind, lang, "train", rng))
     ]
-    assert len(exercises) > 250
+    assert len(exercises) > 450
     for question in [*ASKED, *exercises]:
         looked = answered_by_looking(question)
         said = question.answer.lower().strip(".。").removeprefix("a ").removesuffix("个")

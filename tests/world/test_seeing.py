@@ -101,7 +101,7 @@ def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
 
 
 EXERCISE = (
-    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*"
+    r"^(Name the .*|逐行.*|What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*"
     r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？)$"
 )
 
