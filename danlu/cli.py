@@ -244,7 +244,19 @@ def _string(node: ast.stmt | None) -> str:
 
 
 COMMANDS = (
-    *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
+    *(
+        "run",
+        "data",
+        "pictures",
+        "tokenizer",
+        "pretrain",
+        "sft",
+        "reward",
+        "ppo",
+        "grpo",
+        "rloo",
+        "best_of_n",
+    ),
     *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
     *("serve", "studio", "account", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),

@@ -24,14 +24,16 @@ from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.virtual_tokens import DeepPrefix, MadePrefix, PrefixedDecoder, Prompt, Virtual, read
 from danlu.config import ConfigError
 from danlu.model.adapted import AdaptedLinear, Part, Parts, check_mergeable, is_brought, places
+from danlu.model.blocks import Block
 from danlu.model.classifiers import Classifier
 from danlu.model.mlp import MixtureOfExperts
-from danlu.model.transformer import Block, Decoder
+from danlu.model.transformer import Decoder
 
 DEFAULT = "default"  # an adapter's name where it has no other
 EVERY_LINEAR = ("q", "k", "v", "out", "gate", "up")
 # The loss reads lm_head's weight itself, and a tied one is the embedding; the other heads are trained whole.
 HEADS = ("lm_head", "score", "classifier", "pooler", "span")
+EYE = "backbone.eye."
 LOW_RANK: dict[str, type[Lora]] = {"lora": Lora, "dora": Dora, "adalora": AdaLora}
 HOSTS: tuple[tuple[type[nn.Module], Callable[[Any], nn.Module]], ...] = (
     (nn.Linear, AdaptedLinear),
@@ -164,11 +166,14 @@ def target_layers(model: nn.Module, config: AdapterConfig) -> list[str]:
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """Every linear layer of the model's own by name, adapted or not, heads included."""
+    """Every linear layer of the model's own by name, adapted or not, heads included.
+
+    An encoder of pictures is left as it is: adapters are for what reads and writes text.
+    """
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not is_brought(name)
+        if isinstance(module, nn.Linear) and not is_brought(name) and EYE not in name
     }
 
 
@@ -181,7 +186,7 @@ def bottleneck_places(model: nn.Module, kind: str) -> list[str]:
     """What ends the sublayers of every block, by name: attention and MLP, or the MLP only."""
     found: list[str] = []
     for name, block in model.named_modules():
-        if isinstance(block, Block):
+        if isinstance(block, Block) and EYE not in name:
             mixed = isinstance(block.mlp.sublayer, MixtureOfExperts)
             found += [f"{name}.self_attn.sublayer.out"] if kind == "houlsby" else []
             found += [f"{name}.mlp.sublayer" if mixed else f"{name}.mlp.sublayer.out"]

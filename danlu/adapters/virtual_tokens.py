@@ -105,6 +105,7 @@ class PrefixedDecoder(Decoder):
         self.config, self.compute_dtype, self.run_blocks = base.config, base.compute_dtype, base.run_blocks
         for name, child in base.named_children():
             self.add_module(name, child)
+        self.eye = base.eye
         self.adapters = Parts()
         self._n_positions = base.config.max_seq_len
         self.train(base.training)
@@ -122,16 +123,19 @@ class PrefixedDecoder(Decoder):
         branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
+        patches: Tensor | None = None,
     ) -> Tensor:
         """As `Decoder.forward`."""
         counting = self.adapters.counting()
         if not counting:
-            return super().forward(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
+            return super().forward(
+                input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache, patches=patches
+            )
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         ((virtual, _),) = counting
         behind = position_ids + virtual.n
-        x = self.position.embed(self.embedding(input_ids), behind)
+        x = self.position.embed(self.show(input_ids, patches), behind)
         x = x.to(self.compute_dtype or x.dtype)
         angles = self.position.angles(behind)
         attends = attends_of(

@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
 from danlu.data import shapes
+from danlu.data.images import ImageError, in_record
 from danlu.data.records import DataError
 from danlu.data.sources import AS_IS, ReadingConfig, Record, records
 from danlu.tokenizer.chat import ChatError, Message, check_messages
@@ -85,9 +87,14 @@ class Rating:
         return self.grade > 0
 
 
-def read_chats(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Chat]:
-    """Every chat of some files or folders; one that is none, or whose roles do not alternate, is an error."""
-    return [_chat(record) for record in records(paths, config)]
+def read_chats(
+    paths: Path | Sequence[Path], config: ReadingConfig = AS_IS, *, images: bool = False
+) -> list[Chat]:
+    """Every chat of some files or folders; one that is none, or whose roles do not alternate, is an error.
+
+    So are pictures, unless they are asked for.
+    """
+    return [_chat(record, images) for record in records(paths, config)]
 
 
 def read_comparisons(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Comparison]:
@@ -115,11 +122,12 @@ def place(source: str, line: int, record_id: str) -> str:
     return f"{where} ({named})" if where and named else where or named or "a record"
 
 
-def _chat(record: Record) -> Chat:
+def _chat(record: Record, images: bool) -> Chat:
+    see = partial(in_record, folder=Path(record.source).parent) if images else None
     try:
-        messages = shapes.dialogue(record.fields)
+        messages = shapes.dialogue(record.fields, see)
         check_messages(messages)
-    except (shapes.ShapeError, ChatError) as error:
+    except (shapes.ShapeError, ChatError, ImageError) as error:
         raise _refused(record, error) from None
     return Chat(messages=messages, id=_id(record), source=record.source, line=record.line)
 

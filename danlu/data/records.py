@@ -33,6 +33,8 @@ class Batch:
     segment_ids: Tensor  # (batch, seq) int64
     # (batch, seq) int64, where a segment is a tree: 0 in its stem, 1, 2, … in its branches; None = none is
     branch_ids: Tensor | None = None
+    # (n, side, side, 3) uint8, in the order of their markers in the rows; None = there are none
+    pictures: Tensor | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,11 +57,18 @@ class Batch:
         n_counted.scatter_add_(1, self.segment_ids, self.loss_mask.long())
         return n_counted.gather(1, self.segment_ids) > 0
 
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        """What a model is given to look at beside its inputs, by name."""
+        return {} if self.pictures is None else {"pictures": self.pictures}
+
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def rows(self, index: Tensor) -> Self:
         """The same record for some of its rows."""
+        if self.pictures is not None:
+            raise ValueError("which row a picture belongs to is not kept; take all rows")
         there = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: each[index] for name, each in there.items() if each is not None})
 

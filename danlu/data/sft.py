@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from danlu.data.chats import Chat
+from danlu.data.images import pixels_of
 from danlu.data.packing import check_identity
 from danlu.data.records import Batch, DataError
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.chat import ChatError, ChatFormat, images_of
 
 
 class SftBatches:
@@ -37,7 +39,7 @@ class SftBatches:
     ) -> None:
         self.batch_size, self.seq_len, self.seed = batch_size, seq_len, seed
         self.rank, self.world = share
-        self.pad_id = padding_id(chat_format)
+        self.pad_id, self._sight = padding_id(chat_format), chat_format.sight
         rendered = [render_chat(chat, chat_format) for chat in chats]
         fits = [len(ids) - 1 <= seq_len for ids, _ in rendered]
         if too_long == "error" and not all(fits):
@@ -49,6 +51,11 @@ class SftBatches:
             raise DataError(
                 f"no chat to learn from: {len(chats)} given, {self.n_dropped} longer than {seq_len} tokens"
             )
+        # What comes after the last answer is not read.
+        self._images = [
+            images_of(chats[number].messages)[: chat_format.n_images(rendered[number][0])]
+            for number in self._numbers
+        ]
         self._lengths = [len(ids) - 1 for ids, _ in self._chats]
         self._epoch, self._row = 0, 0
         self._plan = lru_cache(maxsize=2)(self._pack)
@@ -58,8 +65,7 @@ class SftBatches:
 
     def __next__(self) -> Batch:
         rows = [self._next_row() for _ in range(self.batch_size * self.world)]
-        own = rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
-        return lay_out([[self._chats[i] for i in row] for row in own], self.seq_len, self.pad_id)
+        return self._laid_out(rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size])
 
     @property
     def epoch(self) -> float:
@@ -77,7 +83,7 @@ class SftBatches:
             raise DataError(f"chat {number + 1} is longer than {self.seq_len} tokens and left out")
         chat = self._numbers.index(number)
         row = next(row for row in self._plan(0) if chat in row)
-        return lay_out([[self._chats[i] for i in row]], self.seq_len, self.pad_id), row.index(chat)
+        return self._laid_out([row]), row.index(chat)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "row": self._row, **self._identity()}
@@ -85,6 +91,12 @@ class SftBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         check_identity("SFT batches", state, self._identity())
         self._epoch, self._row = int(state["epoch"]), int(state["row"])
+
+    def _laid_out(self, rows: Sequence[Sequence[int]]) -> Batch:
+        batch = lay_out([[self._chats[i] for i in row] for row in rows], self.seq_len, self.pad_id)
+        urls = [url for row in rows for i in row for url in self._images[i]]
+        sight = self._sight
+        return replace(batch, pictures=pixels_of(urls, sight.side)) if urls and sight else batch
 
     def _next_row(self) -> list[int]:
         if self._row == len(self._plan(self._epoch)):
@@ -109,7 +121,10 @@ class SftBatches:
 
 def render_chat(chat: Chat, chat_format: ChatFormat) -> tuple[list[int], list[bool]]:
     """Ids of a chat up to the last that is learnt, and which are; a chat that teaches nothing is an error."""
-    rendered = chat_format.render(list(chat.messages))
+    try:
+        rendered = chat_format.render(list(chat.messages))
+    except ChatError as error:
+        raise DataError(f"{chat.where}: {error}") from None
     if not any(rendered.loss_mask[1:]):
         roles = [message["role"] for message in chat.messages]
         raise DataError(

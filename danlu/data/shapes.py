@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from danlu.tokenizer.chat import Message, Role
+from danlu.tokenizer.chat import Image, Message, Role
 
 Fields = Mapping[str, Any]
+See = Callable[[str], str]  # of the URL in a record, the data URL that a message holds
 
 HH_TURN = re.compile(r"\n\n(Human|Assistant):[ \t]?", re.ASCII)
 
@@ -40,8 +41,10 @@ class Rated:
     grade: int
 
 
-def dialogue(fields: Fields) -> list[Message]:
-    """The messages of one chat record, whatever its shape."""
+def dialogue(fields: Fields, see: See | None = None) -> list[Message]:
+    """The messages of one chat record, whatever its shape; in OpenAI's there may be pictures, if `see`."""
+    if see is not None and "messages" in fields:
+        return _with_system(fields, messages(fields["messages"], see=see))
     for needed, convert in DIALOGUES:
         if needed <= fields.keys():
             return _with_system(fields, convert(fields))
@@ -94,24 +97,27 @@ def _check_ranked(ranked: Ranked) -> None:
         raise ShapeError(f"has the rank {min(ranked.ranks)}; ranks count from 1, which is best")
 
 
-def messages(value: Any, name: str = "messages") -> list[Message]:
-    """Messages from a list of turns in OpenAI's or ShareGPT's words."""
+def messages(value: Any, name: str = "messages", see: See | None = None) -> list[Message]:
+    """Messages from a list of turns in OpenAI's or ShareGPT's words; pictures are refused unless `see`."""
     if not isinstance(value, list) or not value:
         raise ShapeError(f"field {name!r} is {_shown(value)}; it must be a list of turns")
-    return [_turn(turn, f"turn {number}") for number, turn in enumerate(cast(list[Any], value), start=1)]
+    turns = enumerate(cast(list[Any], value), start=1)
+    return [_turn(turn, f"turn {number}", see) for number, turn in turns]
 
 
-def _turn(turn: Any, where: str) -> Message:
+def _turn(turn: Any, where: str, see: See | None) -> Message:
     if not isinstance(turn, dict):
         raise ShapeError(f"{where} is {_shown(turn)}; it must be an object with 'role' and 'content'")
     speaker = _first(turn, ("role", "from", "speaker"), f"{where}: who speaks")
     if speaker not in ROLES:
         raise ShapeError(f"{where} is from {_shown(speaker)}; roles are system, user, assistant and tool")
-    return {"role": ROLES[speaker], "content": _content(turn, where)}
-
-
-def _content(turn: Fields, where: str) -> str:
     content = _first(turn, ("content", "value", "text"), f"{where}: what is said")
+    if see is not None and isinstance(content, list):
+        return _with_images(ROLES[speaker], cast(list[Any], content), where, see)
+    return {"role": ROLES[speaker], "content": _content(turn, content, where)}
+
+
+def _content(turn: Fields, content: Any, where: str) -> str:
     if isinstance(content, list):
         return "".join(_part(part, where) for part in cast(list[Any], content))
     if isinstance(content, str):
@@ -121,9 +127,35 @@ def _content(turn: Fields, where: str) -> str:
     raise ShapeError(f"{where} says {_shown(content)}; content must be text")
 
 
+def _with_images(role: Role, parts: list[Any], where: str, see: See) -> Message:
+    """A turn of text and pictures; each picture has its place among the characters."""
+    content, images = "", list[Image]()
+    for part in parts:
+        if isinstance(part, dict) and part.get("type") == "image_url":
+            images.append({"at": len(content), "url": see(_url(part, where))})
+        else:
+            content += _part(part, where)
+    message: Message = {"role": role, "content": content}
+    return {**message, "images": images} if images else message
+
+
+def _url(part: Fields, where: str) -> str:
+    named = part.get("image_url")
+    url = named.get("url") if isinstance(named, dict) else None
+    if not isinstance(url, str) or set(cast(Fields, named)) - {"url", "detail"}:
+        raise ShapeError(
+            f"{where} holds the image {_shown(named)}; 'image_url' must be an object with 'url', a text"
+        )
+    return url
+
+
 def _part(part: Any, where: str) -> str:
     if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return part["text"]
+    if isinstance(part, dict) and part.get("type") == "image_url":
+        raise ShapeError(
+            f"{where} holds a picture, and only text is read here; `danlu sft` learns from pictures"
+        )
     raise ShapeError(f"{where} holds the part {_shown(part)}; parts must be of type 'text'")
 
 

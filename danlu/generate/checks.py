@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from danlu.generate.request import Request
+from danlu.model.config import ModelConfig
 
 LARGEST_OFFSET = 1e6  # logits are far smaller; forbidden_ids is for what must not come
 
@@ -37,6 +38,28 @@ def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapte
     if request.adapter is not None and request.adapter not in adapters:
         known = ", ".join(sorted(adapters)) or "none"
         raise ValueError(f"there is no adapter {request.adapter!r}; adapters are: {known}")
+
+
+def check_pictures(request: Request, config: ModelConfig) -> None:
+    """Refuse, with a ValueError, pictures that the model cannot see or that have no markers in the prompt."""
+    if request.pictures is None:
+        n_pictures = 0
+    elif config.pictures is None:
+        raise ValueError("the request holds pictures, and the model reads text only")
+    else:
+        n_pictures = len(request.pictures)
+    if config.pictures is None or config.marker_id is None:
+        return
+    side, n_markers = config.pictures.side, request.prompt_ids.count(config.marker_id)
+    if n_markers != n_pictures * config.pictures.n_patches:
+        raise ValueError(
+            f"the prompt has {n_markers} markers of pictures for {n_pictures} pictures; "
+            f"each picture has {config.pictures.n_patches}"
+        )
+    if request.pictures is not None and request.pictures.shape[1:] != (side, side, 3):
+        raise ValueError(
+            f"the pictures are {tuple(request.pictures.shape)}; they must be (n, {side}, {side}, 3)"
+        )
 
 
 def check_prompt(prompt_ids: Sequence[int], max_seq_len: int, vocab_size: int) -> None:

@@ -168,6 +168,8 @@ class PagedEngine:
         check_request(
             request, max_seq_len=longest, vocab_size=self._vocab_size, adapters=self._adapters.keys()
         )
+        if request.pictures is not None:
+            raise ValueError("the request holds pictures, and this engine reads text only")
         limit = min(request.sampling.max_new_tokens, longest - len(request.prompt_ids))
         version = 0 if adapter is None else adapter.version
         self._n_added += 1

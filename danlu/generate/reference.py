@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from danlu.generate.checks import check_request
+from danlu.generate.checks import check_pictures, check_request
 from danlu.generate.choose import choose, uniforms
 from danlu.generate.request import EndReason, Event, Request, Token
 from danlu.generate.shaping import shape
@@ -25,6 +25,7 @@ class _Running:
     request: Request
     model: LanguageModel
     uniforms: list[float]  # one for each token that may come, so their number is the limit
+    patches: Tensor | None = None  # what the model saw in the prompt's pictures
     ids: list[int] = field(default_factory=list[int])  # of the completion
     counts: Counter[int] = field(default_factory=Counter[int])
 
@@ -68,8 +69,9 @@ class ReferenceEngine:
         limit = min(request.sampling.max_new_tokens, self.max_seq_len - len(request.prompt_ids))
         numbers = uniforms(request.sampling.seed, request.key, limit).tolist()
         model = self._model if request.adapter is None else self._adapters[request.adapter]
+        check_pictures(request, model.config)
         self._n_added += 1
-        self._running[self._n_added] = _Running(request, model, numbers)
+        self._running[self._n_added] = _Running(request, model, numbers, _look(model, request))
         return self._n_added
 
     def cancel(self, request_id: int) -> None:
@@ -86,12 +88,20 @@ class ReferenceEngine:
         return events
 
 
+@torch.inference_mode()
+def _look(model: LanguageModel, request: Request) -> Tensor | None:
+    """What the model makes of a request's pictures, once for all its tokens."""
+    if request.pictures is None:
+        return None
+    return model.backbone.look(request.pictures.to(model.lm_head.weight.device))
+
+
 def _advance(request_id: int, running: _Running) -> Event:
     """The next token of one sequence, from logits of all its positions."""
     request = running.request
     ids = [*request.prompt_ids, *running.ids]
     device = running.model.lm_head.weight.device
-    logits = running.model(torch.tensor([ids], device=device))[0]  # (seq, vocab)
+    logits = running.model(torch.tensor([ids], device=device), patches=running.patches)[0]  # (seq, vocab)
     logprobs = logits.log_softmax(-1)
     if not logprobs.isfinite().all():
         return _failed(request_id, "the model's logits are not finite; its weights have diverged")
@@ -123,11 +133,17 @@ def _shaped(running: _Running, logits: Tensor) -> Tensor:
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=request.logit_bias,
-        forbidden_ids=request.forbidden_ids,
+        forbidden_ids=request.forbidden_ids | _markers(running),
     )
     if request.token_filter is not None:
         request.token_filter.allow(shaped)
     return shaped
+
+
+def _markers(running: _Running) -> frozenset[int]:
+    """What a completion must not hold: a marker without a picture."""
+    marker_id = running.model.config.marker_id
+    return frozenset() if marker_id is None else frozenset({marker_id})
 
 
 def _draw(running: _Running, shaped: Tensor) -> int:

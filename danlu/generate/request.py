@@ -46,6 +46,9 @@ class Request:
     token_filter: TokenFilter | None = None
     adapter: str | None = None
     salt: str = ""  # requests share cached prefixes only under one salt
+    # (n, side, side, 3) uint8, in the order of their markers in the prompt. Markers of different pictures are
+    # alike: where prefixes are shared, `salt` must tell the pictures apart.
+    pictures: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

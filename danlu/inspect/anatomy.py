@@ -81,6 +81,7 @@ def training_bytes(anatomy: Anatomy, *, muon: bool) -> int:
 
 
 PARTS = {  # a mark in a parameter's name, and the part that it tells
+    ".eye.": "picture encoder",
     ".embedding.": "embedding",
     ".embedding_norm.": "norms",
     ".position.": "positions",

@@ -46,6 +46,39 @@ class Experts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PatchConfig:
+    """Sizes of the encoder of pictures."""
+
+    side: int = 48  # pixels along each side of a picture; others are scaled to fit
+    patch: int = 16  # pixels along each side of a patch, which becomes a token
+    d_model: int = 128
+    n_layers: int = 2
+    n_heads: int = 4
+    d_ff: int = 384
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ConfigError(
+                    f"pictures.{field.name} is {getattr(self, field.name)}; it must be positive"
+                )
+        if self.side % self.patch:
+            raise ConfigError(
+                f"pictures.side is {self.side}; it must be a multiple of pictures.patch, {self.patch}"
+            )
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"pictures.d_model is {self.d_model}; "
+                f"it must be a multiple of pictures.n_heads, {self.n_heads}"
+            )
+
+    @property
+    def n_patches(self) -> int:
+        """Tokens that a picture becomes."""
+        return (self.side // self.patch) ** 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """Sizes, then the choices in which families differ; the defaults are Llama's."""
 
@@ -74,6 +107,8 @@ class ModelConfig:
     window: int | None = None  # keys that a query of a windowed layer sees, its own included
     attention_pattern: tuple[Literal["full", "window"], ...] = ("full",)  # layer after layer, over and over
     n_token_types: int = 0  # kinds of token told apart by an embedding of their own, as BERT's two sentences
+    pictures: PatchConfig | None = None  # an encoder of pictures, whose patches stand among the tokens
+    marker_id: int | None = None  # the token in whose places they stand
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -114,6 +149,22 @@ class ModelConfig:
             raise ConfigError(
                 f"model.window is {self.window} and model.attention_pattern {self.attention_pattern}; "
                 "a window of at least 1 goes with a pattern that names 'window', and with no other"
+            )
+        self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        if (self.pictures is None) != (self.marker_id is None):
+            raise ConfigError(
+                f"model.marker_id is {self.marker_id} and model.pictures {self.pictures}; "
+                "an encoder of pictures goes with a token that marks their places"
+            )
+        if self.pictures is not None and self.topology != "decoder":
+            raise ConfigError(
+                f"model.topology is {self.topology!r}; only a decoder has pictures among its tokens"
+            )
+        if self.marker_id is not None and not 0 <= self.marker_id < self.vocab_size:
+            raise ConfigError(
+                f"model.marker_id is {self.marker_id}; it must be a token, from 0 to {self.vocab_size - 1}"
             )
 
     @property

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import ConfigError
-from danlu.model.transformer import PreNorm, Stack
+from danlu.model.blocks import PreNorm
+from danlu.model.transformer import Stack
 
 SIDES = 1 << 15  # of the die that is thrown for every number
 FIFTEEN_BITS = 0x7FFF_7FFF_7FFF_7FFF  # of each of the four throws in a random word

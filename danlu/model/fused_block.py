@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from danlu.model import transformer
 from danlu.model.adapted import AdaptedLinear, is_brought
 from danlu.model.attention import Attention
+from danlu.model.blocks import Block, PreNorm
 from danlu.model.layers import Linear, RmsNorm
 from danlu.model.low_rank import UpdatedProducts
 from danlu.model.mlp import GatedMlp
@@ -22,7 +23,7 @@ from danlu.model.native.kernels import Layout
 from danlu.model.native.products import CastProducts, MakeProducts
 from danlu.model.positions import Angles, Rope
 from danlu.model.quantised_weight import products_of
-from danlu.model.transformer import Block, Decoder, PreNorm
+from danlu.model.transformer import Decoder
 
 
 def supports(decoder: Decoder) -> bool:

@@ -41,9 +41,12 @@ class LanguageModel(nn.Module):
         branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
+        patches: Tensor | None = None,
     ) -> Tensor:
         """Logits, (batch, seq, vocab), float32; the arguments are the backbone's."""
-        hidden = self.backbone(input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache)
+        hidden = self.backbone(
+            input_ids, position_ids, segment_ids, branch_ids, kv_cache=kv_cache, patches=patches
+        )
         return self.lm_head(hidden).float()
 
     def nll_sum(
@@ -53,9 +56,15 @@ class LanguageModel(nn.Module):
         segment_ids: Tensor | None,
         target_ids: Tensor,
         loss_mask: Tensor,
+        *,
+        pictures: Tensor | None = None,
     ) -> Tensor:
-        """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held."""
-        hidden = self.backbone(input_ids, position_ids, segment_ids)
+        """Summed negative log-likelihood of the targets under `loss_mask`; all logits are never held.
+
+        `pictures` are those that the rows' markers stand for, in order, (n, side, side, 3).
+        """
+        patches = None if pictures is None else self.backbone.look(pictures)
+        hidden = self.backbone(input_ids, position_ids, segment_ids, patches=patches)
         return nll_sum(hidden, self.lm_head.weight, target_ids, loss_mask, self.loss_kernels)
 
     def target_logprobs(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,7 @@ from danlu.model.adapted import (
     places,
 )
 from danlu.model.classifiers import Classifier
-from danlu.model.config import ModelConfig
+from danlu.model.config import ModelConfig, PatchConfig
 from danlu.model.encoder_heads import MaskedLanguageModel
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.layouts import bert, gpt, llama, marian
@@ -67,6 +67,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 # Ours, in config.json: what a score model subtracts from its head's output, what it multiplies the rest by,
 # and how raters' answers arise from the scores.
 SCORE_KEYS = SHIFT_KEY, GAIN_KEY, RATERS_KEY = "reward_shift", "reward_gain", "reward_raters"
+PICTURES_KEY = "danlu_pictures"  # ours too: sizes of the encoder of pictures, and the token that marks them
 LAYOUTS = (
     llama.LLAMA,
     llama.MISTRAL,
@@ -140,14 +141,7 @@ class Opened:
 
 def open_model(path: Path) -> Opened:
     """Look at a model directory, whatever it holds."""
-    settings = Settings(path / "config.json", read_json(path / "config.json"))
-    layout, head = _recognise(settings)
-    try:
-        config = layout.read(settings)
-    except ModelFileError:
-        raise
-    except ConfigError as error:
-        raise ModelFileError(f"{settings.where}: {error}") from error
+    settings, layout, head, config = _described(path)
     quantisation = read_quantisation(settings)
     stored = scan_tensors(path)
     with torch.device("meta"), _Undrawn():  # no memory: every weight is about to be replaced
@@ -168,6 +162,45 @@ class _Undrawn(TorchFunctionMode):
         if getattr(func, "__name__", "") in ("normal_", "uniform_"):
             return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
         return func(*args, **kwargs or {})
+
+
+def pictures_tree(config: ModelConfig) -> dict[str, Any]:
+    """What config.json says of an encoder of pictures; nothing where there is none."""
+    if config.pictures is None:
+        return {}
+    return {PICTURES_KEY: {"marker_id": config.marker_id, **asdict(config.pictures)}}
+
+
+def _with_pictures(config: ModelConfig, settings: Settings) -> ModelConfig:
+    """The configuration with the encoder of pictures that `pictures_tree` told of."""
+    tree: Any = settings.get(PICTURES_KEY)
+    if tree is None:
+        return config
+    names = [field.name for field in fields(PatchConfig)]
+    if not isinstance(tree, Mapping) or set(tree) != {"marker_id", *names}:
+        raise settings.wrong(PICTURES_KEY, tree, f"a table of marker_id, {', '.join(names)}")
+    sizes = Settings(settings.where, tree)
+    marker_id: Any = tree["marker_id"]
+    if type(marker_id) is not int:
+        raise settings.wrong(f"{PICTURES_KEY}.marker_id", marker_id, "a whole number")
+    pictures = PatchConfig(**{name: sizes.integer(name) for name in names})
+    return replace(config, pictures=pictures, marker_id=marker_id)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """What a model directory says of its model; no weight is looked at."""
+    return _described(path)[-1]
+
+
+def _described(path: Path) -> tuple[Settings, Layout, Head, ModelConfig]:
+    settings = Settings(path / "config.json", read_json(path / "config.json"))
+    layout, head = _recognise(settings)
+    try:
+        return settings, layout, head, _with_pictures(layout.read(settings), settings)
+    except ModelFileError:
+        raise
+    except ConfigError as error:
+        raise ModelFileError(f"{settings.where}: {error}") from error
 
 
 def read_model(path: Path, *, dtype: Dtype | Literal["stored"] = "float32") -> AnyModel:
@@ -424,6 +457,7 @@ def _config_tree(model: AnyModel, layout: Layout, head: Head, dtype: str) -> dic
         "architectures": [head.name],
         "model_type": layout.model_type,
         **layout.write(model.config),
+        **pictures_tree(model.config),
         "torch_dtype": dtype,
     }
     if isinstance(model, ScoreModel):

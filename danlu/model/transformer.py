@@ -1,4 +1,4 @@
-"""The Transformer: blocks of parts, and the stacks that they make.
+"""The Transformer: the stacks that blocks make.
 
 No family's name stands in a forward. A family is a `ModelConfig` with its choices filled in (`presets.py`).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from danlu.model.attention import (
     PLAIN_ATTENTION,
     Attend,
-    Attention,
     CrossAttention,
     KeysValues,
     attend_across,
@@ -25,48 +23,12 @@ from danlu.model.attention import (
     attend_with_cache,
     attend_within,
 )
+from danlu.model.blocks import Block, PreNorm
 from danlu.model.config import ModelConfig
 from danlu.model.kv_cache import KvCache
 from danlu.model.layers import make_norm
-from danlu.model.mlp import MLPS
+from danlu.model.patches import PatchEncoder
 from danlu.model.positions import POSITIONS, Angles
-
-
-class PreNorm(nn.Module):
-    """x + f(norm(x)): GPT-2 and everything after."""
-
-    def __init__(self, config: ModelConfig, sublayer: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.sublayer = make_norm(config), sublayer
-        self.dropout: nn.Module = nn.Identity()  # dropout.py may put one here
-
-    def forward(self, x: Tensor, **context: Any) -> Tensor:
-        return x + self.dropout(self.sublayer(self.norm(x), **context))
-
-
-class PostNorm(PreNorm):
-    """norm(x + f(x)): the 2017 paper, GPT-1 and BERT."""
-
-    def forward(self, x: Tensor, **context: Any) -> Tensor:
-        return self.norm(x + self.dropout(self.sublayer(x, **context)))
-
-
-class Block(nn.Module):
-    """Self-attention, cross-attention where there is another text, and an MLP, each in its residual."""
-
-    def __init__(self, config: ModelConfig, *, cross: bool = False) -> None:
-        super().__init__()
-        residual = partial(RESIDUALS[config.norm_position], config)
-        self.self_attn = residual(Attention(config))
-        self.cross_attn = residual(CrossAttention(config)) if cross else None
-        self.mlp = residual(MLPS[config.mlp](config))
-
-    def forward(self, x: Tensor, *, angles: Angles | None, attend: Attend, **across: Any) -> Tensor:
-        """x, (batch, seq, d_model), through the block; `across` are the arguments of its cross-attention."""
-        x = self.self_attn(x, angles=angles, attend=attend)
-        if self.cross_attn is not None:
-            x = self.cross_attn(x, **across)
-        return self.mlp(x)
 
 
 class Stack(nn.Module):
@@ -87,7 +49,10 @@ class Stack(nn.Module):
 
         `added`, (batch, seq, d_model), is what else is known of each token.
         """
-        x = self.embedding(input_ids)
+        return self.place(self.embedding(input_ids), position_ids, added)
+
+    def place(self, x: Tensor, position_ids: Tensor, added: Tensor | None = None) -> Tensor:
+        """As `embed`, for tokens that are vectors already, (batch, seq, d_model)."""
         if self.config.scaled_embedding:
             x = x * self.config.d_model**0.5
         x = self.position.embed(x if added is None else x + added, position_ids)
@@ -100,6 +65,7 @@ class Decoder(Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.run_blocks: RunBlocks = run_blocks  # fused_block.py has a faster one
+        self.eye = None if config.pictures is None else PatchEncoder(config.pictures, config.d_model)
 
     def forward(
         self,
@@ -109,6 +75,7 @@ class Decoder(Stack):
         branch_ids: Tensor | None = None,
         *,
         kv_cache: KvCache | None = None,
+        patches: Tensor | None = None,
     ) -> Tensor:
         """Hidden vectors, (batch, seq, d_model), in the compute dtype.
 
@@ -118,10 +85,12 @@ class Decoder(Stack):
             segment_ids: (batch, seq); attention stays within equal numbers. Absent: one segment a row.
             branch_ids: (batch, seq); within a segment, 0 is a stem that every other number's branch sees.
             kv_cache: aimed by its `select` at these very positions; then the tokens before them are seen too.
+            patches: what `look` made of the pictures that stand here, (markers, d_model): a vector for each
+                marker in `input_ids`, row by row. Absent: a marker is a token like others.
         """
         if position_ids is None:
             position_ids = counted(input_ids)
-        x = self.dropout(self.embed(input_ids, position_ids))
+        x = self.dropout(self.place(self.show(input_ids, patches), position_ids))
         angles = self.position.angles(position_ids)
         if kv_cache is None:
             return self.run_blocks(self, x, angles, segment_ids, branch_ids, position_ids)
@@ -129,6 +98,26 @@ class Decoder(Stack):
         for block, attend in zip(self.blocks, attends, strict=True):
             x = block(x, angles=angles, attend=attend)
         return self.norm(x)
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """Pictures as vectors to stand among tokens, (n * n_patches, d_model).
+
+        Args:
+            pictures: red, green and blue from 0 to 255, (n, side, side, 3).
+        """
+        if self.eye is None:
+            raise ValueError("the model reads text only; it has no encoder of pictures")
+        return self.eye(pictures).flatten(0, 1)
+
+    def show(self, input_ids: Tensor, patches: Tensor | None) -> Tensor:
+        """Embeddings, (batch, seq, d_model), with patches in place of the markers."""
+        x = self.embedding(input_ids)
+        if patches is None:
+            return x
+        is_marker = input_ids == self.config.marker_id
+        if (n_markers := int(is_marker.sum())) != len(patches):
+            raise ValueError(f"there are {n_markers} markers for patches and {len(patches)} patches")
+        return x.masked_scatter(is_marker[..., None], patches.to(x.dtype))
 
 
 class Encoder(Stack):
@@ -311,7 +300,11 @@ def initialise(stack: Stack, seed: int) -> None:
     # 0.02 a wide model would begin by repeating its input.
     embedding_std = 0.3 * stack.config.d_model**-0.5
     nn.init.normal_(stack.embedding.weight, std=embedding_std, generator=generator)
-    inside = [(name, each) for name, each in stack.named_parameters() if "blocks." in name]
+    inside = [
+        (name, each)
+        for name, each in stack.named_parameters()
+        if name.startswith(("blocks.", "encoder_blocks."))
+    ]
     for name, parameter in inside:
         if name.endswith(".bias"):
             nn.init.zeros_(parameter)
@@ -320,10 +313,12 @@ def initialise(stack: Stack, seed: int) -> None:
             if name.endswith(".out.weight"):
                 std *= n_writers**-0.5
             nn.init.normal_(parameter, std=std, generator=generator)
-    tables = [each for each in stack.modules() if isinstance(each, nn.Embedding)]
+    own = [each for name, each in stack.named_modules() if not name.startswith("eye")]
+    tables = [each for each in own if isinstance(each, nn.Embedding)]
     for table in tables[1:]:  # what is added to the tokens: half their size (Radford et al. 2018)
         nn.init.normal_(table.weight, std=embedding_std / 2, generator=generator)
+    if isinstance(stack, Decoder) and stack.eye is not None:
+        stack.eye.draw(seed)
 
 
-RESIDUALS = {"pre": PreNorm, "post": PostNorm}
 TOPOLOGIES = {"decoder": Decoder}  # under the heads of heads.py; encoder_heads.py stands on Encoder

@@ -1,14 +1,16 @@
-"""A model for a larger vocabulary: what it knows of the old tokens stays as it is."""
+"""A model for a larger vocabulary, or with eyes: what it knows of the old tokens stays as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from danlu.model.config import ModelConfig, PatchConfig
 from danlu.model.heads import LanguageModel
+from danlu.model.patches import PatchEncoder
 
 
 def with_new_tokens(
@@ -29,17 +31,40 @@ def with_new_tokens(
     if not parts and n_known == model.config.vocab_size:
         return model
     config = replace(model.config, vocab_size=n_known + len(parts))
-    with torch.device("meta"):  # no memory: every weight is about to be replaced
-        grown = LanguageModel(config)
     tables = {"backbone.embedding.weight", "lm_head.weight"}
     state = {
         name: _with_means(weight[:n_known], parts) if name in tables else weight
         for name, weight in model.state_dict().items()
     }
-    grown.load_state_dict(state, assign=True)
+    return _made(config, state)
+
+
+def with_eye(model: LanguageModel, pictures: PatchConfig, *, seed: int) -> LanguageModel:
+    """The model with a fresh encoder of pictures, and one more token, the last, that marks their places.
+
+    Args:
+        model: is used up: the new model has its weights.
+        pictures: sizes of the encoder.
+        seed: of its weights.
+    """
+    if model.config.pictures is not None:
+        raise ValueError("the model has an encoder of pictures already")
+    grown = with_new_tokens(model, [()])
+    config = replace(grown.config, pictures=pictures, marker_id=grown.config.vocab_size - 1)
+    eye = PatchEncoder(pictures, config.d_model)
+    eye.draw(seed)
+    drawn = {f"backbone.eye.{name}": weight for name, weight in eye.state_dict().items()}
+    return _made(config, grown.state_dict() | drawn)
+
+
+def _made(config: ModelConfig, state: Mapping[str, Tensor]) -> LanguageModel:
+    """A model of just these weights."""
+    with torch.device("meta"):  # no memory: every weight is about to be replaced
+        made = LanguageModel(config)
+    made.load_state_dict(state, assign=True)
     if config.tie_embeddings:
-        grown.lm_head.weight = grown.backbone.embedding.weight
-    return grown
+        made.lm_head.weight = made.backbone.embedding.weight
+    return made
 
 
 def _with_means(table: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:

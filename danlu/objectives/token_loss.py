@@ -43,7 +43,7 @@ class TokenLoss:
     """Mean negative log-likelihood of the targets that count, in nats a token."""
 
     def __call__(self, model: Any, batch: Batch) -> Loss:
-        nll = model.nll_sum(*batch.inputs, batch.target_ids, batch.loss_mask)
+        nll = model.nll_sum(*batch.inputs, batch.target_ids, batch.loss_mask, **batch.shown)
         return Loss({"nll": Term(nll)})
 
     def weights(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
@@ -12,8 +12,9 @@ from rich.progress import track
 from danlu.evaluate.task import Answer, Message
 from danlu.generate.sampler import Sampler
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.speaker import Speaker
+from danlu.recipes.speaker import Speaker, look_and_answer
 from danlu.tokenizer.chat import Message as Turn
+from danlu.tokenizer.chat import images_of
 from danlu.world.demonstrations import few_shot_prompt, first_answer
 from danlu.world.question import Question
 from danlu.world.truth import World
@@ -27,8 +28,10 @@ def answerer(speaker: Speaker, sampling: SamplingConfig = GREEDY) -> Answer:
 
     def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
         chat = speaker.chat
-        prompts = [chat.prompt(cast(Sequence[Turn], turns)) for turns in conversations]
-        return complete(speaker, prompts, chat.stop_ids, sampling)
+        asked = [cast(Sequence[Turn], turns) for turns in conversations]
+        prompts = [chat.prompt(turns) for turns in asked]
+        shown = {number: urls for number, turns in enumerate(asked) if (urls := images_of(turns))}
+        return complete(speaker, prompts, chat.stop_ids, sampling, shown)
 
     return answer
 
@@ -57,9 +60,17 @@ def few_shot_answerer(
 
 
 def complete(
-    speaker: Speaker, prompts: Sequence[list[int]], stop_ids: Collection[int], sampling: SamplingConfig
+    speaker: Speaker,
+    prompts: Sequence[list[int]],
+    stop_ids: Collection[int],
+    sampling: SamplingConfig,
+    shown: Mapping[int, Sequence[str]] | None = None,
 ) -> list[str]:
-    """The text that follows each prompt; none where the prompt leaves no room."""
+    """The text that follows each prompt; none where the prompt leaves no room.
+
+    `shown` are data URLs of pictures by the number of the prompt that has their markers.
+    """
+    shown = shown or {}
     tokenizer = speaker.chat.tokenizer
     sampler = Sampler(
         speaker.model,
@@ -69,8 +80,16 @@ def complete(
     )
     fitting = [(i, ids) for i, ids in enumerate(prompts) if len(ids) < speaker.max_seq_len]
     texts = [""] * len(prompts)
-    chunks = [list(islice(fitting, start, start + CHUNK)) for start in range(0, len(fitting), CHUNK)]
-    for chunk in track(chunks, "answering", transient=True, disable=not Console().is_terminal):
+    quiet = not Console().is_terminal
+    seeing = [(i, ids) for i, ids in fitting if i in shown]
+    for i, ids in track(seeing, "looking and answering", transient=True, disable=quiet or not seeing):
+        pictures = speaker.see(shown[i])
+        assert pictures is not None, "there is at least one"
+        request = speaker.request(ids, stop_ids, sampling, i, pictures)
+        texts[i] = tokenizer.decode([token for _, token, _ in look_and_answer(speaker.model, [request])])
+    reading = [(i, ids) for i, ids in fitting if i not in shown]
+    chunks = [list(islice(reading, start, start + CHUNK)) for start in range(0, len(reading), CHUNK)]
+    for chunk in track(chunks, "answering", transient=True, disable=quiet):
         numbers = [i for i, _ in chunk]
         completions = sampler.generate([ids for _, ids in chunk], sampling, keys=numbers)
         for i, completion in zip(numbers, completions, strict=True):

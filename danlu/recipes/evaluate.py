@@ -22,6 +22,8 @@ from danlu.train.checkpoint import replace_file
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
 from danlu.world.question import Question
+from danlu.world.seeing import CATEGORY as PICTURES
+from danlu.world.seeing import seeing_questions
 from danlu.world.splits import Split
 from danlu.world.tasks import CATEGORIES, questions
 from danlu.world.truth import World, WorldSize
@@ -41,6 +43,7 @@ class EvaluateConfig:
     split: Split = "exam"
     n_per_cell: int = 20  # questions of each category in each language
     full: bool = False  # at least 500 questions a category
+    categories: tuple[str, ...] = ()  # which; by default all, pictures only where the models see
     few_shot: bool = False  # `model` is a base model: four solved examples before each question
     against_few_shot: bool = False  # the same for `against`
     text: Path | None = None  # measure perplexity on these documents or shards instead of the exam
@@ -48,24 +51,23 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.n_per_cell < 1:
             raise ConfigError(f"n_per_cell is {self.n_per_cell}; it must be at least 1")
+        if unknown := [name for name in self.categories if name not in ALL_NAMES]:
+            raise ConfigError(f"categories names {unknown[0]!r}; there are {', '.join(ALL_NAMES)}")
 
 
 def run(config: EvaluateConfig) -> Path:
     if config.text is not None:
         return read_text(config, config.text)
-    corpus_bytes, seed = which_world(config)
-    world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
-    n = max(config.n_per_cell, FULL_PER_CATEGORY // len(LANGS)) if config.full else config.n_per_cell
-    asked = questions(world, config.split, n, seed)
-    examined = {"model": examine(load_speaker(config.model), world, asked, few_shot=config.few_shot)}
+    speakers = {"model": (load_speaker(config.model), config.few_shot)}
     if config.against is not None:
-        other = load_speaker(config.against)
-        examined = {
-            "against": examine(other, world, asked, few_shot=config.against_few_shot),
-            **examined,
-        }
+        speakers = {"against": (load_speaker(config.against), config.against_few_shot), **speakers}
+    world, asked = questions_for(config, [speaker for speaker, _ in speakers.values()])
+    examined = {
+        name: examine(speaker, world, asked, few_shot=few_shot)
+        for name, (speaker, few_shot) in speakers.items()
+    }
     out = config.out or stage_of(config.model) / "exam"
-    show(save_results(examined, out, labels=CATEGORY_NAMES))
+    show(save_results(examined, out, labels=labels_of(asked)))
     print(f"{out}: every answer in <system>.jsonl, the tables in summary.json")
     return out
 
@@ -89,11 +91,37 @@ def stage_of(model: Path) -> Path:
     return model if is_stage else model.parent
 
 
+def questions_for(config: EvaluateConfig, speakers: Sequence[Speaker]) -> tuple[World | None, list[Question]]:
+    """The world that is asked about and the questions; pictures know no world."""
+    sees = all(speaker.sees for speaker in speakers) and not (config.few_shot or config.against_few_shot)
+    if PICTURES in config.categories and not sees:
+        raise ConfigError(
+            "categories names 'pictures'; only assistants with an encoder of pictures can be asked"
+        )
+    wanted = config.categories or (*CATEGORIES, *([PICTURES] if sees else []))
+    n = max(config.n_per_cell, FULL_PER_CATEGORY // len(LANGS)) if config.full else config.n_per_cell
+    world, asked = None, list[Question]()
+    if set(wanted) & set(CATEGORIES):
+        corpus_bytes, seed = which_world(config)
+        world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
+        asked += [each for each in questions(world, config.split, n, seed) if each.category in wanted]
+    if PICTURES in wanted:
+        asked += seeing_questions(config.split, n, config.seed or 0)
+    return world, asked
+
+
+def labels_of(asked: Sequence[Question]) -> dict[str, dict[str, str]]:
+    """What the categories of an exam are called, by language."""
+    return CATEGORY_NAMES | {question.category: ALL_NAMES[question.category] for question in asked}
+
+
 def examine(
-    speaker: Speaker, world: World, asked: Sequence[Question], *, few_shot: bool = False
+    speaker: Speaker, world: World | None, asked: Sequence[Question], *, few_shot: bool = False
 ) -> list[Graded]:
     """Every question answered and graded; a base model first sees four solved questions of the same kind."""
-    return run_exam(asked, few_shot_answerer(speaker, world, asked) if few_shot else answerer(speaker), grade)
+    if few_shot and world is not None:
+        return run_exam(asked, few_shot_answerer(speaker, world, asked), grade)
+    return run_exam(asked, answerer(speaker), grade)
 
 
 def which_world(config: EvaluateConfig) -> tuple[int, int]:
@@ -130,8 +158,9 @@ def show(summary: dict[str, Any]) -> None:
         plain = (percent(found(tree), interval=not differences) for tree in systems.values())
         table.add_row(name, *plain, *(percent(found(tree), sign="+") for tree in differences))
 
-    for category in CATEGORIES:
-        add(category, lambda tree, c=category: tree["categories"].get(c))
+    for category in ALL_NAMES:
+        if any(category in tree["categories"] for tree in systems.values()):
+            add(category, lambda tree, c=category: tree["categories"].get(c))
     table.add_section()
     add("macro average", lambda tree: tree["macro"])
     Console().print(table)
@@ -157,3 +186,4 @@ CATEGORY_NAMES = {
     "unanswerable": {"en": "unanswerable questions", "zh": "无法回答的问题"},
     "harmful": {"en": "harmful requests", "zh": "有害请求"},
 }
+ALL_NAMES = {**CATEGORY_NAMES, PICTURES: {"en": "questions about a picture", "zh": "看图回答"}}

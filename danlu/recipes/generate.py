@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from danlu.config import ConfigError
+from danlu.data.images import as_url
 from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.speaker import load_speaker
-from danlu.tokenizer.chat import Message
+from danlu.tokenizer.chat import Message, images_of
 
 SUMMARY = "answer one prompt, or continue a text: danlu generate MODEL PROMPT"
 POSITIONAL = ("model", "prompt")
@@ -18,25 +20,34 @@ class GenerateConfig:
     model: Path  # model or adapter directory, or the run directory of the stage that made it
     prompt: str
     system: str | None = None  # system message before the prompt
+    images: tuple[Path, ...] = ()  # PNG files that stand before the prompt, for a model that sees
     raw: bool = False  # continue the prompt as a text, as a base model does, rather than answer it
     sampling: SamplingConfig = field(
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
 
+    def __post_init__(self) -> None:
+        if self.raw and self.images:
+            raise ConfigError("images is set, but a raw text has no place for them; leave raw out")
+
 
 def run(config: GenerateConfig) -> Path:
     speaker = load_speaker(config.model)
     tokenizer = speaker.chat.tokenizer
+    pictures = None
     if config.raw:
         ids, stop_ids = [tokenizer.eos_id, *tokenizer.encode(config.prompt)], frozenset({tokenizer.eos_id})
         print(config.prompt, end="")
     else:
-        messages: list[Message] = [{"role": "user", "content": config.prompt}]
+        asked: Message = {"role": "user", "content": config.prompt}
+        if config.images:
+            asked["images"] = [{"at": 0, "url": as_url(path)} for path in config.images]
+        messages = [asked]
         if config.system is not None:
             messages.insert(0, {"role": "system", "content": config.system})
-        ids = speaker.chat.prompt(messages)
+        ids, pictures = speaker.chat.prompt(messages), speaker.see(images_of(messages))
         stop_ids = speaker.chat.stop_ids
-    for text in speaker.say(ids, stop_ids, config.sampling):
+    for text in speaker.say(ids, stop_ids, config.sampling, pictures=pictures):
         print(text, end="", flush=True)
     print()
     return config.model

@@ -103,6 +103,9 @@ def description(opened: Opened, anatomy: Anatomy) -> Iterator[str]:
         f"{shape.n_layers} layers of width {shape.d_model}, {shape.n_heads} heads of {shape.head_dim} "
         f"({shape.n_kv_heads} of keys and values), MLP {shape.d_ff}, vocabulary {shape.vocab_size:,}"
     )
+    if shape.pictures is not None:
+        side, n_patches = shape.pictures.side, shape.pictures.n_patches
+        yield f"sees pictures of {side} by {side} pixels, each as {n_patches} tokens"
     windows = f", {shape.window} tokens in windowed layers" if shape.window else ""
     yield f"reads up to {shape.max_seq_len:,} tokens{windows}"
     yield ", ".join(f"{name} {value}" for name, value in choices(shape).items())

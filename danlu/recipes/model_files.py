@@ -113,7 +113,7 @@ def vocabulary_of(path: Path) -> Vocabulary:
         bos=tokens.bos,
         eos=tokens.stop[0] if tokens.stop else tokenizer.eos_id,
         pad=tokens.pad,
-        chat_template=ChatFormat.template,
+        chat_template=ChatFormat(tokenizer).template,
     )
 
 

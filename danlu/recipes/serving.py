@@ -15,6 +15,7 @@ from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_a
 from danlu.config import ConfigError
 from danlu.generate.engine import PagedEngine
 from danlu.generate.grammar import Grammars
+from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Engine, TokenFilter
 from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
@@ -61,6 +62,7 @@ def load_served(
         sampling=sampling,
         grammar=grammar_of(speaker.chat),
         embed=embedder(speaker.model),
+        see=speaker.see if speaker.sees else None,
         score=None if reward_model is None else scorer(reward_model, model, speaker),
     )
 
@@ -80,6 +82,8 @@ def address_of(listening: socket.socket) -> str:
 
 def make_engine(model: LanguageModel, adapters: Mapping[str, LanguageModel]) -> Engine:
     """The engine that `danlu serve` runs."""
+    if model.config.pictures is not None:  # the paged engine reads text only
+        return ReferenceEngine(model, adapters=adapters)
     engine = PagedEngine(model)
     for name, adapted in adapters.items():
         engine.load_adapter(name, adapted)

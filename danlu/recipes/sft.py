@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,13 +10,16 @@ from typing import Literal
 import torch
 
 from danlu.adapters.settings import AdapterConfig
+from danlu.config import ConfigError
 from danlu.data.chats import Chat, Message, read_chats
 from danlu.data.records import Batch
 from danlu.data.sft import SftBatches
 from danlu.generate.sampler import Sampler
 from danlu.generate.sampling import SamplingConfig
+from danlu.model.config import PatchConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
+from danlu.model.vocabulary import with_eye
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes.stage import (
     Stage,
@@ -27,9 +30,10 @@ from danlu.recipes.stage import (
     deliver,
     frozen_state,
     settle,
+    sight_of,
 )
 from danlu.rl.collect import evaluating
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.chat import ChatFormat, images_of
 from danlu.train.loop import LoopConfig
 from danlu.train.optim import OptimConfig, build_optimizer
 from danlu.train.pace import Pace
@@ -60,16 +64,27 @@ class SftConfig:
     eval_every: int = 50  # updates
     save_every: int = 100  # updates
     sample_prompts: tuple[str, ...] = ("Who are you?", "你是谁？")
+    see: bool = False  # give the base a fresh encoder of pictures; one that has one keeps it without this
+    pictures: PatchConfig = field(default_factory=PatchConfig)  # of the fresh encoder
+
+    def __post_init__(self) -> None:
+        if self.pictures != PatchConfig() and not self.see:
+            raise ConfigError("pictures is set, but no encoder of pictures is made; add see=true")
+        if self.see and self.adapter.on:
+            raise ConfigError(
+                "see is true, but an adapter leaves all else as it is, so the encoder would learn nothing; "
+                "train it without an adapter first"
+            )
 
 
 @data_parallel
 def run(config: SftConfig) -> Path:
-    chat_format = chat_format_of(config.base)
-    model = load_language_model(config.base, vocab_size=chat_format.tokenizer.vocab_size)
+    model, chat_format = load_base(config)
     check_base(model, config.adapter, config.base)
     objective = balanced(TokenLoss(), model, config.balance_coef)
-    chats = read_chats(config.data)
-    held_out = read_chats(config.held_out) if config.held_out else []
+    chats = read_chats(config.data, images=True)
+    held_out = read_chats(config.held_out, images=True) if config.held_out else []
+    check_sight(config, chat_format, [*chats, *held_out])
     stage_run = open_run(config.out, config)
     if stage_run.finished:
         return config.out
@@ -115,6 +130,33 @@ def run(config: SftConfig) -> Path:
     return config.out
 
 
+def load_base(config: SftConfig) -> tuple[LanguageModel, ChatFormat]:
+    """The model to start from and its chat format, with eyes if they are asked for."""
+    chat_format = chat_format_of(config.base, sees=True)
+    tokenizer = chat_format.tokenizer
+    model = load_language_model(config.base, vocab_size=tokenizer.vocab_size)
+    if not config.see:
+        return model, chat_format
+    if model.config.pictures is not None:
+        raise ConfigError(
+            f"see is true, but {config.base} has an encoder of pictures already; without see it learns on"
+        )
+    seeing = with_eye(model, config.pictures, seed=config.seed)
+    return seeing, ChatFormat(tokenizer.with_images(), sight_of(config.pictures))
+
+
+def check_sight(config: SftConfig, chat_format: ChatFormat, chats: Sequence[Chat]) -> None:
+    """Insist that pictures and an encoder of them come together."""
+    with_images = next((chat for chat in chats if images_of(chat.messages)), None)
+    if with_images is not None and chat_format.sight is None:
+        raise ConfigError(
+            f"{with_images.where}: holds a picture, and {config.base} reads text only; "
+            "add see=true to give it an encoder of pictures"
+        )
+    if config.see and with_images is None:
+        raise ConfigError(f"see is true, but {config.data} holds no picture; the encoder would learn nothing")
+
+
 def batches_of(
     chats: list[Chat],
     chat_format: ChatFormat,
@@ -140,7 +182,7 @@ def mean_nll(model: LanguageModel, batches: Iterable[Batch]) -> float:
     """Loss a counted token over some batches."""
     total = count = 0.0
     for batch in batches:
-        total += float(model.nll_sum(*batch.inputs, batch.target_ids, batch.loss_mask))
+        total += float(model.nll_sum(*batch.inputs, batch.target_ids, batch.loss_mask, **batch.shown))
         count += float(batch.loss_mask.sum())
     return total / count
 

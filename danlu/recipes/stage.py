@@ -18,8 +18,9 @@ from danlu.adapters.files import is_adapter, save_adapter
 from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import FrozenState
 from danlu.config import ConfigError
+from danlu.model.config import PatchConfig
 from danlu.model.heads import LanguageModel, ScoreModel
-from danlu.model.hf import AnyModel, TokenIds, save_model
+from danlu.model.hf import AnyModel, TokenIds, read_config, save_model
 from danlu.model.mlp import MixtureOfExperts, noted_routers
 from danlu.model.precision import Head, Precision, apply_precision, choose_precision
 from danlu.model.quantize import refuse_training
@@ -27,7 +28,7 @@ from danlu.objectives.balance import Balanced
 from danlu.objectives.loss import Objective
 from danlu.objectives.penalty import Penalised
 from danlu.tokenizer.bpe import Tokenizer
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.chat import ChatFormat, Sight
 from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import atomic_folder, load_latest, replace_file, restore, save_checkpoint
 from danlu.train.loop import LoopConfig, StepReport, train
@@ -205,8 +206,12 @@ def publish(model: AnyModel, tokenizer: Tokenizer, path: Path) -> None:
         )
 
 
-def chat_format_of(model_dir: Path) -> ChatFormat:
-    """The chat format of a model directory's tokenizer."""
+def chat_format_of(model_dir: Path, *, sees: bool = False) -> ChatFormat:
+    """The chat format of a model directory's tokenizer.
+
+    Without `sees` it refuses pictures, whether or not the model could see them: for stages that have no use
+    for them.
+    """
     if is_adapter(model_dir):
         raise ConfigError(
             f"{model_dir}: holds an adapter; a stage begins from a model directory, such as "
@@ -214,4 +219,10 @@ def chat_format_of(model_dir: Path) -> ChatFormat:
         )
     if not (model_dir / "tokenizer.json").exists():
         raise ConfigError(f"{model_dir}: holds no tokenizer.json; name a model directory that a stage wrote")
-    return ChatFormat(Tokenizer.load(model_dir))
+    pictures = read_config(model_dir).pictures if sees else None
+    return ChatFormat(Tokenizer.load(model_dir), pictures and sight_of(pictures))
+
+
+def sight_of(pictures: PatchConfig) -> Sight:
+    """What the chat format must know of an encoder of pictures."""
+    return Sight(side=pictures.side, n_patches=pictures.n_patches)

@@ -223,6 +223,8 @@ class Pupil(Conversation):
             self._judge(grade, {"grade": grade}, comment)
         elif command == "/why":
             self.say(explain(self.shaping, self._last_answer(0), self._candidates))
+        elif command == "/image":
+            raise ChatError("thumbs teach about texts only; for pictures, chat without tamer")
         else:
             super().obey(command, argument)
 

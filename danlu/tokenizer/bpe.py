@@ -17,7 +17,16 @@ from typing import Any, Literal, Self
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
-from danlu.tokenizer.chatml import CONTROL_TOKENS, END_OF_TEXT, IM_END, IM_START, PAD, TEMPLATE
+from danlu.tokenizer.chatml import (
+    CONTROL_TOKENS,
+    END_OF_TEXT,
+    IM_END,
+    IM_START,
+    IMAGE,
+    PAD,
+    SEEING_TEMPLATE,
+    TEMPLATE,
+)
 from danlu.tokenizer.merging import further_merges
 
 Pattern = Literal["qwen2", "deepseek-v3", "gpt-2"]
@@ -60,6 +69,7 @@ class Tokenizer:
         self.eos_id, self.pad_id, self.im_start_id, self.im_end_id = (
             self._control[text] for text in (END_OF_TEXT, PAD, IM_START, IM_END)
         )
+        self.image_id = self._control.get(IMAGE)  # None: texts only
         self._control_text = {token: text.encode() for text, token in self._control.items()}
         self.control_ids = frozenset(self._control_text)
 
@@ -134,6 +144,12 @@ class Tokenizer:
         new = {left + right: self.vocab_size + i for i, (left, right) in enumerate(merges)}
         return type(self)(self._vocab | new, [*self._merges, *merges], self.pattern, self._control)
 
+    def with_images(self) -> Self:
+        """This vocabulary and, as its last token, the marker of pictures; every id keeps its meaning."""
+        if self.image_id is not None:
+            raise TokenizerError(f"the tokenizer has a marker of pictures already, token {self.image_id}")
+        return type(self)(self._vocab, self._merges, self.pattern, {**self._control, IMAGE: self.vocab_size})
+
     def parts(self, extended: Self) -> list[list[int]]:
         """Of each token that an extension of this tokenizer added, by id, the ids here that make it up."""
         new = sorted(extended._vocab.keys() - self._vocab.keys(), key=extended._vocab.__getitem__)
@@ -148,13 +164,14 @@ class Tokenizer:
         """Write `tokenizer.json` and `tokenizer_config.json`."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
+        sees = self.image_id is not None
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END_OF_TEXT,
             "pad_token": PAD,
-            "additional_special_tokens": [IM_START, IM_END],
+            "additional_special_tokens": [IM_START, IM_END, *([IMAGE] if sees else [])],
             "clean_up_tokenization_spaces": False,
-            "chat_template": TEMPLATE,
+            "chat_template": SEEING_TEMPLATE if sees else TEMPLATE,
         }
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
         (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")

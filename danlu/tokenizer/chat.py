@@ -10,6 +10,9 @@ A call of a tool is a part of the assistant's turn, opened by the control token 
     <|im_start|>tool⏎"12"<|im_end|>⏎
 
 Calls are told from text by that token's id alone, so nothing that somebody writes or stores can become one.
+
+A picture stands among the user's words as so many markers, control tokens again, in whose places the model
+puts what it sees there.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from itertools import pairwise
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from danlu.tokenizer.bpe import Tokenizer
-from danlu.tokenizer.chatml import TEMPLATE, TOOLS
+from danlu.tokenizer.chatml import SEEING_TEMPLATE, TEMPLATE, TOOLS
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -41,17 +44,33 @@ class ToolCall(TypedDict):
     function: FunctionCall
 
 
+class Image(TypedDict):
+    """A picture among the words of a turn."""
+
+    at: int  # characters of the content that stand before it
+    url: str  # data:image/png;base64,…
+
+
 class Message(TypedDict):
     """One turn of a conversation."""
 
     role: Role
     content: str
+    images: NotRequired[Sequence[Image]]  # of the user, in the order of their places
     tool_calls: NotRequired[list[ToolCall]]  # of the assistant
     tool_call_id: NotRequired[str]  # of a tool: which call it answers
 
 
 class ChatError(ValueError):
     """Messages that are no conversation; the text says which turn and what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """How a model sees a picture."""
+
+    side: int  # pixels along each side of what it is given
+    n_patches: int  # tokens that it becomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +84,13 @@ class Rendered:
 class ChatFormat:
     """How messages become ids and ids become messages; nobody else spells a control token."""
 
-    template = TEMPLATE  # the same format in Jinja, for export only
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, sight: Sight | None = None) -> None:
+        """Without `sight`, pictures are refused."""
+        if sight is not None and tokenizer.image_id is None:
+            raise ChatError("the model sees pictures, but its tokenizer has no marker for them")
+        self.tokenizer, self.sight = tokenizer, sight
+        # The same format in Jinja, for export only; there a picture is one marker.
+        self.template = SEEING_TEMPLATE if sight else TEMPLATE
         self.stop_ids = frozenset({tokenizer.im_end_id})
         self.call_id = tokenizer.im_start_id  # inside the assistant's turn it opens a call of a tool
         self._newline = tokenizer.encode("\n")
@@ -115,6 +137,12 @@ class ChatFormat:
         n_added = len(sizes) - len(messages)
         return len(self._headers["assistant"]) + sum(sizes[:n_added]), sizes[n_added:]
 
+    def n_images(self, ids: Sequence[int]) -> int:
+        """How many pictures the markers among `ids` stand for."""
+        if self.sight is None or self.tokenizer.image_id is None:
+            return 0
+        return ids.count(self.tokenizer.image_id) // self.sight.n_patches
+
     def parse(self, ids: Sequence[int]) -> Message:
         """What the model said after a prompt: text before the first control token, then the calls of tools.
 
@@ -135,8 +163,22 @@ class ChatFormat:
     def _turn(self, message: Message, tools: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
         """A turn's header, and all after it up to its <|im_end|>."""
         parts = [*self._described(tools), *self._called(message)]
-        said = [*self.tokenizer.encode(message["content"]), *parts, self.tokenizer.im_end_id]
+        said = [*self._content(message), *parts, self.tokenizer.im_end_id]
         return self._headers[message["role"]], said
+
+    def _content(self, message: Message) -> list[int]:
+        """What is said, with the markers of each picture in its place."""
+        content, images = message["content"], message.get("images", ())
+        if not images:
+            return self.tokenizer.encode(content)
+        if self.sight is None or self.tokenizer.image_id is None:
+            raise ChatError(f"a turn of {message['role']!r} holds a picture; this model reads text only")
+        markers = [self.tokenizer.image_id] * self.sight.n_patches
+        ids: list[int] = []
+        cuts = [0, *(image["at"] for image in images), len(content)]
+        for number, (start, end) in enumerate(pairwise(cuts)):
+            ids += [*(markers if number else []), *self.tokenizer.encode(content[start:end])]
+        return ids
 
     def _parts(self, ids: Sequence[int], places: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where each call begins and ends, among the places of control tokens."""
@@ -188,6 +230,7 @@ def check_messages(messages: Sequence[Mapping[str, object]]) -> None:
         elif role not in FOLLOWERS[previous]:
             raise ChatError(_out_of_turn(turn, role, previous))
         _check_calls(message, turn)
+        _check_images(message, turn)
         previous = role
 
 
@@ -221,6 +264,29 @@ def _check_calls(message: Mapping[str, object], turn: int) -> None:
                 f"turn {turn}: call {number} is no call; it must have 'id' and 'function' with 'name' and "
                 "'arguments', all text, the name without a line break"
             )
+
+
+def _check_images(message: Mapping[str, object], turn: int) -> None:
+    """Pictures are the user's, each with its place among the characters and its data."""
+    images = cast(Any, message.get("images"))
+    if images is None:
+        return
+    if message["role"] != "user" or not isinstance(images, list | tuple):
+        raise ChatError(f"turn {turn}: 'images' must be a list, in a turn of the user")
+    before, most = 0, len(str(message["content"]))
+    for number, image in enumerate(images, start=1):
+        at: Any = image.get("at") if isinstance(image, Mapping) else None
+        if type(at) is not int or not before <= at <= most or not isinstance(image.get("url"), str):
+            raise ChatError(
+                f"turn {turn}: image {number} is no image; it must have 'url', a text, and 'at', a place "
+                "among the characters of the content and not before that of the last image"
+            )
+        before = at
+
+
+def images_of(messages: Sequence[Message]) -> list[str]:
+    """The pictures of a conversation in the order in which their markers stand."""
+    return [image["url"] for message in messages for image in message.get("images", ())]
 
 
 def _is_call(call: Any) -> bool:

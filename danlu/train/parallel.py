@@ -96,7 +96,10 @@ class Together(Generic[B]):
 
     def __init__(self, model: nn.Module, objective: Objective[B], *, some_idle: bool = False) -> None:
         self._objective = objective
-        self._step = DistributedDataParallel(_Step(model, objective), find_unused_parameters=some_idle)
+        # An encoder of pictures has no part in a batch of texts.
+        sees = getattr(getattr(model, "config", None), "pictures", None) is not None
+        step = _Step(model, objective)
+        self._step = DistributedDataParallel(step, find_unused_parameters=some_idle or sees)
 
     def __call__(self, model: Any, batch: B) -> Loss:
         loss: Loss = self._step(batch)

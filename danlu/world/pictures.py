@@ -1,12 +1,13 @@
 """Pictures that the world draws, and what can be asked about them: colours, shapes, counts and relations.
 
-What a question is about (its shapes, colours and relation together) belongs to one split, so that the exam
-asks about combinations that no training question was about.
+The shapes, colours and relation that a question names, together, belong to one split, so that the exam asks
+about combinations that no training question named. The answer has no part in this: if it had, training would
+teach which answers to a question never come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from danlu.world.names import Lang
 from danlu.world.splits import Split, generator, split_of, stable_hash
 
 Kind = Literal["colour", "shape", "count", "relation"]
+Exercise = Literal["colours", "shapes", "plain colour", "plain shape", "where"]
 Floats = NDArray[np.float64]
 
 GRID = 3  # places along each side of a picture
@@ -45,7 +47,7 @@ class PictureQuestion:
     """A picture, and something asked about it."""
 
     id: str
-    kind: Kind
+    kind: Kind | Exercise
     lang: Lang
     split: Split
     scene: Scene
@@ -58,6 +60,9 @@ class _Asked:
     about: tuple[str, ...]  # what decides the split
     prompt: str
     answer: str
+
+
+Asker = Callable[[Scene, Lang, Random], _Asked | None]
 
 
 def draw(scene: Scene) -> NDArray[np.uint8]:
@@ -76,16 +81,21 @@ def picture_questions(kind: Kind, lang: Lang, split: Split, n: int, seed: int) -
     rng = generator("pictures", kind, lang, split, seed)
     found: dict[str, PictureQuestion] = {}
     while len(found) < n:
-        scene = random_scene(rng)
-        asked = KINDS[kind](scene, lang, rng)
-        if asked is None or split_of("picture", kind, *asked.about) != split:
-            continue
-        number = stable_hash(scene, asked.prompt)
-        question = PictureQuestion(
-            f"picture-{lang}-{number:016x}", kind, lang, split, scene, asked.prompt, asked.answer
-        )
-        found.setdefault(question.id, question)
+        question = ask(random_scene(rng), kind, lang, split, rng)
+        if question is not None:
+            found.setdefault(question.id, question)
     return list(found.values())
+
+
+def ask(scene: Scene, kind: Kind | Exercise, lang: Lang, split: Split, rng: Random) -> PictureQuestion | None:
+    """A question about a scene; None where the dice made none, or one of another split."""
+    asked = ASKERS[kind](scene, lang, rng)
+    if asked is None or split != (split_of("picture", kind, *asked.about) if kind in KINDS else "train"):
+        return None
+    number = stable_hash(scene, asked.prompt)
+    return PictureQuestion(
+        f"picture-{lang}-{number:016x}", kind, lang, split, scene, asked.prompt, asked.answer
+    )
 
 
 def random_scene(rng: Random) -> Scene:
@@ -98,56 +108,109 @@ def random_scene(rng: Random) -> Scene:
 
 
 def _colour(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
-    thing = _pick(scene, rng, lambda each: each.shape)
-    if thing is None:
+    """The colour of the only thing of its shape that lies on a certain side of another."""
+    pair = _side_by_side(scene, rng, lambda each: each.shape)
+    if pair is None:
         return None
-    shape, colour = SHAPES[thing.shape].names[lang], COLOURS[thing.colour].names[lang]
-    prompt = {"en": f"What colour is the {shape}?", "zh": f"{shape}是什么颜色的？"}[lang]
-    answer = {"en": f"{colour.capitalize()}.", "zh": f"{colour}。"}[lang]
-    return _Asked((thing.shape, thing.colour), prompt, answer)
+    thing, name, other = pair
+    shape, beside = SHAPES[thing.shape].names[lang], _beside(name, other, lang)
+    prompt = {"en": f"What colour is the {shape} {beside}?", "zh": f"{beside}的{shape}是什么颜色的？"}[lang]
+    return _Asked((thing.shape, name, other.shape, other.colour), prompt, _said_colour(thing, lang))
 
 
 def _shape(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
-    thing = _pick(scene, rng, lambda each: each.colour)
-    if thing is None:
+    """The shape of the only thing of its colour that lies on a certain side of another."""
+    pair = _side_by_side(scene, rng, lambda each: each.colour)
+    if pair is None:
         return None
-    shape, colour = SHAPES[thing.shape].names[lang], COLOURS[thing.colour].names[lang]
-    prompt = {"en": f"What shape is the {colour} thing?", "zh": f"{colour}的是什么形状？"}[lang]
-    answer = {"en": f"A {shape}.", "zh": f"{shape}。"}[lang]
-    return _Asked((thing.shape, thing.colour), prompt, answer)
+    thing, name, other = pair
+    colour, beside = COLOURS[thing.colour].names[lang], _beside(name, other, lang)
+    prompt = {
+        "en": f"What shape is the {colour} thing {beside}?",
+        "zh": f"{beside}{colour}的东西是什么形状？",
+    }[lang]
+    return _Asked((thing.colour, name, other.shape, other.colour), prompt, _said_shape(thing, lang))
 
 
 def _count(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
-    shape, colour = rng.choice(list(SHAPES)), rng.choice([*COLOURS, None])
+    """How many things there are of a shape, or of a shape and a colour, often such as are there."""
+    seen = rng.choice(scene)
+    shape = rng.choice((seen.shape, rng.choice(list(SHAPES))))
+    colour = rng.choice((None, None, seen.colour, rng.choice(list(COLOURS))))
     n = sum(thing.shape == shape and colour in (None, thing.colour) for thing in scene)
     name, painted = SHAPES[shape].names[lang], COLOURS[colour].names[lang] if colour else ""
     counted = {"en": f"{painted} {name}s".strip(), "zh": f"{painted}的{name}" if painted else name}[lang]
     prompt = {"en": f"How many {counted} are there?", "zh": f"有几个{counted}？"}[lang]
     answer = {"en": f"{n}.", "zh": f"{n}个。"}[lang]
-    return _Asked((shape, colour or "any", str(n)), prompt, answer)
+    return _Asked((shape, colour or "any"), prompt, answer)
 
 
 def _relation(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
     """Whether one thing lies on a certain side of another; both sides of every pair are asked about."""
     first, second = rng.sample(scene, 2)
-    alike = [(thing.shape, thing.colour) for thing in scene]
-    if any(alike.count((each.shape, each.colour)) > 1 for each in (first, second)):
+    if not (_is_alone(first, scene) and _is_alone(second, scene)):
         return None
     name = rng.choice(list(RELATIONS))
     relation = RELATIONS[name]
     if not (relation.holds(first, second) or relation.holds(second, first)):
         return None  # they are level: neither is to the left of the other
-    both = [
-        f"{COLOURS[each.colour].names[lang]} {SHAPES[each.shape].names[lang]}" for each in (first, second)
-    ]
-    joined = [each.replace(" ", "的") for each in both]
-    prompt = {
-        "en": f"Is the {both[0]} {relation.names['en']} the {both[1]}?",
-        "zh": f"{joined[0]}在{joined[1]}的{relation.names['zh']}吗？",
-    }[lang]
+    thing, beside = _name(first, lang), _beside(name, second, lang)
+    prompt = {"en": f"Is the {thing} {beside}?", "zh": f"{thing}在{beside}吗？"}[lang]
     yes, no = {"en": ("Yes.", "No."), "zh": ("在。", "不在。")}[lang]
     about = (first.shape, first.colour, name, second.shape, second.colour)
     return _Asked(about, prompt, yes if relation.holds(first, second) else no)
+
+
+def _plain_colour(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
+    thing = _pick(scene, rng, lambda each: each.shape)
+    if thing is None:
+        return None
+    shape = SHAPES[thing.shape].names[lang]
+    prompt = {"en": f"What colour is the {shape}?", "zh": f"{shape}是什么颜色的？"}[lang]
+    return _Asked((), prompt, _said_colour(thing, lang))
+
+
+def _plain_shape(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
+    thing = _pick(scene, rng, lambda each: each.colour)
+    if thing is None:
+        return None
+    colour = COLOURS[thing.colour].names[lang]
+    prompt = {"en": f"What shape is the {colour} thing?", "zh": f"{colour}的东西是什么形状？"}[lang]
+    return _Asked((), prompt, _said_shape(thing, lang))
+
+
+def _colours(scene: Scene, lang: Lang, rng: Random) -> _Asked:
+    prompt = {"en": "Name the colours, row by row.", "zh": "逐行说出颜色。"}[lang]
+    said = {_place(thing): COLOURS[thing.colour].names[lang] for thing in scene}
+    return _Asked((), prompt, _row_by_row(said, lang))
+
+
+def _shapes(scene: Scene, lang: Lang, rng: Random) -> _Asked:
+    prompt = {"en": "Name the shapes, row by row.", "zh": "逐行说出形状。"}[lang]
+    said = {_place(thing): SHAPES[thing.shape].names[lang] for thing in scene}
+    return _Asked((), prompt, _row_by_row(said, lang))
+
+
+def _where(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
+    alone = [thing for thing in scene if _is_alone(thing, scene)]
+    if not alone:
+        return None
+    thing = rng.choice(alone)
+    place = PLACES[lang][_place(thing)]
+    prompt = {"en": f"Where is the {_name(thing, lang)}?", "zh": f"{_name(thing, lang)}在哪里？"}[lang]
+    return _Asked((), prompt, {"en": f"At the {place}.", "zh": f"在{place}。"}[lang])
+
+
+def _place(thing: Thing) -> int:
+    """Places counted from 0, row by row."""
+    return thing.row * GRID + thing.column
+
+
+def _row_by_row(said: Mapping[int, str], lang: Lang) -> str:
+    """What is at each place, or that nothing is."""
+    empty, comma, stop = {"en": ("none", ", ", "."), "zh": ("无", "、", "。")}[lang]
+    words = comma.join(said.get(place, empty) for place in range(GRID * GRID))
+    return words[0].upper() + words[1:] + stop
 
 
 def _pick(scene: Scene, rng: Random, by: Callable[[Thing], str]) -> Thing | None:
@@ -155,6 +218,42 @@ def _pick(scene: Scene, rng: Random, by: Callable[[Thing], str]) -> Thing | None
     names = [by(thing) for thing in scene]
     alone = [thing for thing in scene if names.count(by(thing)) == 1]
     return rng.choice(alone) if alone else None
+
+
+def _side_by_side(scene: Scene, rng: Random, by: Callable[[Thing], str]) -> tuple[Thing, str, Thing] | None:
+    """A thing, the side of another on which it is the only one of its shape or colour, and that other."""
+    thing, other = rng.sample(scene, 2)
+    sides = [name for name, relation in RELATIONS.items() if relation.holds(thing, other)]
+    name = rng.choice(sides)
+    alike = [each for each in scene if by(each) == by(thing) and RELATIONS[name].holds(each, other)]
+    return (thing, name, other) if len(alike) == 1 and _is_alone(other, scene) else None
+
+
+def _is_alone(thing: Thing, scene: Scene) -> bool:
+    """Whether nothing else has both its shape and its colour."""
+    return sum((each.shape, each.colour) == (thing.shape, thing.colour) for each in scene) == 1
+
+
+def _name(thing: Thing, lang: Lang) -> str:
+    """Red circle, 红色的圆形."""
+    colour, shape = COLOURS[thing.colour].names[lang], SHAPES[thing.shape].names[lang]
+    return {"en": f"{colour} {shape}", "zh": f"{colour}的{shape}"}[lang]
+
+
+def _beside(name: str, other: Thing, lang: Lang) -> str:
+    """To the left of the red circle, 红色的圆形左边."""
+    relation = RELATIONS[name].names[lang]
+    return {"en": f"{relation} the {_name(other, lang)}", "zh": f"{_name(other, lang)}{relation}"}[lang]
+
+
+def _said_colour(thing: Thing, lang: Lang) -> str:
+    colour = COLOURS[thing.colour].names[lang]
+    return {"en": f"{colour.capitalize()}.", "zh": f"{colour}。"}[lang]
+
+
+def _said_shape(thing: Thing, lang: Lang) -> str:
+    shape = SHAPES[thing.shape].names[lang]
+    return {"en": f"A {shape}.", "zh": f"{shape}。"}[lang]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +312,20 @@ RELATIONS: dict[str, _Relation] = {
     "above": _Relation(_named("above", "上面"), lambda a, b: a.row < b.row),
     "below": _Relation(_named("below", "下面"), lambda a, b: a.row > b.row),
 }
-KINDS: dict[Kind, Callable[[Scene, Lang, Random], _Asked | None]] = {
-    "colour": _colour,
-    "shape": _shape,
-    "count": _count,
-    "relation": _relation,
+PLACES: dict[Lang, tuple[str, ...]] = {  # row by row
+    "en": (
+        *("top left", "top", "top right", "left", "middle", "right"),
+        *("bottom left", "bottom", "bottom right"),
+    ),
+    "zh": ("左上角", "上边", "右上角", "左边", "正中间", "右边", "左下角", "下边", "右下角"),
 }
+KINDS: dict[Kind, Asker] = {"colour": _colour, "shape": _shape, "count": _count, "relation": _relation}
+# For learning only: to name what is where, and to find one thing. The exam asks nothing of the kind.
+EXERCISES: dict[Exercise, Asker] = {
+    "colours": _colours,
+    "shapes": _shapes,
+    "plain colour": _plain_colour,
+    "plain shape": _plain_shape,
+    "where": _where,
+}
+ASKERS: dict[Kind | Exercise, Asker] = {**KINDS, **EXERCISES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Required, TypedDict
+from typing import Literal, NotRequired, Required, TypedDict
 
 from danlu.world.names import Lang
 from danlu.world.splits import Split, stable_hash
@@ -12,11 +12,19 @@ from danlu.world.splits import Split, stable_hash
 Rule = Literal["value", "number", "exact", "translation", "format", "summary", "unknown", "decline"]
 
 
+class Image(TypedDict):
+    """A picture among the words of a turn."""
+
+    at: int  # characters of the content that stand before it
+    url: str  # data:image/png;base64,…
+
+
 class Message(TypedDict):
     """One turn in OpenAI's shape."""
 
     role: Literal["system", "user", "assistant"]
     content: str
+    images: NotRequired[list[Image]]
 
 
 class Gold(TypedDict, total=False):

@@ -117,7 +117,7 @@ USER = {"role": "user", "content": "a"}
             "turn 1 says NoneType 'None'; content must be text",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
             "parts must be of type 'text'",
         ),
         (

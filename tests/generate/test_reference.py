@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -15,8 +16,9 @@ from danlu.generate.request import Event, Request
 from danlu.generate.sampler import Sampler
 from danlu.generate.sampling import SamplingConfig
 from danlu.generate.shaping import shape
-from danlu.model.config import ModelConfig
+from danlu.model.config import ModelConfig, PatchConfig
 from danlu.model.heads import LanguageModel
+from danlu.model.vocabulary import with_eye
 
 GREEDY = SamplingConfig(max_new_tokens=12, temperature=0)
 WARM = SamplingConfig(max_new_tokens=12, temperature=1.3, top_k=20, top_p=0.9, seed=5)
@@ -219,3 +221,64 @@ def test_what_cannot_be_done_is_refused(model: LanguageModel, wrong: Request, me
     with pytest.raises(ValueError, match=message):
         engine.add(wrong)
     assert engine.n_unfinished == 0
+
+
+SIZES = PatchConfig(side=4, patch=2, d_model=8, n_layers=1, n_heads=2, d_ff=8)
+SEEN = tensor([[[[0, 100, 200]] * 4] * 4, [[[250, 10, 90]] * 4] * 4], dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def seeing(model: LanguageModel) -> LanguageModel:
+    """With an encoder whose pictures weigh as much as tokens do; 40 is the marker."""
+    grown = with_eye(copy.deepcopy(model), SIZES, seed=2).eval()
+    eye = grown.backbone.eye
+    assert eye is not None
+    with torch.no_grad():
+        eye.project.weight.mul_(3)
+    return grown
+
+
+def test_a_prompt_with_pictures_is_continued_as_the_forward_says(seeing: LanguageModel):
+    prompt = (1, *[40] * 4, 2, *[40] * 4, 3)
+    sampling = replace(GREEDY, max_new_tokens=5)
+    told = request(*prompt, pictures=SEEN, sampling=sampling)
+    swapped = request(*prompt, pictures=SEEN.flip(0), sampling=sampling)
+    together = run(ReferenceEngine(seeing), told, swapped, request(1, 2, 3, sampling=sampling))
+    for shown, events in ((SEEN, together[0]), (SEEN.flip(0), together[1])):
+        row = list(prompt)
+        patches = seeing.backbone.look(shown)
+        for event in events:
+            logits = seeing(tensor([row]), patches=patches)[0, -1]
+            logits[40] = -math.inf  # a marker without a picture
+            assert event.token is not None
+            assert event.token.id == int(logits.argmax())
+            row.append(event.token.id)
+    first = [events[0].token.logprob for events in together[:2] if events[0].token]
+    assert abs(first[0] - first[1]) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pictures", "message"),
+    [
+        (
+            (1, 40, 40, 40, 40),
+            None,
+            "the prompt has 4 markers of pictures for 0 pictures; each picture has 4",
+        ),
+        (
+            (1, 40, 40, 40, 40),
+            SEEN,
+            "the prompt has 4 markers of pictures for 2 pictures; each picture has 4",
+        ),
+        ((1, 2), SEEN[:1], "the prompt has 0 markers of pictures for 1 pictures"),
+        ((1, 40, 40, 40, 40), SEEN[:1, :3], r"the pictures are \(1, 3, 4, 3\); they must be \(n, 4, 4, 3\)"),
+    ],
+)
+def test_pictures_without_their_markers_are_refused(seeing: LanguageModel, prompt, pictures, message):
+    with pytest.raises(ValueError, match=message):
+        ReferenceEngine(seeing).add(request(*prompt, pictures=pictures))
+
+
+def test_a_model_that_reads_text_only_refuses_pictures(model: LanguageModel):
+    with pytest.raises(ValueError, match="the request holds pictures, and the model reads text only"):
+        ReferenceEngine(model).add(request(1, 2, pictures=SEEN))

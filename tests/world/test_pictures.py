@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import numpy as np
 import pytest
@@ -11,14 +12,18 @@ from danlu.world.names import LANGS
 from danlu.world.pictures import (
     CELL,
     COLOURS,
+    EXERCISES,
     KINDS,
     PAPER,
+    PLACES,
     RELATIONS,
     SHAPES,
     SIDE,
     Thing,
+    ask,
     draw,
     picture_questions,
+    random_scene,
 )
 from danlu.world.splits import SPLITS
 
@@ -57,31 +62,74 @@ def answered_by_looking(question) -> str:
     things, lang, prompt = seen(draw(question.scene)), question.lang, question.prompt
     shapes = "|".join(each.names[lang] for each in SHAPES.values())
     colours = "|".join(each.names[lang] for each in COLOURS.values())
-    if question.kind == "colour":
-        shape = name_of(SHAPES, re.search(shapes, prompt)[0], lang)
-        (colour,) = [c for s, c, *_ in things if s == shape]
-        return COLOURS[colour].names[lang]
-    if question.kind == "shape":
-        colour = name_of(COLOURS, re.search(colours, prompt)[0], lang)
-        (shape,) = [s for s, c, *_ in things if c == colour]
-        return SHAPES[shape].names[lang]
+    named_shapes = [name_of(SHAPES, word, lang) for word in re.findall(shapes, prompt)]
+    named_colours = [name_of(COLOURS, word, lang) for word in re.findall(colours, prompt)]
+    if question.kind in ("colours", "shapes"):
+        return row_by_row(things, lang, question.kind)
     if question.kind == "count":
-        shape = name_of(SHAPES, re.search(shapes, prompt)[0], lang)
-        painted = re.search(colours, prompt)
-        wanted = name_of(COLOURS, painted[0], lang) if painted else None
-        return str(sum(s == shape and wanted in (None, c) for s, c, *_ in things))
-    pair = zip(re.findall(colours, prompt), re.findall(shapes, prompt), strict=True)
-    names = [(name_of(SHAPES, s, lang), name_of(COLOURS, c, lang)) for c, s in pair]
-    (a,), (b,) = ([(x, y) for s, c, x, y in things if (s, c) == name] for name in names)
-    name = next(name for name, each in RELATIONS.items() if each.names[lang] in prompt)
-    truth = {"left": a[0] < b[0], "right": a[0] > b[0], "above": a[1] < b[1], "below": a[1] > b[1]}[name]
-    return {"en": ("no", "yes"), "zh": ("不在", "在")}[lang][truth]
+        wanted = named_colours[0] if named_colours else None
+        return str(sum(s == named_shapes[0] and wanted in (None, c) for s, c, *_ in things))
+    if question.kind in ("plain colour", "plain shape", "where"):
+        return of_the_only_one(things, lang, question.kind, named_shapes[:1], named_colours[:1])
+    holds = side_of(next(name for name, each in RELATIONS.items() if each.names[lang] in prompt))
+    if question.kind == "relation":
+        names = list(zip(named_shapes, named_colours, strict=True))
+        (a,), (b,) = ([(x, y) for s, c, x, y in things if (s, c) == name] for name in names)
+        return {"en": ("no", "yes"), "zh": ("不在", "在")}[lang][holds(a, b)]
+    # One thing of two is named by half; which half of the question it stands in depends on the language.
+    first = 0 if lang == "en" else 1
+    if question.kind == "colour":
+        other, half = (named_shapes[1 - first], named_colours[0]), {"shapes": [named_shapes[first]]}
+    else:
+        other, half = (named_shapes[0], named_colours[1 - first]), {"colours": [named_colours[first]]}
+    (b,) = [(x, y) for s, c, x, y in things if (s, c) == other]
+    beside = [thing for thing in things if holds(thing[2:], b)]
+    return of_the_only_one(beside, lang, f"plain {question.kind}", half.get("shapes"), half.get("colours"))
+
+
+def row_by_row(things, lang, kind) -> str:
+    table, part = (COLOURS, 1) if kind == "colours" else (SHAPES, 0)
+    names = {(thing[2], thing[3]): table[thing[part]].names[lang] for thing in things}
+    empty, comma = {"en": ("none", ", "), "zh": ("无", "、")}[lang]
+    return comma.join(names.get((x, y), empty) for y in range(3) for x in range(3))
+
+
+def of_the_only_one(things, lang, kind, shapes, colours) -> str:
+    """What is asked of the one thing that has the shape and the colour, where these are named."""
+    ((shape, colour, x, y),) = [
+        thing for thing in things if thing[0] in (shapes or SHAPES) and thing[1] in (colours or COLOURS)
+    ]
+    answers = {
+        "plain colour": COLOURS[colour].names[lang],
+        "plain shape": SHAPES[shape].names[lang],
+        "where": PLACES[lang][3 * y + x],
+    }
+    return answers[kind]
+
+
+def side_of(name: str):
+    return {
+        "left": lambda a, b: a[0] < b[0],
+        "right": lambda a, b: a[0] > b[0],
+        "above": lambda a, b: a[1] < b[1],
+        "below": lambda a, b: a[1] > b[1],
+    }[name]
 
 
 def test_every_answer_is_true_of_the_pixels():
-    for question in ASKED:
+    rng = Random(2)
+    exercises = [
+        question
+        for kind in EXERCISES
+        for lang in LANGS
+        for _ in range(60)
+        if (question := ask(random_scene(rng), kind, lang, "train", rng))
+    ]
+    assert len(exercises) > 450
+    for question in [*ASKED, *exercises]:
         looked = answered_by_looking(question)
         said = question.answer.lower().strip(".。").removeprefix("a ").removesuffix("个")
+        said = said.removeprefix("at the ").removeprefix("在" if question.kind == "where" else " ")
         assert said == looked, question
 
 
@@ -94,19 +142,37 @@ def test_what_is_drawn_can_be_told_apart():
 
 
 def test_no_combination_is_asked_about_in_two_splits():
-    def about(question):
-        words = [*SHAPES.items(), *COLOURS.items(), *RELATIONS.items()]
-        text = question.prompt + ("" if question.kind == "relation" else question.answer)
-        marks = [name for name, each in words if each.names[question.lang] in text.lower()]
-        places = sorted(marks, key=lambda name: text.lower().find(dict(words)[name].names[question.lang]))
-        number = re.findall(r"\d", question.answer) if question.kind == "count" else []
-        return (question.kind, question.lang, *places, *number)
-
-    for kind in ("colour", "shape"):
+    for kind in KINDS:
         for lang in LANGS:
-            sides = [{about(q) for q in ALL[kind, lang, split]} for split in SPLITS]
-            assert not sides[0] & sides[2]
+            # A question's words, without the picture, are its combination.
+            sides = [{question.prompt for question in ALL[kind, lang, split]} for split in SPLITS]
+            assert all(sides)
             assert not sides[0] & sides[1]
+            assert not sides[0] & sides[2]
+            assert not sides[1] & sides[2]
+
+
+def test_every_answer_to_a_kind_of_question_is_learnt_and_examined():
+    """The split goes by the question alone: no answer is kept from either side."""
+    for kind, lang in ((kind, lang) for kind in ("colour", "shape", "relation") for lang in LANGS):
+        sides = [
+            {q.answer for q in picture_questions(kind, lang, split, 150, 1)} for split in ("train", "exam")
+        ]
+        assert sides[0] == sides[1]
+        assert len(sides[0]) == (2 if kind == "relation" else 6)
+    for lang in LANGS:
+        counts = [
+            {q.answer for q in picture_questions("count", lang, split, 150, 1)} for split in ("train", "exam")
+        ]
+        assert {number[0] for number in counts[0] & counts[1]} >= set("012")
+
+
+def test_exercises_are_for_learning_only():
+    rng, scene = Random(1), (Thing("ring", "red", 0, 0), Thing("cross", "blue", 1, 1))
+    for kind in EXERCISES:
+        assert ask(scene, kind, "en", "train", rng) is not None
+        assert ask(scene, kind, "en", "exam", rng) is None
+        assert ask(scene, kind, "en", "dev", rng) is None
 
 
 def test_answers_of_yes_and_no_are_about_even():

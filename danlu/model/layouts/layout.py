@@ -17,6 +17,7 @@ from danlu.model.layouts.settings import Settings
 
 Renames = Sequence[tuple[str, str]]
 ANSWERS_KEY = "danlu_answers"  # ours, in config.json: what a classifier's outputs stand for
+EYE, EYE_THERE = "backbone.eye.", "danlu_eye."
 SPAN = (r"^span\.", "qa_outputs.")
 
 
@@ -81,7 +82,9 @@ class Layout:
         return {**dict(model.named_parameters()), **buffers}
 
     def place(self, ours: str) -> Place:
-        """Where a weight of ours lies."""
+        """Where a weight of ours lies; none of theirs has an encoder of pictures like ours."""
+        if ours.startswith(EYE):
+            return Place(EYE_THERE + ours.removeprefix(EYE))
         theirs, part, n_parts = ours, 0, 1
         for pattern, replacement in self.fused:
             if match := re.search(pattern, theirs):

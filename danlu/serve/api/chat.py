@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import count
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
+from torch import Tensor
 
 from danlu.dialogue.context import Kept, fit
 from danlu.generate.request import Request as EngineRequest
@@ -34,7 +36,7 @@ from danlu.serve.api.requests import ChatRequest, JsonSchema, NamedTool
 from danlu.serve.api.service import Service
 from danlu.serve.api.tool_filter import CallRules, ToolFilter
 from danlu.serve.api.vocabulary import Vocabulary
-from danlu.tokenizer.chat import ChatError
+from danlu.tokenizer.chat import ChatError, images_of
 
 STREAMED = {"text/event-stream": {"schema": {"type": "string"}}}  # with stream=true, a chunk a line
 
@@ -72,6 +74,7 @@ def plan_chat(service: Service, body: ChatRequest, caller: Caller) -> tuple[Plan
     rules = _rules(body, [tool["function"]["name"] for tool in tools])
     sampling = sampling_of(service, body, n_new)
     kept, prompt = _prompt(service, body, tools, sampling.max_new_tokens)
+    pictures = _look(service, images_of(kept.messages))
     call_id = None if rules is None else service.chat.call_id
     requests = [
         EngineRequest(
@@ -87,7 +90,8 @@ def plan_chat(service: Service, body: ChatRequest, caller: Caller) -> tuple[Plan
             n_top=body.top_logprobs or 0,
             token_filter=_filter(service, body, rules),
             adapter=adapter,
-            salt=caller.name,
+            salt=_salt(caller.name, images_of(kept.messages)),
+            pictures=pictures,
         )
         for number in range(body.n or 1)
     ]
@@ -125,6 +129,8 @@ def _prompt(
     # An answer may be as long as it is asked to be, but room is made for a quarter of the context at most.
     room = longest - min(n_new, longest // 4) if body.truncation == "auto" else sys.maxsize
     messages = messages_of(body.messages, service.limits)
+    if images_of(messages) and service.served.see is None:
+        raise ApiError(400, "this model reads text only", code="not_available", param="messages")
     if beyond := [place for place in body.pinned if place >= len(messages)]:
         raise ApiError(
             400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"
@@ -135,6 +141,21 @@ def _prompt(
         return kept, service.chat.prompt(kept.messages, tools)
     except ChatError as error:
         raise ApiError(400, str(error), param="messages") from None
+
+
+def _look(service: Service, urls: Sequence[str]) -> Tensor | None:
+    """The pictures that the model is to see."""
+    if not urls or service.served.see is None:
+        return None
+    try:
+        return service.served.see(urls)
+    except ValueError as error:
+        raise ApiError(400, str(error), code="invalid_image", param="messages") from None
+
+
+def _salt(caller: str, urls: Sequence[str]) -> str:
+    """What keeps cached prefixes apart: of callers, and of pictures, whose markers are alike."""
+    return caller if not urls else f"{caller}/{sha256(' '.join(urls).encode()).hexdigest()}"
 
 
 def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> TokenFilter | None:

@@ -10,14 +10,24 @@ from danlu.serve.api.body import depth
 from danlu.serve.api.completing import within
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.limits import Limits
-from danlu.serve.api.requests import AssistantMessage, ChatMessage, Content, ToolDefinition, ToolMessage
-from danlu.tokenizer.chat import Message, ToolCall
+from danlu.serve.api.requests import (
+    AssistantMessage,
+    ChatMessage,
+    Content,
+    ImagePart,
+    ToolDefinition,
+    ToolMessage,
+    UserMessage,
+)
+from danlu.tokenizer.chat import Image, Message, ToolCall, images_of
 
 
 def messages_of(given: Sequence[ChatMessage], limits: Limits) -> list[Message]:
     """The conversation; whether its turns are in order is judged by who renders it."""
     within("messages", "messages", len(given), limits.messages)
-    return [_message(each) for each in given]
+    messages = [_message(each) for each in given]
+    within("messages", "pictures", len(images_of(messages)), limits.images)
+    return messages
 
 
 def tools_of(given: Sequence[ToolDefinition] | None, limits: Limits) -> list[dict[str, Any]]:
@@ -40,12 +50,30 @@ def check_schema(schema: dict[str, Any], limits: Limits, param: str) -> None:
 
 
 def _message(given: ChatMessage) -> Message:
+    if isinstance(given, UserMessage):
+        return _user(given)
     text = _text(given.content)
     if isinstance(given, ToolMessage):
         return {"role": "tool", "content": text, "tool_call_id": given.tool_call_id}
     if isinstance(given, AssistantMessage):
         return _assistant(given, text)
-    return {"role": "user" if given.role == "user" else "system", "content": text}
+    return {"role": "system", "content": text}
+
+
+def _user(given: UserMessage) -> Message:
+    """A turn of text and pictures; each picture has its place among the characters."""
+    if isinstance(given.content, str):
+        return {"role": "user", "content": given.content}
+    text, images = "", list[Image]()
+    for part in given.content:
+        if isinstance(part, ImagePart):
+            images.append({"at": len(text), "url": part.image_url.url})
+        else:
+            text += part.text
+    message: Message = {"role": "user", "content": text}
+    if images:
+        message["images"] = images
+    return message
 
 
 def _assistant(given: AssistantMessage, text: str) -> Message:

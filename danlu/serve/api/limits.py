@@ -13,6 +13,7 @@ class Limits:
     body_s: float = 30.0  # time in which a request's body must have come
     body_depth: int = 64  # brackets within brackets
     messages: int = 1000  # of one conversation
+    images: int = 16  # likewise
     new_tokens: int = 32_768  # that one completion may ask for; the context's end ends it sooner
     choices: int = 128  # completions of one request: prompts times n
     inputs: int = 256  # texts in one request for embeddings or scores

@@ -60,7 +60,19 @@ class TextPart(Strict):
     text: str
 
 
+class ImageUrl(Strict):
+    url: Annotated[str, StringConstraints(pattern=r"^data:image/png;base64,")]
+    detail: Literal["auto"] | None = None
+
+
+class ImagePart(Strict):
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
 Content = str | Annotated[list[TextPart], Field(min_length=1)]
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+SeenContent = str | Annotated[list[Part], Field(min_length=1)]
 
 
 class SystemMessage(Strict):
@@ -71,7 +83,7 @@ class SystemMessage(Strict):
 
 class UserMessage(Strict):
     role: Literal["user"]
-    content: Content
+    content: SeenContent
     name: str | None = None
 
 

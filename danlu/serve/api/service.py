@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
+from torch import Tensor
 
 from danlu.generate.request import Engine, Request, TokenFilter
 from danlu.generate.sampling import SamplingConfig
@@ -27,6 +28,7 @@ from danlu.tokenizer.chat import ChatFormat
 T = TypeVar("T")
 Vectors = Callable[[Sequence[Sequence[int]]], list[list[float]]]
 Scores = Callable[[Sequence[Sequence[int]]], list[float]]
+See = Callable[[Sequence[str]], Tensor | None]
 Grammar = Callable[[Mapping[str, Any]], TokenFilter]
 
 
@@ -42,6 +44,7 @@ class Served:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)  # where a request does not say
     grammar: Grammar | None = None  # from a JSON schema to what it admits; one filter a completion
     embed: Vectors | None = None  # a vector for each sequence of ids
+    see: See | None = None  # pictures from data URLs, as the engine takes them; ValueError if one is none
     score: Scores | None = None  # a reward model's score for each sequence of ids
 
 
