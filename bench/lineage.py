@@ -6,7 +6,7 @@ Text in English and Chinese is cleaned and tokenised, a GPT-1 (post-norm, learne
 same width and depth share the minutes of pretraining. Then each learns every labelled set that is there,
 beside a copy that was drawn anew: with the auxiliary loss and without, and on two sets by number of
 transferred layers (bench/transfer.py). Sets are looked for under $DANLU_DATA and the data-nc beside it; those
-that are not there are left out. What is done is not done again: the same command goes on where it was stopped.
+that are not there are left out. What is done is not done again: the same command goes on where it stopped.
 """
 
 from __future__ import annotations
