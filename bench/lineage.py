@@ -174,7 +174,7 @@ def questions(folder: Path, out: Path) -> Path:
         rows = [
             {"question": each["question"], "context": text_of[each["pid"]], "answers": each["answers"]}
             for each in asked
-            if each["answers"][0] in text_of[each["pid"]]
+            if each["question"].strip() and each["answers"][0] in text_of[each["pid"]]
         ]
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         out.write_text("".join(lines), encoding="utf-8")

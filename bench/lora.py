@@ -118,13 +118,13 @@ def print_table(arguments: argparse.Namespace, workers: list[Worker]) -> None:
     shape = SHAPES[arguments.shape]
     tokens = arguments.updates * shape.batch_size * shape.seq_len
     print(f"{arguments.shape}, {arguments.threads} threads, {arguments.rounds} rounds in turns")
-    print(f"{'':16}{'tokens/s':>10}{'ours is':>9}{'first, s':>10}{'GB':>7}{'ours takes':>12}{'loss':>8}")
+    print(f"{'':16}{'tokens/s':>10}{'ours is':>9}{'first, s':>10}{'GB':>7}{'ours takes':>12}")
     for worker in workers:
         speed = tokens / statistics.median(worker.seconds)
         ratio, share = median_ratio(worker, workers[0]), workers[0].memory_gb / worker.memory_gb
         print(
             f"{worker.name:16}{speed:10.0f}{ratio:8.2f}x{worker.first_s:10.1f}{worker.memory_gb:7.2f}"
-            f"{share:11.2f}x{worker.values[-1]:8.3f}"
+            f"{share:11.2f}x"
         )
 
 
