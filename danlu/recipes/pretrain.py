@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from danlu.config import ConfigError, read_toml
 from danlu.data.masked import MaskingConfig
@@ -92,7 +92,7 @@ class Shape:
             **self._sizes(),
         )
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, Any]:
         names = ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")
         return {name: getattr(self, name) for name in names}
 
