@@ -157,7 +157,7 @@ def all_tasks(out: Path) -> Iterator[Task]:
     yield from (task for task in here if task.data.is_file())
     folder = ROOT / "qa_cmrc2018"
     if (folder / "open.questions.jsonl.gz").is_file():
-        yield Task(name="cmrc", data=questions(folder, out / "cmrc.jsonl"), examples=SPLIT, max_len=256)
+        yield Task(name="cmrc", data=questions(folder, out / "cmrc.jsonl"), examples=SPLIT)
 
 
 def questions(folder: Path, out: Path) -> Path:

@@ -59,10 +59,17 @@ class Shape:
     batch_size: int
 
     def build(self) -> LanguageModel:
-        heads = self.d_model // 64
-        sizes = {"d_model": self.d_model, "n_layers": self.n_layers, "d_ff": self.d_ff}
-        shared = {"vocab_size": self.vocab_size, "max_seq_len": self.seq_len, "head_dim": 64}
-        return LanguageModel(LLAMA(n_heads=heads, n_kv_heads=heads, **sizes, **shared))
+        config = LLAMA(
+            vocab_size=self.vocab_size,
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            n_heads=self.d_model // 64,
+            n_kv_heads=self.d_model // 64,
+            head_dim=64,
+            d_ff=self.d_ff,
+            max_seq_len=self.seq_len,
+        )
+        return LanguageModel(config)
 
     def rows(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Ids, (batch, seq + 1), and True where the next one counts, (batch, seq): answers after prompts.
