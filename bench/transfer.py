@@ -3,16 +3,18 @@
     python bench/transfer.py runs/demo/pretrain reviews.jsonl [--minutes 20] [--held-out FILE] [--out DIR]
 
 The base's first n layers are kept and the rest drawn anew, from all of them to none (and -1: not even the
-embeddings, which is training from scratch), with the auxiliary language-modelling loss; all and none also
-without it. The first run gets an equal share of the time; every other run makes as many passes over the
-data as it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and the
-commonest label.
+embeddings, which is training from scratch), of a decoder with the auxiliary language-modelling loss; all and
+none also without it. The first run gets an equal share of the time; every other run makes as many passes over
+the data as it did. Scores are on the same held-out examples, with 95 % intervals, beside a bag of words and
+the commonest label. bench/lineage.py makes such tables from raw text on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +24,72 @@ from danlu.recipes.classify import ClassifyConfig, train
 from danlu.recipes.labelled_data import ExamplesConfig
 from danlu.recipes.model_files import model_dir
 
+AUXILIARY = 0.5  # GPT-1's
+Trial = tuple[int, float]  # layers kept, weight of the auxiliary loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A labelled set."""
+
+    name: str
+    data: Path
+    held_out: Path | None = None
+    examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    max_len: int = 128  # tokens of a row
+
 
 def main() -> None:
     arguments = parse_arguments()
+    task = Task(
+        name=arguments.data.stem,
+        data=arguments.data,
+        held_out=arguments.held_out,
+        examples=ExamplesConfig(task=arguments.task, held_out_share=arguments.held_out_share),
+        max_len=arguments.max_len,
+    )
     base = model_dir(arguments.base)
-    n_layers = open_model(base).model.config.n_layers
-    trials = [(n, 0.5) for n in range(n_layers, -2, -1)] + [(n_layers, 0.0), (-1, 0.0)]
+    show(run_trials(base, task, trials_of(base), arguments.out, arguments.minutes, arguments.seed))
+
+
+def trials_of(base: Path, *, every_layer: bool = True) -> list[Trial]:
+    """Every number of layers kept, or only all and none; of a decoder with and without the auxiliary loss."""
+    shape = open_model(base).model.config
+    auxiliary = 0.0 if shape.topology == "encoder" else AUXILIARY
+    kept = range(shape.n_layers, -2, -1) if every_layer else (shape.n_layers, -1)
+    without = [(shape.n_layers, 0.0), (-1, 0.0)] if auxiliary else []
+    return [*((n, auxiliary) for n in kept), *without]
+
+
+def run_trials(
+    base: Path, task: Task, trials: Sequence[Trial], out: Path, minutes: float, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Train every trial, all with as many passes over the data, and write `transfer.json`."""
     n_epochs: float | None = None
     rows: list[dict[str, Any]] = []
+    config = ClassifyConfig(
+        data=task.data,
+        held_out=task.held_out,
+        base=base,
+        examples=task.examples,
+        max_len=task.max_len,
+        eval_every=10**9,
+        seed=seed,
+    )
     for kept, auxiliary in trials:
-        config = ClassifyConfig(
-            data=arguments.data,
-            held_out=arguments.held_out,
-            base=base,
-            out=arguments.out / f"layers{kept}_auxiliary{auxiliary:g}",
-            examples=ExamplesConfig(task=arguments.task, held_out_share=arguments.held_out_share),
+        trial = replace(
+            config,
+            out=out / f"layers{kept}_auxiliary{auxiliary:g}",
             auxiliary=auxiliary,
             keep_layers=kept,
-            max_len=arguments.max_len,
             n_epochs=n_epochs or 10.0,
-            minutes=None if n_epochs else arguments.minutes / len(trials),
-            eval_every=10**9,
-            seed=arguments.seed,
+            minutes=None if n_epochs else minutes / len(trials),
         )
-        out = train(config, console())
-        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((train(trial, console()) / "summary.json").read_text(encoding="utf-8"))
         n_epochs = n_epochs or summary["epochs"]
         rows.append({"layers": kept, "auxiliary": auxiliary, **summary})
-        (arguments.out / "transfer.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    show(rows)
+        (out / "transfer.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return rows
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from trainer_turns import train_in_turns, waits_for_turns
 from turns import Turns
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 transformers: Any = importlib.import_module("transformers")
 datasets: Any = importlib.import_module("datasets")
-
-
-class StopTraining(BaseException):
-    """There are no more turns."""
 
 
 def train_with_trl(method: str, name: str, task: Task, folder: Path) -> None:
@@ -33,26 +30,7 @@ def train_with_trl(method: str, name: str, task: Task, folder: Path) -> None:
         "grpo": task.n_epochs * task.n_episodes // task.minibatch_size,
         "reward": task.n_updates,
     }[method]
-    try:
-        build(settings, task, waits_for_turns(turns, per_turn)).train()
-    except StopTraining:
-        return
-
-
-def waits_for_turns(turns: Turns, per_turn: int) -> Any:
-    """A callback of transformers' Trainer that answers after so many updates and waits for the next turn."""
-
-    def begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not turns.wait():
-            raise StopTraining
-
-    def end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % per_turn == 0:
-            turns.answer(float(state.global_step))
-            begin(self, args, state, control)
-
-    made = type("Waits", (transformers.TrainerCallback,), {"on_train_begin": begin, "on_step_end": end})
-    return made()
+    train_in_turns(build(settings, task, waits_for_turns(turns, per_turn)))
 
 
 class Settings:

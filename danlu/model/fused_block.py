@@ -202,8 +202,10 @@ class _FusedBlock(torch.autograd.Function):
         g_qkv, u_qkv = qkv_weights.gradients(d_qkv, h)
         widths = [len(weight) for weight in qkv_weights.weights]
         g_biases = d_qkv.float().sum(0).split(widths) if ctx.has_bias else (None, None, None)
-        d_h = qkv_weights.input_gradient(d_qkv)
-        d_x, g_attn_norm = kernels.norm_backward(d_h, x, attn_norm, h_scale, d_middle)
+        d_x = g_attn_norm = None
+        if any(ctx.needs_input_grad[3:5]):  # not so in the first block over a frozen base
+            d_h = qkv_weights.input_gradient(d_qkv)
+            d_x, g_attn_norm = kernels.norm_backward(d_h, x, attn_norm, h_scale, d_middle)
 
         attention = (g_attn_norm, *g_qkv, *g_biases, g_q_norm, g_k_norm, *g_out)
         updates = (*u_qkv, *u_out, *u_gate_up, *u_down)

@@ -311,8 +311,10 @@ def _recognise(settings: Settings) -> tuple[Layout, Head]:
     named = settings.get("architectures")
     name = named[0] if isinstance(named, list) and len(named) == 1 else named
     if not isinstance(name, str) or name not in known:
+        code = settings.get("auto_map")
+        own = f"; its auto_map names code of its own, which is never run: {code!r}" if code else ""
         raise ModelFileError(
-            f"{settings.where}: architecture {name!r} is not supported; these are: {', '.join(known)}"
+            f"{settings.where}: architecture {name!r} is not supported{own}; these are: {', '.join(known)}"
         )
     layout, head = known[name]
     return layout.under(head), head

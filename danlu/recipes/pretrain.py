@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from danlu.config import ConfigError, read_toml
 from danlu.data.masked import MaskingConfig
@@ -15,7 +15,7 @@ from danlu.data.shards import open_shards
 from danlu.model.config import Experts, ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import check_written
-from danlu.model.presets import BERT
+from danlu.model.presets import BERT, GPT1, GPT2, GPT3
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import continued
 from danlu.recipes.continued import ContinueConfig
@@ -48,35 +48,56 @@ class Shape:
     max_seq_len: int = 512
     n_experts: int = 0  # MLPs of width d_ff in a layer, of which a token takes n_active; 0 = one, for all
     n_active: int = 2
+    family: Literal["llama", "gpt1", "gpt2", "gpt3"] = "llama"  # whose parts it has; of the older, only sizes
 
     def model_config(self, vocab_size: int) -> ModelConfig:
-        sizes = {
-            name: getattr(self, name) for name in self.__slots__ if name not in ("n_experts", "n_active")
-        }
-        if not self.n_experts:
-            return ModelConfig(vocab_size=vocab_size, **sizes)
-        experts = Experts(n_experts=self.n_experts, n_active=self.n_active)
-        return ModelConfig(vocab_size=vocab_size, mlp="moe", experts=experts, **sizes)
+        if self.family != "llama":
+            return self._older(FAMILIES[self.family], vocab_size, f"family {self.family!r}")
+        experts = None
+        if self.n_experts:
+            experts = Experts(n_experts=self.n_experts, n_active=self.n_active)
+        return ModelConfig(
+            vocab_size=vocab_size,
+            n_kv_heads=self.n_kv_heads,
+            head_dim=self.head_dim,
+            qk_norm=self.qk_norm,
+            tie_embeddings=self.tie_embeddings,
+            mlp="moe" if self.n_experts else "swiglu",
+            experts=experts,
+            **self._sizes(),
+        )
 
     def encoder_config(self, vocab_size: int) -> ModelConfig:
         """BERT's configuration of this size; what only a decoder has must be left as it is."""
+        if self.family != "llama":
+            raise ConfigError(f"model.family is {self.family!r}; objective='mlm' trains BERT; leave it out")
+        return self._older(BERT, vocab_size, "objective='mlm' trains BERT, which")
+
+    def _older(self, preset: Callable[..., ModelConfig], vocab_size: int, who: str) -> ModelConfig:
+        """A configuration from before Llama: all heads have keys of their own and are as wide as fits."""
         plain = Shape()
         for name in ("n_kv_heads", "head_dim", "qk_norm", "tie_embeddings", "n_experts"):
             if getattr(self, name) != getattr(plain, name):
                 raise ConfigError(
-                    f"model.{name} is {getattr(self, name)}; objective='mlm' trains BERT, which has no such "
-                    "choice; leave it out"
+                    f"model.{name} is {getattr(self, name)}; {who} has no such choice; leave it out"
                 )
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"model.d_model is {self.d_model}; it must be a multiple of n_heads, {self.n_heads}"
             )
-        sizes = {
-            name: getattr(self, name) for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")
-        }
-        return BERT(
-            vocab_size=vocab_size, n_kv_heads=self.n_heads, head_dim=self.d_model // self.n_heads, **sizes
+        return preset(
+            vocab_size=vocab_size,
+            n_kv_heads=self.n_heads,
+            head_dim=self.d_model // self.n_heads,
+            **self._sizes(),
         )
+
+    def _sizes(self) -> dict[str, Any]:
+        names = ("d_model", "n_layers", "n_heads", "d_ff", "max_seq_len")
+        return {name: getattr(self, name) for name in names}
+
+
+FAMILIES = {"gpt1": GPT1, "gpt2": GPT2, "gpt3": GPT3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,17 +83,17 @@ def run(config: RewardConfig) -> Path:
     model = scorer_from(base, config.seed)
     train, measured_on = read_rankings(config)
     raters = rater_model(config.objective, train)
-    stage_run = open_run(config.out, config)
-    if stage_run.finished:
-        return config.out
     adapt(model, config.adapter, config.seed, config.base)
     model.raters = raters  # after the adapter, which freezes all that it finds
     longest = min(config.max_len, model.config.max_seq_len)
-    settle(stage_run, model, config.prompts_per_batch, longest)
     batches = RankingBatches(
         train, chat_format, config.prompts_per_batch, longest, config.seed, too_long=config.too_long
     )
     check_preferences(batches.groups)
+    stage_run = open_run(config.out, config)  # when nothing is left that could be wrong
+    if stage_run.finished:
+        return config.out
+    settle(stage_run, model, config.prompts_per_batch, longest)
     stage = build_stage(config, stage_run, model, batches)
     for report, _ in stage.updates():
         if "held_out" in measured_on and report.step % config.eval_every == 0:

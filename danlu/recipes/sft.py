@@ -85,12 +85,12 @@ def run(config: SftConfig) -> Path:
     chats = read_chats(config.data, images=True)
     held_out = read_chats(config.held_out, images=True) if config.held_out else []
     check_sight(config, chat_format, [*chats, *held_out])
-    stage_run = open_run(config.out, config)
+    adapt(model, config.adapter, config.seed, config.base)
+    batches = batches_of(chats, chat_format, config, config.seed, (rank(), world()))
+    stage_run = open_run(config.out, config)  # when nothing is left that could be wrong
     if stage_run.finished:
         return config.out
-    adapt(model, config.adapter, config.seed, config.base)
     settle(stage_run, model, config.batch_size, config.seq_len)
-    batches = batches_of(chats, chat_format, config, config.seed, (rank(), world()))
     per_update = config.batch_size * config.loop.grad_accum_steps
     n_steps = max(1, round(config.n_epochs * batches.rows_per_epoch / per_update))
     stage = Stage(

@@ -99,7 +99,8 @@ def picture_chats(n: int, split: Split, seed: int, n_turns: int = N_TURNS) -> It
 
 def _question(scene: Scene, lang: Lang, split: Split, rng: Random) -> PictureQuestion | None:
     mix: Mapping[Kind | Exercise, int] = TAUGHT if split == "train" else dict.fromkeys(KINDS, 1)
-    (kind,) = rng.choices([*mix], [*mix.values()])
+    kinds: list[Kind | Exercise] = [*mix]
+    (kind,) = rng.choices(kinds, [*mix.values()])
     return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
 
 

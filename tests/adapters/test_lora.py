@@ -126,6 +126,20 @@ def test_gradients_are_those_of_the_plain_path_and_reach_the_adapter_only(precis
         assert float((ours.grad - theirs.grad).norm()) < tolerance * float(theirs.grad.norm())
 
 
+def test_a_graph_gone_through_twice_gives_the_gradient_of_each_pass(precision: Precision):
+    model, ids = taught(base_model()), some_ids()
+    apply_precision(model, precision)
+    adapters = [weight for weight in model.parameters() if weight.requires_grad]
+    hidden = model.backbone(ids)
+    directions = torch.randn(2, *hidden.shape, generator=torch.Generator().manual_seed(1))
+    together = torch.autograd.grad((hidden.float() * directions[0]).sum(), adapters, retain_graph=True)
+    again = torch.autograd.grad((hidden.float() * directions[1]).sum(), adapters, retain_graph=True)
+    for direction, found in zip(directions, (together, again), strict=True):
+        alone = torch.autograd.grad((model.backbone(ids).float() * direction).sum(), adapters)
+        for a, b in zip(found, alone, strict=True):
+            assert torch.equal(a, b)
+
+
 def test_gradients_of_the_update_are_finite_differences():
     layer = adapted(Linear(5, 4), rank=2, scale=1.5)[0].double()
     generator = torch.Generator().manual_seed(0)

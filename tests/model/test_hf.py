@@ -217,6 +217,11 @@ def test_code_named_in_a_config_is_never_imported(saved: Path):
     (saved / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
     edit_config(saved, auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"})
     load_model(saved)
+    edit_config(saved, architectures=["EvilModel"])
+    with pytest.raises(
+        ModelFileError, match="'EvilModel' is not supported; its auto_map names code of its own"
+    ):
+        load_model(saved)
     assert not canary.exists()
 
 

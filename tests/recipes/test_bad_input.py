@@ -304,3 +304,20 @@ def test_a_language_model_is_no_reward_model(
 ):
     words = [f"policy={base}", f"reward_model={base}", f"prompts={kit.prompts}", f"out={tmp_path}/out"]
     assert "holds a LanguageModel; a ScoreModel is needed here" in refusal(capsys, "ppo", *words)
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "message"),
+    [
+        ("sft", ("adapter.kind=lora", "adapter.targets=wq"), "targets: no linear layer is named 'wq'"),
+        ("sft", ("seq_len=4",), r"seq_len"),
+        ("reward", ("adapter.kind=lora", "adapter.targets=wq"), "targets: no linear layer is named 'wq'"),
+    ],
+)
+def test_what_is_found_wrong_late_leaves_no_run_behind(
+    stage: str, settings: tuple[str, ...], message: str, kit, base: Path, tmp_path: Path, capsys
+):
+    data = f"data={kit.chats}" if stage == "sft" else f"comparisons={kit.comparisons}"
+    out = tmp_path / "out"
+    assert re.search(message, refusal(capsys, stage, f"base={base}", data, f"out={out}", *settings))
+    assert not out.exists()
