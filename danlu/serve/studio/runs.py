@@ -126,6 +126,7 @@ def _bench(bench: Bench) -> None:
                 bench.show()
 
             axis = ui.switch(visit.say("runs.log_axis"), on_change=scaled)
+            axis.props["aria-label"] = visit.say("runs.log_axis")
         bench.area = ui.element("div").classes("dl-curves")
 
 
