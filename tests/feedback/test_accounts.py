@@ -126,3 +126,14 @@ def test_what_makes_no_account_is_told(store: Store):
             accounts.add(*arguments)  # type: ignore[arg-type]
     with pytest.raises(FeedbackError, match="'eve' has no account"):
         accounts.change("eve", role="guest")
+
+
+def test_a_forgotten_key_opens_nothing_and_an_unknown_one_is_no_error(store: Store):
+    accounts = Accounts(store)
+    accounts.add("ann", "annotator")
+    secret, _ = accounts.new_key("ann", "browser", ["chat"])
+    other, _ = accounts.new_key("ann", "browser", ["chat"])
+    for each in (secret, secret, "danlu-unknown", ""):
+        accounts.forget(each)
+    assert accounts.who(secret) is None
+    assert accounts.who(other) is not None

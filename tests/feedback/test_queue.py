@@ -225,3 +225,23 @@ def test_people_who_ask_at_once_never_share_more_than_the_overlap(opened: Callab
 def test_impossible_queues_are_told(how: dict[str, float], told: str):
     with pytest.raises(ConfigError, match=told):
         QueueConfig(**how)  # type: ignore[arg-type]
+
+
+def test_a_page_asks_for_its_own_kind_of_task(store: Store):
+    ranking = ranking_task(store, "a", "b").id
+    question, _ = ask(store, prompt="Who?")
+    writing = store.add("boss", Task(do="demonstrate", prompt=question.id)).id
+    assert [each.task for each in store.next_tasks("ann", 2, "demonstrate")] == [writing]
+    assert [each.task for each in store.next_tasks("ann", 2, "rank")] == [ranking]
+    assert [each.task for each in store.next_tasks("bob", 2, "rate")] == []
+
+
+def test_strengths_and_flags_are_given_in_the_order_shown(store: Store):
+    ranking_task(store, "a", "b", "c")
+    (given,) = store.next_tasks("ann", 1)
+    said = given.ranking([1, 2, 2], strengths=[3], flags=[["helpful"], [], ["wrong"]])
+    assert said.strengths == (3,)
+    by_node = dict(zip(said.completions, zip(said.ranks, said.flags, strict=True), strict=True))
+    first, second, third = [node for node, _ in given.completions]
+    assert (by_node[first], by_node[second], by_node[third]) == ((1, ("helpful",)), (2, ()), (2, ("wrong",)))
+    assert given.ranking([1, 2, 2]).flags == ()

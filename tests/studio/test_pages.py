@@ -55,6 +55,10 @@ def check(visitor: Visitor, name: str) -> None:
     assert visitor.page.evaluate(CHECK) == []
 
 
+TWICE = """() => { for (let i = 0; i < 2; i++) document.querySelector(".dl-composer textarea")
+  .dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true })); }"""
+
+
 def say(page: Any, text: str) -> None:
     page.fill(".dl-composer textarea", text)
     page.press(".dl-composer textarea", "Enter")
@@ -92,7 +96,8 @@ def test_a_conversation_has_branches_thumbs_and_better_answers(running: Running,
     store, engine = running.store, running.engines["tiny"]
     engine.text = "A first answer."
     page = visit().go("chat")
-    say(page, "Hello?")
+    page.fill(".dl-composer textarea", "Hello?")
+    page.evaluate(TWICE)
     button(page, "Another answer").wait_for()
     engine.text = "A second answer."
     button(page, "Another answer").click()
@@ -108,7 +113,9 @@ def test_a_conversation_has_branches_thumbs_and_better_answers(running: Running,
     button(page, "Save").click()
     page.wait_for_selector("text=Written by boss")
     page.wait_for_selector(".dl-siblings >> text=3/3")
-    first, second = bodies(store, Message)[-2:]
+    asked, first, second = bodies(store, Message)[-3:]
+    assert asked.content == "Hello?"
+    assert sum(each.content == "Hello?" for each in bodies(store, Message)) == 1  # Enter came twice
     rated = [(store.get(each.completion).body.content, each.value) for each in bodies(store, Rating)]
     assert rated == [(second.content, -1), (first.content, 1)]
     (edit,) = bodies(store, Edit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -40,6 +41,7 @@ class Talk:
     ratings: dict[str, Event] = field(default_factory=dict[str, Event])
     draft: Draft | None = None
     history: Callable[[], Awaitable[None]] | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def conversation(self) -> str:
@@ -51,11 +53,12 @@ class Talk:
         if not conversation:
             self.tree, self.branch, self.ratings, self.draft = None, [], {}, None
             return
+        # Asked before the store: a reply that is finished meanwhile is then seen here at least.
+        running = studio.replies.under_way(conversation)
         self.tree = await visit.act("chat", Tree.read, studio.store, visit.person.name, conversation)
         self.branch = self.tree.branch(through)
         nodes = [node.id for node in self.branch]
         self.ratings = await visit.act("chat", studio.store.ratings, visit.person.name, nodes)
-        running = studio.replies.under_way(conversation)
         self.draft = next((each for each in running if each.parent in nodes), None)
         if self.draft is not None:
             self.branch = self.branch[: nodes.index(self.draft.parent) + 1]
@@ -134,10 +137,13 @@ def _composer(talk: Talk, aside: ui.element) -> None:
         box.props["autofocus"] = True
 
         async def send(text: str) -> None:
-            with talk.area:
-                box.set_value("")
-                if not await _sent(talk, text):
-                    box.set_value(text)
+            if talk.turn.locked():  # pressed twice
+                return
+            async with talk.turn:
+                with talk.area:
+                    box.set_value("")
+                    if not await _sent(talk, text):
+                        box.set_value(text)
 
         box.on("keydown", lambda event: send(str(event.args)), js_handler=SEND_KEYS)
         with ui.element("div").classes("dl-composer-row"):

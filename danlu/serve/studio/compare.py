@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -41,6 +42,8 @@ class Round:
     def read(cls, visit: Visit, conversation: str) -> Round:
         """The visitor's own round."""
         store = visit.studio.store
+        # Asked before the store: a reply that is finished meanwhile is then seen here at least.
+        drafts = visit.studio.replies.under_way(conversation)
         below = store.below(conversation)
         question = next(iter(below.get(conversation, ())), None)
         if question is None or question.person != visit.person.name:
@@ -49,7 +52,6 @@ class Round:
         # Ids are drawn at random before the first word is: in their order nobody knows who is who, and a
         # reload changes nothing.
         shown = sorted(range(len(answers)), key=lambda i: answers[i].id)
-        drafts = visit.studio.replies.under_way(conversation)
         return cls(
             conversation=conversation,
             question=question,
@@ -70,6 +72,7 @@ class Arena:
     contenders: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])  # model, temperature
     round: Round | None = None
     began: float = field(default_factory=monotonic)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def load(self, conversation: str) -> None:
         """Read a round and show it."""
@@ -164,8 +167,10 @@ def _change(arena: Arena, number: int | None) -> None:
 
 
 async def _begin(arena: Arena, text: str) -> None:
-    with arena.area:
-        if text.strip():
+    if arena.turn.locked() or not text.strip():  # pressed twice, or nothing said
+        return
+    async with arena.turn:
+        with arena.area:
             await ask(arena.visit, arena, text.strip())
 
 
@@ -259,6 +264,11 @@ def _after(arena: Arena) -> None:
 
 
 async def _key(arena: Arena, key: str) -> None:
+    async with arena.turn:
+        await _obey(arena, key)
+
+
+async def _obey(arena: Arena, key: str) -> None:
     this = arena.round
     if this is None or this.drafts:
         return

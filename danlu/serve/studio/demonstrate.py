@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -33,6 +34,7 @@ class Room:
     desk: Desk | None = None
     event_id: str = ""  # of what will be handed in: sent twice, it is one demonstration
     n_done: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def task(self) -> Assignment | None:
@@ -114,10 +116,13 @@ Act = Callable[[Visit, Room], Awaitable[None]]
 
 
 async def _press(room: Room, act: Act, written: str | None = None) -> None:
-    if written is not None and room.desk is not None:
-        room.desk.box.set_value(written)
-    with room.area:
-        await act(room.visit, room)
+    if room.turn.locked():  # pressed twice
+        return
+    async with room.turn:
+        if written is not None and room.desk is not None:
+            room.desk.box.set_value(written)
+        with room.area:
+            await act(room.visit, room)
 
 
 @told

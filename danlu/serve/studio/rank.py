@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -37,6 +38,8 @@ class Desk:
     n_done: int = 0
     board: ui.element | None = None
     badges: list[ui.label] = field(default_factory=list[ui.label])
+    # Keys come faster than the store answers: each waits for the one before it.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def task(self) -> Assignment | None:
@@ -100,6 +103,11 @@ async def _renew(visit: Visit, desk: Desk) -> None:
 
 
 async def _key(desk: Desk, key: str) -> None:
+    async with desk.turn:
+        await _obey(desk, key)
+
+
+async def _obey(desk: Desk, key: str) -> None:
     with desk.area:
         if key == "Enter":
             await submit(desk.visit, desk)
