@@ -61,10 +61,10 @@ TRAINING = {
     "teach.what_loss": "对人写的回答的损失，奈特／词元（越小越好）",
     "teach.what_accuracy": "奖励模型与人次序相同的回答对",
     "teach.what_score": "奖励模型给回答的平均分",
-    "teach.judge_note": "这个分数出自练习时所用的奖励模型；由人评判请到“比较”页。",
+    "teach.judge_note": "这个分数出自练习时所用的奖励模型；由人评判请到“对比”页。",
     "teach.samples": "前后的回答",
     "teach.use": "使用这个模型",
-    "teach.used": "{name} 已载入：“聊天”页默认用它，“比较”页也能选它。",
+    "teach.used": "{name} 已载入：“对话”页默认用它，“对比”页也能选它。",
     "teach.loading": "正在载入 {name} ……",
     # 运行
     "runs.none": "{folder} 里还没有运行。",
