@@ -1,4 +1,4 @@
-"""The whole of it: a round by the real command from the page's button, though the server is killed meanwhile."""
+"""A round by the real command from the page's button, though the server is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def collected(path: Path) -> None:
         store.take_in(list(reader.events.values()))
 
 
-@pytest.mark.slow
-def test_a_round_ends_in_a_model_that_is_used_though_the_server_is_killed(tmp_path: Path, chromium: Any):
+@pytest.fixture
+def begun(tmp_path: Path, chromium: Any) -> Iterator[tuple[Visitor, int]]:
+    """A round begun on the page of a server that was killed at once."""
     tokenizer = Tokenizer.train(["What colour is the sky? It is blue. I will not say."] * 3, 300)
     config = ModelConfig(vocab_size=tokenizer.vocab_size, **SIZES)
     publish(LanguageModel(config, seed=1).eval(), tokenizer, tmp_path / "tiny" / "model")
@@ -78,7 +79,6 @@ def test_a_round_ends_in_a_model_that_is_used_though_the_server_is_killed(tmp_pa
     page = chromium.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(60_000)
     visitor = Visitor(page.context, page, f"http://127.0.0.1:{port}", [], [])
-    lesson = tmp_path / "runs" / "lessons" / "0001-round"
     with server(tmp_path / "tiny", tmp_path, port) as process:
         visitor.go("teach")
         page.get_by_label("Minutes for each stage").fill("0.1")
@@ -86,24 +86,31 @@ def test_a_round_ends_in_a_model_that_is_used_though_the_server_is_killed(tmp_pa
         page.wait_for_selector(".dl-state-running")
         process.send_signal(signal.SIGKILL)
         process.wait()
-    try:
-        with server(tmp_path / "tiny", tmp_path, port):
-            visitor.go("teach?lesson=0001-round")
-            page.wait_for_selector(".dl-state-done", timeout=300_000)
-            assert page.locator(".dl-table tbody tr").count() == 3  # loss, accuracy, score
-            button(page, "Use this model").click()
-            page.wait_for_selector(".q-notification >> text=is loaded")
-            said_by(page, visitor, tmp_path / "feedback.db")
-        with server(tmp_path / "tiny", tmp_path, port):  # the choice outlives the server
-            said_by(page, visitor, tmp_path / "feedback.db")
-            visitor.go("runs?run=lessons/0001-round/run/ppo")
-            page.wait_for_selector(".dl-lineage >> text=lessons/0001-round/run/reward")
-            page.wait_for_selector(".dl-curves canvas")
-    finally:
-        page.close()
-        pid = read_tree(lesson / "pid.json").get("pid")
-        if isinstance(pid, int) and not (lesson / "run" / "result.json").exists():
-            os.killpg(pid, signal.SIGKILL)
+    yield visitor, port
+    page.close()
+    lesson = tmp_path / "runs" / "lessons" / "0001-round"
+    if not (lesson / "run" / "result.json").exists():
+        os.killpg(read_tree(lesson / "pid.json")["pid"], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_round_ends_in_a_model_that_is_used_though_the_server_was_killed(
+    tmp_path: Path, begun: tuple[Visitor, int]
+):
+    visitor, port = begun
+    page = visitor.page
+    with server(tmp_path / "tiny", tmp_path, port):
+        visitor.go("teach?lesson=0001-round")
+        page.wait_for_selector(".dl-state-done", timeout=300_000)
+        assert page.locator(".dl-table tbody tr").count() == 3  # loss, accuracy, score
+        button(page, "Use this model").click()
+        page.wait_for_selector(".q-notification >> text=is loaded")
+        said_by(page, visitor, tmp_path / "feedback.db")
+    with server(tmp_path / "tiny", tmp_path, port):  # the choice outlives the server
+        said_by(page, visitor, tmp_path / "feedback.db")
+        visitor.go("runs?run=lessons/0001-round/run/ppo")
+        page.wait_for_selector(".dl-lineage >> text=lessons/0001-round/run/reward")
+        page.wait_for_selector(".dl-curves canvas")
 
 
 def said_by(page: Any, visitor: Visitor, db: Path) -> None:
