@@ -1,4 +1,4 @@
-"""Fifty annotators on one feedback store: is every judgement there, once, and how long does each take?
+"""Fifty annotators on one feedback store at once: is every judgement there, once, and how long does it take?
 
     python bench/feedback.py                          fifty people for ten minutes, a kill -9 in the middle
     python bench/feedback.py --minutes 1 --think 0    as fast as they can

@@ -40,13 +40,20 @@ class Database:
     turn: Lock = field(default_factory=Lock)
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
-        """A transaction that is durable once the body has ended well, and leaves nothing if it has not."""
+    def write(self, *, lasting: bool = True) -> Generator[Connection]:
+        """A transaction that is durable once the body has ended well, and leaves nothing if it has not.
+
+        Args:
+            lasting: False is for what may be lost when the power fails, though not when a process dies: it
+                waits for no disk. What lasts takes all that was written before it along.
+        """
         with self.turn, self._told(), self.engine.connect() as connection:
-            connection.execution_options(writes=True)
+            connection.execution_options(writes=True, lasting=lasting)
             with connection.begin():
                 if self.engine.dialect.name == "postgresql":
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
+                    if not lasting:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
 
     @contextmanager
@@ -137,16 +144,18 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    """A commit is on the disk when it returns; transactions are begun by `_begin` alone."""
+    """Transactions are begun by `_begin` alone."""
     connection.isolation_level = None
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """With FULL a commit is on the disk when it returns; with NORMAL only in the hands of the system."""
+    options = connection.get_execution_options()
+    lasting = options.get("lasting", True)
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _let_readers_read(database: Database) -> None:

@@ -176,14 +176,14 @@ class Store:
         with self.database.read() as connection:
             held = queue.held(connection, checked_name(person), now, do)
         if len(held) < n:
-            with self.database.write() as connection:
+            with self.database.write(lasting=False) as connection:
                 queue.lease(connection, person, n, now, self.config, do)
         with self.database.read() as connection:
             return queue.assignments(connection, person, dict(queue.held(connection, person, now, do)))
 
     def renew(self, person: str, task: str) -> bool:
         """Keep a task for another lease; False where others have filled it meanwhile."""
-        with self.database.write() as connection:
+        with self.database.write(lasting=False) as connection:
             now = self.clock()
             mine = task in dict(queue.held(connection, person, now))
             if mine or queue.is_free_for(connection, person, task, now):
@@ -193,7 +193,7 @@ class Store:
 
     def release(self, person: str, task: str) -> None:
         """Give a task back, for whoever asks next."""
-        with self.database.write() as connection:
+        with self.database.write(lasting=False) as connection:
             queue.let_go(connection, person, task)
 
     def ranking_of(self, person: str, completions: Collection[str]) -> Event | None:

@@ -426,3 +426,13 @@ def test_reading_sees_one_moment_while_others_write(store: Store):
         before = connection.scalar(count)
         store.add("bob", Rating(completion=first.id, value=1))
         assert connection.scalar(count) == before
+
+
+def test_judgements_wait_for_the_disk_and_leases_do_not(tmp_path: Path):
+    """SQLite's own word for it, asked in the transaction: 2 is FULL, 1 is NORMAL."""
+    with Store.open(tmp_path / "feedback.db") as store:
+        found: list[int] = []
+        for lasting in (True, False, True):
+            with store.database.write(lasting=lasting) as connection:
+                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        assert found == [2, 1, 2]

@@ -1,4 +1,4 @@
-"""In place of `danlu teach`: says what it was told, waits to be stopped, ends well when taken up again."""
+"""In the place of `danlu teach`: says what it was told, waits to be stopped, ends well when taken up."""
 
 from __future__ import annotations
 

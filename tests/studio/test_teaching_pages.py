@@ -51,13 +51,13 @@ def runs(running: Running) -> Iterator[Path]:
     root, name = running.studio.workshop.runs, "b <img src=x onerror=alert(2)>"
     base = write_run(root / "a", 'tokenizer = "t"\nshards = "s"\n', metrics_jsonl=lines(3.0))
     summary = json.dumps({"held_out_loss": 1.5, "samples": [["Who are you?", HOSTILE]]})
-    script = "<h1>Report</h1><p id=p>plain</p><script>p.textContent='ran'; try { document.cookie } catch { p.textContent='no cookies' }</script>"
+    script = "<script>try { document.cookie } catch { p.textContent = 'no cookies' }</script>"
     write_run(
         root / name,
         RUN.format(base=base / "model"),
         metrics_jsonl=lines(2.0),
         summary_json=summary,
-        report_html=script,
+        report_html=f"<h1>Report</h1><p id=p>plain</p>{script}",
     )
     yield root
     for each in ("a", name):
@@ -79,9 +79,7 @@ def judged(running: Running) -> None:
     running.store.add(BOSS, Demonstration(**place, content="Much."))
 
 
-def test_a_lesson_is_given_stopped_taken_up_and_its_model_used(
-    running: Running, visit: Visit, lessons: list[Any]
-):
+def test_a_lesson_is_given_stopped_and_taken_up(running: Running, visit: Visit, lessons: list[Any]):
     judged(running)
     visitor = visit(viewport={"width": 1280, "height": 1000})
     page = visitor.go("teach")
@@ -101,8 +99,17 @@ def test_a_lesson_is_given_stopped_taken_up_and_its_model_used(
     page.wait_for_selector(".dl-log >> text=stopped")
     button(page, "Go on").click()
     page.wait_for_selector(".dl-state-done")
-    assert page.locator(".dl-table tbody tr").all_inner_texts() == [
-        "loss of people's own answers, nats a token (less is better)\t3\t2.500\t1.250"
+    assert button(page, "A whole round").is_enabled()
+
+
+def test_what_a_lesson_has_made_is_shown_and_used(running: Running, visit: Visit, lessons: list[Any]):
+    given = finished(running)
+    visitor = visit(viewport={"width": 1280, "height": 1000})
+    page = visitor.go("teach")
+    page.wait_for_selector(".dl-state-done")
+    assert page.locator(".dl-table tbody td").all_inner_texts() == [
+        "loss of people's own answers, nats a token (less is better)",
+        *("3", "2.500", "1.250"),
     ]
     page.get_by_text("Answers before and after").click()
     page.wait_for_selector(".dl-sample >> text=alert('sample')")
@@ -110,13 +117,27 @@ def test_a_lesson_is_given_stopped_taken_up_and_its_model_used(
     check(visitor, "teach-done-en")
     button(page, "Use this model").click()
     page.wait_for_selector(".q-notification >> text=is loaded")
-    assert [voice.name for voice in running.studio.voices] == ["0001-sft", "tiny", "other"]
+    assert [voice.name for voice in running.studio.voices] == [given, "tiny", "other"]
     page = visitor.go("chat")
     page.fill(".dl-composer textarea", "Who are you?")
     page.press(".dl-composer textarea", "Enter")
-    page.wait_for_selector(".dl-assistant >> text=I am 0001-sft.")
-    assert [each.origin.name for each in bodies(running.store, Message)][-1] == "0001-sft"
+    page.wait_for_selector(f".dl-assistant >> text=I am {given}.")
+    assert [each.origin.name for each in bodies(running.store, Message)][-1] == given
     running.studio.voices[:] = running.studio.voices[1:]
+
+
+def finished(running: Running) -> str:
+    """The name of a lesson that has ended."""
+    judged(running)
+    workshop = running.studio.workshop
+    assert workshop is not None
+    lesson = workshop.begin("sft", "tiny", 1, BOSS)
+    until(lambda: "hello" in workshop.log(lesson.name))
+    workshop.stop(lesson.name)
+    until(lambda: workshop.lessons()[0].state == "stopped")
+    workshop.resume(lesson.name)
+    until(lambda: workshop.lessons()[0].state == "done")
+    return lesson.name
 
 
 def test_a_lesson_whose_process_died_says_so(running: Running, visit: Visit, lessons: list[Any]):
@@ -154,7 +175,7 @@ def test_runs_stand_side_by_side_with_settings_and_lineage(running: Running, vis
     page.get_by_label("Metric").click()
     page.get_by_role("option", name="score").click()
     page.wait_for_selector(".dl-curves [aria-label^='Curve of score']")
-    page.get_by_label("Logarithmic").click()
+    page.get_by_role("switch", name="Logarithmic").click()
     page.wait_for_selector("text=10 points at or below zero")
     check(visitor, "runs-en")
     page.get_by_role("link", name="b <img").click()

@@ -49,9 +49,15 @@ def options(title: str, curves: Mapping[str, Points], *, log: bool) -> dict[str,
     return {
         "animation": False,
         "color": COLOURS,
-        "title": {"text": title, "textStyle": {"color": INK, "fontSize": 13, "fontWeight": 600}},
-        "grid": {"left": 8, "right": 14, "top": 56 if named else 36, "bottom": 6, "containLabel": True},
-        "legend": {"show": named, "top": 24, "textStyle": {"color": INK}, "type": "scroll"},
+        "title": {
+            "text": title,
+            "left": 0,
+            "top": 0,
+            "padding": 0,
+            "textStyle": {"color": INK, "fontSize": 13, "fontWeight": 600},
+        },
+        "grid": {"left": 8, "right": 14, "top": 64 if named else 36, "bottom": 6, "containLabel": True},
+        "legend": {"show": named, "left": 0, "top": 24, "textStyle": {"color": INK}, "type": "scroll"},
         # As HTML, which is the default, a name could be a script.
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
         "xAxis": {"type": "value", "min": "dataMin", "max": "dataMax", **axis, "splitLine": {"show": False}},

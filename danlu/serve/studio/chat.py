@@ -53,11 +53,12 @@ class Talk:
         if not conversation:
             self.tree, self.branch, self.ratings, self.draft = None, [], {}, None
             return
+        # Asked before the store: a reply that is finished meanwhile is then seen here at least.
+        running = studio.replies.under_way(conversation)
         self.tree = await visit.act("chat", Tree.read, studio.store, visit.person.name, conversation)
         self.branch = self.tree.branch(through)
         nodes = [node.id for node in self.branch]
         self.ratings = await visit.act("chat", studio.store.ratings, visit.person.name, nodes)
-        running = studio.replies.under_way(conversation)
         self.draft = next((each for each in running if each.parent in nodes), None)
         if self.draft is not None:
             self.branch = self.branch[: nodes.index(self.draft.parent) + 1]

@@ -42,6 +42,8 @@ class Round:
     def read(cls, visit: Visit, conversation: str) -> Round:
         """The visitor's own round."""
         store = visit.studio.store
+        # Asked before the store: a reply that is finished meanwhile is then seen here at least.
+        drafts = visit.studio.replies.under_way(conversation)
         below = store.below(conversation)
         question = next(iter(below.get(conversation, ())), None)
         if question is None or question.person != visit.person.name:
@@ -50,7 +52,6 @@ class Round:
         # Ids are drawn at random before the first word is: in their order nobody knows who is who, and a
         # reload changes nothing.
         shown = sorted(range(len(answers)), key=lambda i: answers[i].id)
-        drafts = visit.studio.replies.under_way(conversation)
         return cls(
             conversation=conversation,
             question=question,

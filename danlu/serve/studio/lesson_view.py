@@ -62,7 +62,7 @@ class LessonView:
                 )
 
     async def _look(self) -> None:
-        """Follow a lesson that runs; when it has ended, show all of it anew."""
+        """Follow a lesson that runs; at its end open the page anew, for what can be begun has changed."""
         if self.lesson.state != "running" or self._looking:
             return
         self._looking = True
@@ -72,7 +72,7 @@ class LessonView:
                 return
             self.lesson = lesson
             if lesson.state != "running":
-                await self._show()
+                ui.navigate.to(f"/teach?lesson={lesson.name}")
                 return
             curves = await asyncio.to_thread(self._curves)
             self._log.set_text(await asyncio.to_thread(self.workshop.log, lesson.name))
@@ -98,7 +98,8 @@ class LessonView:
                 action(visit.say("teach.resume"), lambda: resume(visit, self), icon="play_arrow", main=True)
             elif lesson.made is not None:
                 action(visit.say("teach.use"), lambda: use(visit, self), icon="forum", main=True)
-        about = visit.say("teach.about", model=lesson.model, by=lesson.by, at=lesson.at)
+        at = lesson.at[:16].replace("T", " ") + " UTC"
+        about = visit.say("teach.about", model=lesson.model, by=lesson.by, at=at)
         ui.label(about).classes("dl-quiet dl-small dl-text")
         if lesson.state == "died":
             ui.label(visit.say("teach.died_more")).classes("dl-alert").props('role="alert"')

@@ -12,7 +12,7 @@ TRAINING = {
     "teach.demonstrations": "answers by people",
     "teach.ratings": "ratings",
     "teach.open_tasks": "judgements still wanted",
-    "teach.agreement": "of pairs agreed on",
+    "teach.agreement": "agreement on pairs",
     "teach.alpha": "Krippendorff's alpha",
     "teach.missing": "Still missing",
     "teach.missing_tasks": "{n} judgements of {tasks} open tasks",

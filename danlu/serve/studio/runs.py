@@ -83,6 +83,8 @@ async def build(visit: Visit) -> None:
         return
     bench = Bench(visit, {run.name: run for run in runs})
     wanted = visit.query.get("run", "")
+    if wanted in bench.runs:
+        await _choose(bench, wanted, chosen=True)
     with ui.element("div").classes("dl-desk dl-runs"):
         with ui.element("div").classes("dl-work"):
             _bench(bench)
@@ -91,8 +93,7 @@ async def build(visit: Visit) -> None:
         with ui.element("aside").classes("dl-side") as side:
             side.props["aria-label"] = visit.say("runs.list")
             _list(bench, runs)
-    if wanted in bench.runs:
-        await _choose(bench, wanted, chosen=True)
+    bench.offer()
     bench.show()
 
 
@@ -126,6 +127,7 @@ def _bench(bench: Bench) -> None:
                 bench.show()
 
             axis = ui.switch(visit.say("runs.log_axis"), on_change=scaled)
+            axis.props["aria-label"] = visit.say("runs.log_axis")
         bench.area = ui.element("div").classes("dl-curves")
 
 
