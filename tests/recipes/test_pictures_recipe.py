@@ -14,7 +14,7 @@ from danlu.cli import main
 from danlu.data.chats import read_chats
 from danlu.data.sft import SftBatches
 from danlu.evaluate.exam import load_results
-from danlu.generate.sampler import SamplingConfig
+from danlu.generate.sampling import SamplingConfig
 from danlu.model.config import PatchConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model, read_config

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from scripted import HOSTILE
-from visiting import BOSS, PHONE, Running, Visitor, until
+from small_studio import BOSS, PHONE, Running, Visitor, until
 
 from danlu.feedback.records import (
     Conversation,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Visitor, until
+from small_studio import Visitor, until
 from test_pages import button
 
 from danlu.feedback.exchange import Reader

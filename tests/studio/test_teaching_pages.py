@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from scripted import HOSTILE
+from small_studio import BOSS, PHONE, Running, until
 from test_pages import Visit, bodies, button, check, people, question, signed_in  # noqa: F401
 from test_run_records import write_run
-from visiting import BOSS, PHONE, Running, until
 
 from danlu.feedback.records import Demonstration, Message, Ranking
 from danlu.serve.studio import workshop as module
