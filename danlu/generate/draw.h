@@ -129,40 +129,72 @@ static int64_t locate_truncated(const float *weights, int64_t n, const Wish *wis
 }
 
 /* How many floats a call of `draw` needs to work in. */
-int64_t draw_scratch_size(int64_t vocab_size) { return (vocab_size + PANEL) + 4 * vocab_size; }
+int64_t draw_scratch_size(int64_t vocab_size, int64_t n_members) { return n_members * (vocab_size + PANEL + 4 * vocab_size); }
+
+typedef struct {
+    const float *logits;
+    int64_t n, vocab_size;
+    float *highest, *log_sums;
+} Rating;
+
+static void rate(Team *team, int64_t member, void *job) {
+    const Rating *r = job;
+    (void)member;
+    SHARED(team, row, r->n) {
+        const float *logits = r->logits + row * r->vocab_size;
+        r->highest[row] = maximum(logits, 0, r->vocab_size);
+        r->log_sums[row] = logf(softmax_weights(logits, 0, r->vocab_size, r->highest[row], 1.0f, 0));
+    }
+}
 
 /* Highest logit of each row and the logarithm of the sum of e^(logit - highest): log p(i) = logit - highest - log_sum. */
-void normalise(const float *logits, int64_t n, int64_t vocab_size, float *highest, float *log_sums) {
-    for (int64_t row = 0; row < n; row++, logits += vocab_size) {
-        highest[row] = maximum(logits, 0, vocab_size);
-        log_sums[row] = logf(softmax_weights(logits, 0, vocab_size, highest[row], 1.0f, 0));
+void normalise(const float *logits, int64_t n, int64_t vocab_size, float *highest, float *log_sums, Team *team) {
+    Rating rating = {logits, n, vocab_size, highest, log_sums};
+    together(team, rate, &rating);
+}
+
+typedef struct {
+    const Wish *wishes;
+    int64_t n, vocab_size;
+    float *scratch;
+    int64_t *ids;
+    float *logprobs;
+} Drawing;
+
+static void draw_one(const Drawing *d, int64_t row, float *scratch) {
+    int64_t vocab_size = d->vocab_size;
+    float *weights = scratch;
+    Candidate *room = (Candidate *)(scratch + vocab_size + PANEL);
+    const Wish *wish = d->wishes + row;
+    const float *x = wish->logits, *offsets = wish->offsets;
+    int greedy = wish->temperature == 0;
+    float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
+    float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);
+    int64_t id = 0;
+    if (!(highest > -INFINITY)) {
+        id = -1;
+    } else if (greedy) {
+        while ((offsets ? x[id] + offsets[id] : x[id]) < highest) id++;
+    } else if (wish->top_k || wish->top_p < 1 || wish->min_p > 0) {
+        id = locate_truncated(weights, vocab_size, wish, total, room);
+    } else {
+        id = locate(weights, vocab_size, wish->uniform * total);
     }
+    d->ids[row] = id;
+    d->logprobs[row] = id < 0 ? -INFINITY
+                              : ((offsets ? x[id] + offsets[id] : x[id]) - highest) / temperature - logf(total);
+}
+
+static void draw_some(Team *team, int64_t member, void *job) {
+    const Drawing *d = job;
+    float *scratch = d->scratch + member * draw_scratch_size(d->vocab_size, 1);
+    SHARED(team, row, d->n) draw_one(d, row, scratch);
 }
 
 /* Draw a token for each wish, as `choose` does; -1 where nothing may be drawn.
  *
  * The log-probability of each is at its temperature, 1 if that is 0, over the whole vocabulary, offsets included. */
-void draw(const Wish *wishes, int64_t n, int64_t vocab_size, float *scratch, int64_t *ids, float *logprobs) {
-    float *weights = scratch;
-    Candidate *room = (Candidate *)(scratch + vocab_size + PANEL);
-    for (int64_t row = 0; row < n; row++) {
-        const Wish *wish = wishes + row;
-        const float *x = wish->logits, *offsets = wish->offsets;
-        int greedy = wish->temperature == 0;
-        float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
-        float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);
-        int64_t id = 0;
-        if (!(highest > -INFINITY)) {
-            id = -1;
-        } else if (greedy) {
-            while ((offsets ? x[id] + offsets[id] : x[id]) < highest) id++;
-        } else if (wish->top_k || wish->top_p < 1 || wish->min_p > 0) {
-            id = locate_truncated(weights, vocab_size, wish, total, room);
-        } else {
-            id = locate(weights, vocab_size, wish->uniform * total);
-        }
-        ids[row] = id;
-        logprobs[row] = id < 0 ? -INFINITY
-                               : ((offsets ? x[id] + offsets[id] : x[id]) - highest) / temperature - logf(total);
-    }
+void draw(const Wish *wishes, int64_t n, int64_t vocab_size, float *scratch, int64_t *ids, float *logprobs, Team *team) {
+    Drawing drawing = {wishes, n, vocab_size, scratch, ids, logprobs};
+    together(team, draw_some, &drawing);
 }
