@@ -216,7 +216,7 @@ static Pages pages_of(const Model *m, int64_t layer, const Tokens *tokens, int64
     return (Pages){m->keys + start, m->values + start, tokens->tables + tokens->rows[token] * tokens->table_width};
 }
 
-/* What a call is about, for all members. */
+/* What a call runs: at most BLOCK_TOKENS tokens. */
 typedef struct {
     const Model *m;
     const Tokens *tokens;
@@ -224,6 +224,14 @@ typedef struct {
     Room w;
     float *logits;
 } Pass;
+
+/* Phases: first EMBED, then those from NORM_INPUT to MLP_OUT for each layer, at the end NORM_LAST and LM_HEAD. The
+ * items of products are panels, those of ATTEND the heads of each token, all others have one for each token. */
+enum {
+    NORM_INPUT, MULTIPLY_QKV, FINISH_QKV, ATTEND, PREPARE_OUT, MULTIPLY_OUT, NORM_MLP, MULTIPLY_GATE_UP, FINISH_GATE,
+    MULTIPLY_MLP_OUT, LAYER_PHASES,
+    EMBED = LAYER_PHASES, NORM_LAST, MULTIPLY_LOGITS
+};
 
 static void embed(const Model *m, int64_t id, float *x) {
     int64_t d = m->d_model;
@@ -238,9 +246,15 @@ static void embed(const Model *m, int64_t id, float *x) {
         for (int64_t i = 0; i < d; i++) x[i] = (float)codes[i] * m->embedding_scales[id];
 }
 
-static void normalise_row(const Pass *p, int64_t i, const float *norm) {
-    rms_norm(p->w.x + i * p->w.x_stride, norm, p->m->d_model, p->m->norm_eps, p->w.h.x + i * p->w.x_stride);
-    prepare(&p->w.h, i, p->m->d_model);
+/* What an adapter adds to what the products named `which` gave, then a norm of the residual stream. */
+static void normalise_row(const Pass *p, int64_t i, const float *norm, int64_t layer, int which) {
+    const Model *m = p->m;
+    float *x = p->w.x + i * p->w.x_stride, *h = p->w.h.x + i * p->w.x_stride;
+    if (which == ATTENTION_OUT) update(p->tokens, i, layer, which, h, m->n_heads * m->head_dim, x, m->d_model);
+    if (which == MLP_OUT && layer >= 0)
+        update(p->tokens, i, layer, which, p->w.wide + i * p->w.wide_stride, m->d_ff, x, m->d_model);
+    rms_norm(x, norm, m->d_model, m->norm_eps, h);
+    prepare(&p->w.h, i, m->d_model);
 }
 
 /* The bias and what an adapter adds to one token's queries, keys and values, which then are `enter`ed. */
@@ -268,30 +282,6 @@ static void attend_one(const Pass *p, int64_t layer, int64_t item, int64_t next,
            m->block_size, d, weights, p->w.h.x + i * p->w.x_stride + q * d);
 }
 
-static void attention(Team *team, int64_t member, const Pass *p, int64_t layer) {
-    const Model *m = p->m;
-    const Layer *l = m->layers + layer;
-    const Room *w = &p->w;
-    int64_t q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim, items = p->n * m->n_heads;
-    Product qkv[] = {{&l->q, w->wide}, {&l->k, w->wide + q_width}, {&l->v, w->wide + q_width + kv_width}};
-    Product out = {&l->attention_out, w->x};
-    SHARED(team, i, p->n) normalise_row(p, i, l->input_norm);
-    meet(team);
-    multiply_together(team, &w->h, p->n, qkv, 3, w->wide_stride, 0);
-    SHARED(team, i, p->n) finish_qkv(p, layer, i);
-    meet(team);
-    SHARED(team, i, items)
-        attend_one(p, layer, i, i + 1 < s.stop ? i + 1 : i, w->weights + member * w->weights_stride);
-    meet(team);
-    SHARED(team, i, p->n) prepare(&w->h, i, q_width);
-    meet(team);
-    multiply_together(team, &w->h, p->n, &out, 1, w->x_stride, 1);
-    if (!p->tokens->updates) return;
-    SHARED(team, i, p->n)
-        update(p->tokens, i, layer, ATTENTION_OUT, w->h.x + i * w->x_stride, q_width, w->x + i * w->x_stride, m->d_model);
-    meet(team);
-}
-
 /* What an adapter adds to one token's gate and up, and the product of up with SiLU of the gate. */
 static void gate(const Pass *p, int64_t layer, int64_t i) {
     const Model *m = p->m;
@@ -306,48 +296,76 @@ static void gate(const Pass *p, int64_t layer, int64_t i) {
     prepare(&p->w.gated, i, m->d_ff);
 }
 
-static void mlp(Team *team, const Pass *p, int64_t layer) {
-    const Model *m = p->m;
-    const Layer *l = m->layers + layer;
-    const Room *w = &p->w;
-    Product both[] = {{&l->gate, w->wide}, {&l->up, w->wide + round_up(m->d_ff, PANEL)}}, out = {&l->mlp_out, w->x};
-    SHARED(team, i, p->n) normalise_row(p, i, l->mlp_norm);
-    meet(team);
-    multiply_together(team, &w->h, p->n, both, 2, w->wide_stride, 0);
-    SHARED(team, i, p->n) gate(p, layer, i);
-    meet(team);
-    multiply_together(team, &w->gated, p->n, &out, 1, w->x_stride, 1);
-    if (!p->tokens->updates) return;
-    SHARED(team, i, p->n)
-        update(p->tokens, i, layer, MLP_OUT, w->wide + i * w->wide_stride, m->d_ff, w->x + i * w->x_stride, m->d_model);
-    meet(team);
+/* The kind of a phase, and its layer. */
+static int kind_of(const Pass *p, int64_t phase, int64_t *layer) {
+    int64_t n_layers = p->m->n_layers;
+    *layer = (phase - 1) / LAYER_PHASES;
+    if (phase == 0) return EMBED;
+    if (*layer < n_layers) return (int)((phase - 1) % LAYER_PHASES);
+    *layer = n_layers - 1;
+    return phase == 1 + n_layers * LAYER_PHASES ? NORM_LAST : MULTIPLY_LOGITS;
 }
 
-/* At most BLOCK_TOKENS tokens. */
-static void pass(Team *team, int64_t member, void *job) {
+static int64_t n_of_phase(const void *job, int64_t phase) {
+    const Pass *p = job;
+    int64_t layer;
+    int kind = kind_of(p, phase, &layer);
+    const Layer *l = p->m->layers + layer;
+    switch (kind) {
+    case MULTIPLY_QKV: return n_panels(&l->q) + n_panels(&l->k) + n_panels(&l->v);
+    case ATTEND: return p->n * p->m->n_heads;
+    case MULTIPLY_OUT: return n_panels(&l->attention_out);
+    case MULTIPLY_GATE_UP: return n_panels(&l->gate) + n_panels(&l->up);
+    case MULTIPLY_MLP_OUT: return n_panels(&l->mlp_out);
+    case MULTIPLY_LOGITS: return n_panels(&p->m->lm_head);
+    default: return p->n;
+    }
+}
+
+static void multiply_some(const Pass *p, int kind, const Layer *l, int64_t panel) {
+    const Model *m = p->m;
+    const Room *w = &p->w;
+    int64_t q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
+    Product qkv[] = {{&l->q, w->wide}, {&l->k, w->wide + q_width}, {&l->v, w->wide + q_width + kv_width}};
+    Product gate_up[] = {{&l->gate, w->wide}, {&l->up, w->wide + round_up(m->d_ff, PANEL)}};
+    Product out = {&l->attention_out, w->x}, mlp_out = {&l->mlp_out, w->x}, logits = {&m->lm_head, p->logits};
+    switch (kind) {
+    case MULTIPLY_QKV: multiply_panel(&w->h, p->n, qkv, panel, w->wide_stride, 0); break;
+    case MULTIPLY_OUT: multiply_panel(&w->h, p->n, &out, panel, w->x_stride, 1); break;
+    case MULTIPLY_GATE_UP: multiply_panel(&w->h, p->n, gate_up, panel, w->wide_stride, 0); break;
+    case MULTIPLY_MLP_OUT: multiply_panel(&w->gated, p->n, &mlp_out, panel, w->x_stride, 1); break;
+    default: multiply_panel(&w->h, p->n, &logits, panel, m->vocab_size, 0);
+    }
+}
+
+static void run_item(const void *job, int64_t phase, int64_t item, int64_t next, int64_t member) {
     const Pass *p = job;
     const Model *m = p->m;
-    SHARED(team, i, p->n) embed(m, p->tokens->ids[i], p->w.x + i * p->w.x_stride);
-    meet(team);
-    for (int64_t layer = 0; layer < m->n_layers; layer++) {
-        attention(team, member, p, layer);
-        mlp(team, p, layer);
+    int64_t layer;
+    int kind = kind_of(p, phase, &layer);
+    const Layer *l = m->layers + layer;
+    switch (kind) {
+    case EMBED: embed(m, p->tokens->ids[item], p->w.x + item * p->w.x_stride); break;
+    case NORM_INPUT: normalise_row(p, item, l->input_norm, layer - 1, MLP_OUT); break;
+    case FINISH_QKV: finish_qkv(p, layer, item); break;
+    case ATTEND: attend_one(p, layer, item, next, p->w.weights + member * p->w.weights_stride); break;
+    case PREPARE_OUT: prepare(&p->w.h, item, m->n_heads * m->head_dim); break;
+    case NORM_MLP: normalise_row(p, item, l->mlp_norm, layer, ATTENTION_OUT); break;
+    case FINISH_GATE: gate(p, layer, item); break;
+    case NORM_LAST: normalise_row(p, item, m->norm, layer, MLP_OUT); break;
+    default: multiply_some(p, kind, l, item);
     }
-    if (!p->logits) return;
-    Product logits = {&m->lm_head, p->logits};
-    SHARED(team, i, p->n) normalise_row(p, i, m->norm);
-    meet(team);
-    multiply_together(team, &p->w.h, p->n, &logits, 1, m->vocab_size, 0);
 }
 
 /* Read n tokens; with `logits`, (n, vocab_size), also say what follows each of them. */
 void forward(const Model *m, const Tokens *all, int64_t n, float *scratch, float *logits, Team *team) {
     Room w = lay_out(m, team->n, scratch);
+    int64_t n_phases = 1 + m->n_layers * LAYER_PHASES + (logits ? 2 : 0);
     for (int64_t start = 0; start < n; start += BLOCK_TOKENS) {
         int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS;
         Tokens tokens = {all->ids + start, all->rows + start, all->positions + start,
                          all->updates ? all->updates + start : 0, all->tables, all->table_width};
         Pass p = {m, &tokens, count, w, logits ? logits + start * m->vocab_size : 0};
-        together(team, pass, &p);
+        together(team, (Call){n_phases, n_of_phase, run_item, &p});
     }
 }

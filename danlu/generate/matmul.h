@@ -306,19 +306,12 @@ typedef struct {
     float *y;
 } Product;
 
-/* y (+)= x w for m prepared rows and several matrices, whose panels the team's members share out. */
-static void multiply_together(Team *team, const Rows *r, int64_t m, const Product *products, int n, int64_t y_stride,
-                              int add) {
-    int64_t panels = 0;
-    for (int i = 0; i < n; i++) panels += n_panels(products[i].w);
-    SHARED(team, each, panels) {
-        const Product *product = products;
-        int64_t panel = each, i = 0;
-        for (; panel >= n_panels(product->w); product++) panel -= n_panels(product->w);
-        for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-            tile(TILE_ROWS, r, i, product->w, panel, product->y, y_stride, add);
-        for (; i + 2 <= m; i += 2) tile(2, r, i, product->w, panel, product->y, y_stride, add);
-        for (; i < m; i++) tile(1, r, i, product->w, panel, product->y, y_stride, add);
-    }
-    meet(team);
+/* The columns of y (+)= x w for m prepared rows that one of the products' panels, counted through, stands for. */
+static void multiply_panel(const Rows *r, int64_t m, const Product *products, int64_t panel, int64_t y_stride, int add) {
+    const Product *p = products;
+    int64_t i = 0;
+    for (; panel >= n_panels(p->w); p++) panel -= n_panels(p->w);
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS) tile(TILE_ROWS, r, i, p->w, panel, p->y, y_stride, add);
+    for (; i + 2 <= m; i += 2) tile(2, r, i, p->w, panel, p->y, y_stride, add);
+    for (; i < m; i++) tile(1, r, i, p->w, panel, p->y, y_stride, add);
 }
