@@ -33,6 +33,7 @@ from danlu.model.kv_cache import KvCache
 from danlu.model.layers import Linear
 from danlu.model.transformer import Decoder
 
+
 @dataclass(frozen=True, slots=True)
 class _Adapter:
     updates: ctypes.Array[UpdateStruct]  # (layers, linear layers), as decode.c numbers them
@@ -86,8 +87,8 @@ class NativeDecoder:
     """A decoder of the Llama and Qwen families on the CPU; see `supports` for which models.
 
     Weights keep their bits: bfloat16, int8 and int4 are made into factors as they are read. It computes in
-    float32; where the model computes in bfloat16 and the processor multiplies that, products with weights that
-    are not quantised take rounded operands.
+    float32; where the model computes in bfloat16 and the processor multiplies that, products with weights
+    that are not quantised take rounded operands.
     """
 
     def __init__(

@@ -127,7 +127,12 @@ def layer_of(panels: Panels, index: int, block: Any) -> LayerStruct:
     """A block of the model; what adapters change is part of the weights."""
     attention, mlp = block.self_attn.sublayer, block.mlp.sublayer
     projections = {"q": attention.q, "k": attention.k, "v": attention.v}
-    linears = projections | {"attention_out": attention.out, "gate": mlp.gate, "up": mlp.up, "mlp_out": mlp.out}
+    linears = projections | {
+        "attention_out": attention.out,
+        "gate": mlp.gate,
+        "up": mlp.up,
+        "mlp_out": mlp.out,
+    }
     biases = [bias for bias in map(dense_bias, projections.values()) if bias is not None]
     vectors = {
         "input_norm": [block.self_attn.norm.weight],
