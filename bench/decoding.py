@@ -4,10 +4,11 @@
     python bench/decoding.py --quick                 a tiny shape, to see that everything runs
     python bench/decoding.py --shapes 125M --cases one batch --rounds 9
 
-Every competitor is a process of its own and does one unit of work a turn, so that a busy moment on the machine
-falls on all alike: trust the ratios, medians over rounds of the ratio within a round. llama.cpp comes through
-llama-cpp-python and reads our own GGUF; without that package, or without transformers, their rows are left out.
-All decode greedily. `read` sums as many bytes as a decoder reads for each token: what the memory gives at that size.
+Every competitor is a process of its own and does one unit of work a turn, so that a busy moment on the
+machine falls on all alike: trust the ratios, medians over rounds of the ratio within a round. llama.cpp comes
+through llama-cpp-python and reads our own GGUF; without that package, or without transformers, their rows are
+left out. All decode greedily. `read` sums as many bytes as a decoder reads for each token: what the memory
+gives at that size.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any, cast
 
 import torch
@@ -134,7 +134,7 @@ def vocabulary(size: int) -> Vocabulary:
     others = [byte for byte in range(256) if byte not in plain]
     spelled = dict(zip(plain, map(chr, plain), strict=True))
     spelled |= {byte: chr(256 + i) for i, byte in enumerate(others)}
-    merges = [pair for pair in itertools.product(string.ascii_letters, repeat=2)]
+    merges = [(left, right) for left in string.ascii_letters for right in string.ascii_letters]
     tokens = [spelled[byte] for byte in range(256)] + ["".join(pair) for pair in merges]
     tokens += [f"<{i}>" for i in range(size)]
     return Vocabulary(
@@ -371,7 +371,7 @@ class LlamaCpp:
     """llama.cpp by its own interface: nothing of the Python package's sampling stands in its way."""
 
     def __init__(self, path: Path, case: str, arguments: argparse.Namespace) -> None:
-        self._l = lib = cast(Any, __import__("llama_cpp"))
+        self._l = lib = __import__("llama_cpp")
         self._log = lib.llama_log_callback(lambda *_: None)
         lib.llama_log_set(self._log, ctypes.c_void_p(0))
         lib.llama_backend_init()
