@@ -1,14 +1,16 @@
 /* One pass of a pre-norm decoder (RMSNorm, RoPE, SwiGLU, grouped-query attention) over a list of tokens.
  *
- * Everything is float32; where the processor multiplies bfloat16 and `Model.bf16` is set, the operands of the matrix
- * products are rounded to that, their sums are not.
+ * Weights are float32, bfloat16 or codes of 8 or 4 bits, see `matmul.h`; all else is float32. Where the processor
+ * multiplies bfloat16 and `Model.rounds` is set, what such weights are multiplied with is rounded to that; the sums
+ * are not.
  *
  * A token is an id, the row of the table of blocks that says where its sequence lies in the cache, its position and
  * its adapter; tokens of a row come in order. So the same code decodes one token of each of many sequences and reads
- * whole prompts, without padding. What a token gives depends on nothing but its own sequence, bit for bit. A call
- * writes only to places that its own tokens stand at: threads share weights and blocks that nobody writes to.
+ * whole prompts, without padding. What a token gives depends on nothing but its own sequence, bit for bit.
  */
 #include "vectors.h"
+
+#include "team.h"
 
 #include "matmul.h"
 
@@ -18,11 +20,11 @@ enum { BLOCK_TOKENS = 64, LINE = 16 /* floats in what the processor fetches at o
 
 typedef struct {
     const float *input_norm;
-    const void *qkv; /* matrices in panels, see `matmul` */
+    Matrix q, k, v;
     const float *qkv_bias, *q_norm, *k_norm; /* absent where the family has none */
-    const void *attention_out;
+    Matrix attention_out;
     const float *mlp_norm;
-    const void *gate_up, *mlp_out;
+    Matrix gate, up, mlp_out;
 } Layer;
 
 /* A thin update of one linear layer: up (down x); absent where `down` is null. */
@@ -37,11 +39,14 @@ typedef struct {
     int64_t d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size;
     int64_t n_blocks, block_size; /* of the cache: (n_layers, n_kv_heads, n_blocks, block_size, head_dim) */
     int64_t max_seq_len;
-    int64_t bf16;
+    int64_t rounds;
+    int64_t group; /* numbers that share a step where weights are codes; 0 where none are */
+    int64_t embedding_form;
     float norm_eps;
+    const void *embedding; /* (vocab_size, d_model) */
+    const float *embedding_scales, *norm;
     const Layer *layers;
-    const float *embedding, *norm;
-    const void *lm_head;
+    Matrix lm_head;
     const float *cosine, *sine; /* (max_seq_len, head_dim / 2) */
     float *keys, *values;
 } Model;
@@ -142,33 +147,51 @@ static void enter(const Model *m, const Layer *l, float *qkv, int64_t position, 
  * into the same set of the processor's cache. */
 typedef struct {
     int64_t x_stride, wide_stride;
-    float *x, *h, *wide; /* BLOCK_TOKENS rows: residual stream, what a matrix reads, what it wrote */
-    float *weights;      /* of one query, max_seq_len rounded up to vectors */
-    uint16_t *bf16;
+    float *x, *wide;    /* BLOCK_TOKENS rows: residual stream, what a matrix wrote */
+    Rows h, gated;      /* what a matrix reads: the first lies beside x, the second in `wide` */
+    float *weights;     /* of one query of each member, max_seq_len rounded up to vectors */
+    int64_t weights_stride;
     int64_t size; /* floats in all */
-} Work;
+} Room;
 
-static int64_t up(int64_t n) { return (n + PANEL - 1) / PANEL * PANEL; }
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static Work lay_out(const Model *m, float *scratch) {
+/* The next n floats of what is being laid out; null while only its size is asked for. */
+static float *reserve(float *scratch, int64_t *size, int64_t n) {
+    float *found = scratch ? scratch + *size : 0;
+    *size += round_up(n, LINE);
+    return found;
+}
+
+static Room lay_out(const Model *m, int64_t n_members, float *scratch) {
     int64_t q_width = m->n_heads * m->head_dim, qkv_width = q_width + 2 * m->n_kv_heads * m->head_dim;
-    Work w = {.x_stride = up(larger(q_width, m->d_model)) + LANES,
-              .wide_stride = larger(up(qkv_width), 2 * up(m->d_ff)) + LANES};
-    int64_t rows = BLOCK_TOKENS * (2 * w.x_stride + w.wide_stride), weights = m->max_seq_len + LANES;
-    w.size = rows + weights + BLOCK_TOKENS * larger(w.x_stride, w.wide_stride) / 2;
-    if (scratch) {
-        w.x = scratch;
-        w.h = w.x + BLOCK_TOKENS * w.x_stride;
-        w.wide = w.h + BLOCK_TOKENS * w.x_stride;
-        w.weights = scratch + rows;
-        w.bf16 = m->bf16 ? (uint16_t *)(w.weights + weights) : 0;
+    int64_t narrow = round_up(larger(larger(q_width, m->d_model), m->d_ff), PANEL) + 2 * LANES;
+    int64_t n_groups = m->group ? narrow / m->group + 1 : 0;
+    Room w = {.x_stride = round_up(larger(q_width, m->d_model), PANEL) + LANES,
+              .wide_stride = larger(round_up(qkv_width, PANEL), 2 * round_up(m->d_ff, PANEL)) + LANES,
+              .weights_stride = round_up(m->max_seq_len, LANES) + LINE};
+    w.x = reserve(scratch, &w.size, BLOCK_TOKENS * w.x_stride);
+    w.wide = reserve(scratch, &w.size, BLOCK_TOKENS * w.wide_stride);
+    w.weights = reserve(scratch, &w.size, n_members * w.weights_stride);
+    w.h = (Rows){.x = reserve(scratch, &w.size, BLOCK_TOKENS * w.x_stride),
+                 .stride = w.x_stride,
+                 .narrow_stride = narrow,
+                 .group = m->group,
+                 .n_groups = n_groups};
+    if (m->rounds) w.h.bf16 = (uint16_t *)reserve(scratch, &w.size, BLOCK_TOKENS * narrow / 2);
+    if (m->group) {
+        w.h.codes = (int16_t *)reserve(scratch, &w.size, BLOCK_TOKENS * narrow / 2);
+        w.h.steps = reserve(scratch, &w.size, BLOCK_TOKENS * n_groups);
+        w.h.totals = (int32_t *)reserve(scratch, &w.size, BLOCK_TOKENS * n_groups);
     }
+    w.gated = w.h;
+    w.gated.x = w.wide;
+    w.gated.stride = w.wide_stride;
     return w;
 }
 
 /* How many floats a call of `forward` needs to work in. */
-int64_t scratch_size(const Model *m) { return lay_out(m, 0).size; }
+int64_t scratch_size(const Model *m, int64_t n_members) { return lay_out(m, n_members, 0).size; }
 
 /* y += up (down x), of the token's adapter. */
 static void update(const Tokens *tokens, int64_t token, int64_t layer, int which, const float *x, int64_t in, float *y,
@@ -193,74 +216,156 @@ static Pages pages_of(const Model *m, int64_t layer, const Tokens *tokens, int64
     return (Pages){m->keys + start, m->values + start, tokens->tables + tokens->rows[token] * tokens->table_width};
 }
 
-static void attention(const Model *m, int64_t layer, const Tokens *tokens, int64_t n, Work w) {
-    const Layer *l = m->layers + layer;
-    int64_t d = m->head_dim, q_width = m->n_heads * d, kv_width = m->n_kv_heads * d, width = q_width + 2 * kv_width;
-    int64_t head = m->n_blocks * m->block_size * d, group = m->n_heads / m->n_kv_heads;
-    for (int64_t i = 0; i < n; i++) {
-        rms_norm(w.x + i * w.x_stride, l->input_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
-        if (l->qkv_bias) memcpy(w.wide + i * w.wide_stride, l->qkv_bias, width * sizeof(float));
-    }
-    matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, l->qkv_bias != 0, w.bf16}, l->qkv, m->d_model, width);
-    for (int64_t i = 0; i < n; i++) {
-        float *x = w.h + i * w.x_stride, *qkv = w.wide + i * w.wide_stride;
-        update(tokens, i, layer, Q, x, m->d_model, qkv, q_width);
-        update(tokens, i, layer, K, x, m->d_model, qkv + q_width, kv_width);
-        update(tokens, i, layer, V, x, m->d_model, qkv + q_width + kv_width, kv_width);
-        enter(m, l, qkv, tokens->positions[i], pages_of(m, layer, tokens, i));
-    }
-    for (int64_t i = 0; i < n; i++) {
-        Pages row = pages_of(m, layer, tokens, i), next_row = i + 1 < n ? pages_of(m, layer, tokens, i + 1) : row;
-        for (int64_t q = 0; q < m->n_heads; q++) {
-            int64_t here = q / group * head, after = (q + 1) / group * head;
-            Pages p = {row.keys + here, row.values + here, row.blocks};
-            Pages next = {row.keys + after, row.values + after, row.blocks};
-            attend(w.wide + i * w.wide_stride + q * d, p, q + 1 < m->n_heads ? next : next_row,
-                   tokens->positions[i] + 1, m->block_size, d, w.weights, w.h + i * w.x_stride + q * d);
-        }
-    }
-    matmul((Product){w.h, n, w.x_stride, w.x, w.x_stride, 1, w.bf16}, l->attention_out, q_width, m->d_model);
-    for (int64_t i = 0; i < n; i++)
-        update(tokens, i, layer, ATTENTION_OUT, w.h + i * w.x_stride, q_width, w.x + i * w.x_stride, m->d_model);
+/* What a call runs: at most BLOCK_TOKENS tokens. */
+typedef struct {
+    const Model *m;
+    const Tokens *tokens;
+    int64_t n;
+    Room w;
+    float *logits;
+} Pass;
+
+/* Phases: first EMBED, then those from NORM_INPUT to MLP_OUT for each layer, at the end NORM_LAST and LM_HEAD. The
+ * items of products are panels, those of ATTEND the heads of each token, all others have one for each token. */
+enum {
+    NORM_INPUT, MULTIPLY_QKV, FINISH_QKV, ATTEND, PREPARE_OUT, MULTIPLY_OUT, NORM_MLP, MULTIPLY_GATE_UP, FINISH_GATE,
+    MULTIPLY_MLP_OUT, LAYER_PHASES,
+    EMBED = LAYER_PHASES, NORM_LAST, MULTIPLY_LOGITS
+};
+
+static void embed(const Model *m, int64_t id, float *x) {
+    int64_t d = m->d_model;
+    const float *plain = (const float *)m->embedding + id * d;
+    const uint16_t *bf16 = (const uint16_t *)m->embedding + id * d;
+    const int8_t *codes = (const int8_t *)m->embedding + id * d;
+    if (m->embedding_form == FLOAT32)
+        memcpy(x, plain, d * sizeof(float));
+    else if (m->embedding_form == BFLOAT16)
+        for (int64_t i = 0; i < d; i++) x[i] = widened(bf16[i]);
+    else
+        for (int64_t i = 0; i < d; i++) x[i] = (float)codes[i] * m->embedding_scales[id];
 }
 
-static void mlp(const Model *m, int64_t layer, const Tokens *tokens, int64_t n, Work w) {
-    const Layer *l = m->layers + layer;
-    int64_t half = up(m->d_ff);
-    for (int64_t i = 0; i < n; i++)
-        rms_norm(w.x + i * w.x_stride, l->mlp_norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
-    matmul((Product){w.h, n, w.x_stride, w.wide, w.wide_stride, 0, w.bf16}, l->gate_up, m->d_model, 2 * half);
-    for (int64_t i = 0; i < n; i++) {
-        float *gate = w.wide + i * w.wide_stride;
-        update(tokens, i, layer, GATE, w.h + i * w.x_stride, m->d_model, gate, m->d_ff);
-        update(tokens, i, layer, UP, w.h + i * w.x_stride, m->d_model, gate + half, m->d_ff);
-        for (int64_t j = 0; j < half; j += LANES) {
-            vec g = load(gate + j);
-            store(gate + j, g / (1.0f + exponential(-g)) * load(gate + half + j));
-        }
-    }
-    matmul((Product){w.wide, n, w.wide_stride, w.x, w.x_stride, 1, w.bf16}, l->mlp_out, m->d_ff, m->d_model);
-    for (int64_t i = 0; i < n; i++)
-        update(tokens, i, layer, MLP_OUT, w.wide + i * w.wide_stride, m->d_ff, w.x + i * w.x_stride, m->d_model);
+/* What an adapter adds to what the products named `which` gave, then a norm of the residual stream. */
+static void normalise_row(const Pass *p, int64_t i, const float *norm, int64_t layer, int which) {
+    const Model *m = p->m;
+    float *x = p->w.x + i * p->w.x_stride, *h = p->w.h.x + i * p->w.x_stride;
+    if (which == ATTENTION_OUT) update(p->tokens, i, layer, which, h, m->n_heads * m->head_dim, x, m->d_model);
+    if (which == MLP_OUT && layer >= 0)
+        update(p->tokens, i, layer, which, p->w.wide + i * p->w.wide_stride, m->d_ff, x, m->d_model);
+    rms_norm(x, norm, m->d_model, m->norm_eps, h);
+    prepare(&p->w.h, i, m->d_model);
 }
 
-/* Read the n tokens from `first` on; with `logits`, (n, vocab_size), also say what follows each of them. */
-void forward(const Model *m, const Tokens *all, int64_t first, int64_t n, float *scratch, float *logits) {
-    Work w = lay_out(m, scratch);
+/* The bias and what an adapter adds to one token's queries, keys and values, which then are `enter`ed. */
+static void finish_qkv(const Pass *p, int64_t layer, int64_t i) {
+    const Model *m = p->m;
+    const Layer *l = m->layers + layer;
+    int64_t q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
+    float *x = p->w.h.x + i * p->w.x_stride, *qkv = p->w.wide + i * p->w.wide_stride;
+    for (int64_t j = 0; l->qkv_bias && j < q_width + 2 * kv_width; j++) qkv[j] += l->qkv_bias[j];
+    update(p->tokens, i, layer, Q, x, m->d_model, qkv, q_width);
+    update(p->tokens, i, layer, K, x, m->d_model, qkv + q_width, kv_width);
+    update(p->tokens, i, layer, V, x, m->d_model, qkv + q_width + kv_width, kv_width);
+    enter(m, l, qkv, p->tokens->positions[i], pages_of(m, layer, p->tokens, i));
+}
+
+/* One head of one token; `next` is the item that this member is likely to do then. */
+static void attend_one(const Pass *p, int64_t layer, int64_t item, int64_t next, float *weights) {
+    const Model *m = p->m;
+    int64_t d = m->head_dim, head = m->n_blocks * m->block_size * d, group = m->n_heads / m->n_kv_heads;
+    int64_t i = item / m->n_heads, q = item % m->n_heads;
+    int64_t here = q / group * head, after = next % m->n_heads / group * head;
+    Pages row = pages_of(m, layer, p->tokens, i), next_row = pages_of(m, layer, p->tokens, next / m->n_heads);
+    attend(p->w.wide + i * p->w.wide_stride + q * d, (Pages){row.keys + here, row.values + here, row.blocks},
+           (Pages){next_row.keys + after, next_row.values + after, next_row.blocks}, p->tokens->positions[i] + 1,
+           m->block_size, d, weights, p->w.h.x + i * p->w.x_stride + q * d);
+}
+
+/* What an adapter adds to one token's gate and up, and the product of up with SiLU of the gate. */
+static void gate(const Pass *p, int64_t layer, int64_t i) {
+    const Model *m = p->m;
+    float *x = p->w.h.x + i * p->w.x_stride, *gate = p->w.wide + i * p->w.wide_stride;
+    float *up = gate + round_up(m->d_ff, PANEL);
+    update(p->tokens, i, layer, GATE, x, m->d_model, gate, m->d_ff);
+    update(p->tokens, i, layer, UP, x, m->d_model, up, m->d_ff);
+    for (int64_t j = 0; j < m->d_ff; j += LANES) {
+        vec g = load(gate + j);
+        store(gate + j, g / (1.0f + exponential(-g)) * load(up + j));
+    }
+    prepare(&p->w.gated, i, m->d_ff);
+}
+
+/* The kind of a phase, and its layer. */
+static int kind_of(const Pass *p, int64_t phase, int64_t *layer) {
+    int64_t n_layers = p->m->n_layers;
+    *layer = (phase - 1) / LAYER_PHASES;
+    if (phase == 0) return EMBED;
+    if (*layer < n_layers) return (int)((phase - 1) % LAYER_PHASES);
+    *layer = n_layers - 1;
+    return phase == 1 + n_layers * LAYER_PHASES ? NORM_LAST : MULTIPLY_LOGITS;
+}
+
+static int64_t n_of_phase(const void *job, int64_t phase) {
+    const Pass *p = job;
+    int64_t layer;
+    int kind = kind_of(p, phase, &layer);
+    const Layer *l = p->m->layers + layer;
+    switch (kind) {
+    case MULTIPLY_QKV: return n_panels(&l->q) + n_panels(&l->k) + n_panels(&l->v);
+    case ATTEND: return p->n * p->m->n_heads;
+    case MULTIPLY_OUT: return n_panels(&l->attention_out);
+    case MULTIPLY_GATE_UP: return n_panels(&l->gate) + n_panels(&l->up);
+    case MULTIPLY_MLP_OUT: return n_panels(&l->mlp_out);
+    case MULTIPLY_LOGITS: return n_panels(&p->m->lm_head);
+    default: return p->n;
+    }
+}
+
+static void multiply_some(const Pass *p, int kind, const Layer *l, int64_t panel) {
+    const Model *m = p->m;
+    const Room *w = &p->w;
+    int64_t q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
+    Product qkv[] = {{&l->q, w->wide}, {&l->k, w->wide + q_width}, {&l->v, w->wide + q_width + kv_width}};
+    Product gate_up[] = {{&l->gate, w->wide}, {&l->up, w->wide + round_up(m->d_ff, PANEL)}};
+    Product out = {&l->attention_out, w->x}, mlp_out = {&l->mlp_out, w->x}, logits = {&m->lm_head, p->logits};
+    switch (kind) {
+    case MULTIPLY_QKV: multiply_panel(&w->h, p->n, qkv, panel, w->wide_stride, 0); break;
+    case MULTIPLY_OUT: multiply_panel(&w->h, p->n, &out, panel, w->x_stride, 1); break;
+    case MULTIPLY_GATE_UP: multiply_panel(&w->h, p->n, gate_up, panel, w->wide_stride, 0); break;
+    case MULTIPLY_MLP_OUT: multiply_panel(&w->gated, p->n, &mlp_out, panel, w->x_stride, 1); break;
+    default: multiply_panel(&w->h, p->n, &logits, panel, m->vocab_size, 0);
+    }
+}
+
+static void run_item(const void *job, int64_t phase, int64_t item, int64_t next, int64_t member) {
+    const Pass *p = job;
+    const Model *m = p->m;
+    int64_t layer;
+    int kind = kind_of(p, phase, &layer);
+    const Layer *l = m->layers + layer;
+    switch (kind) {
+    case EMBED: embed(m, p->tokens->ids[item], p->w.x + item * p->w.x_stride); break;
+    case NORM_INPUT: normalise_row(p, item, l->input_norm, layer - 1, MLP_OUT); break;
+    case FINISH_QKV: finish_qkv(p, layer, item); break;
+    case ATTEND: attend_one(p, layer, item, next, p->w.weights + member * p->w.weights_stride); break;
+    case PREPARE_OUT: prepare(&p->w.h, item, m->n_heads * m->head_dim); break;
+    case NORM_MLP: normalise_row(p, item, l->mlp_norm, layer, ATTENTION_OUT); break;
+    case FINISH_GATE: gate(p, layer, item); break;
+    case NORM_LAST: normalise_row(p, item, m->norm, layer, MLP_OUT); break;
+    default: multiply_some(p, kind, l, item);
+    }
+}
+
+/* Read n tokens; with `logits`, (n, vocab_size), also say what follows each of them. */
+void forward(const Model *m, const Tokens *all, int64_t n, float *scratch, float *logits, Team *team) {
+    Room w = lay_out(m, team->n, scratch);
+    int64_t n_phases = 1 + m->n_layers * LAYER_PHASES + (logits ? 2 : 0);
     for (int64_t start = 0; start < n; start += BLOCK_TOKENS) {
-        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS, vocab = m->vocab_size, at = first + start;
-        Tokens tokens = {all->ids + at,     all->rows + at, all->positions + at, all->updates ? all->updates + at : 0,
-                         all->tables, all->table_width};
-        for (int64_t i = 0; i < count; i++)
-            memcpy(w.x + i * w.x_stride, m->embedding + tokens.ids[i] * m->d_model, m->d_model * sizeof(float));
-        for (int64_t layer = 0; layer < m->n_layers; layer++) {
-            attention(m, layer, &tokens, count, w);
-            mlp(m, layer, &tokens, count, w);
-        }
-        if (!logits) continue;
-        for (int64_t i = 0; i < count; i++)
-            rms_norm(w.x + i * w.x_stride, m->norm, m->d_model, m->norm_eps, w.h + i * w.x_stride);
-        matmul((Product){w.h, count, w.x_stride, logits + start * vocab, vocab, 0, w.bf16}, m->lm_head, m->d_model,
-               vocab);
+        int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS;
+        Tokens tokens = {all->ids + start, all->rows + start, all->positions + start,
+                         all->updates ? all->updates + start : 0, all->tables, all->table_width};
+        Pass p = {m, &tokens, count, w, logits ? logits + start * m->vocab_size : 0};
+        together(team, (Call){n_phases, n_of_phase, run_item, &p});
     }
 }

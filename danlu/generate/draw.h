@@ -129,40 +129,64 @@ static int64_t locate_truncated(const float *weights, int64_t n, const Wish *wis
 }
 
 /* How many floats a call of `draw` needs to work in. */
-int64_t draw_scratch_size(int64_t vocab_size) { return (vocab_size + PANEL) + 4 * vocab_size; }
+int64_t draw_scratch_size(int64_t vocab_size, int64_t n_members) { return n_members * (5 * vocab_size + PANEL); }
+
+/* A call of one phase with an item for each row. */
+typedef struct {
+    const float *logits; /* (n, vocab_size), or a wish for each row */
+    const Wish *wishes;
+    int64_t n, vocab_size;
+    float *highest, *log_sums; /* (n,), what `normalise` finds */
+    float *scratch;
+    int64_t *ids; /* (n,), as the log-probabilities */
+    float *logprobs;
+} Rating;
+
+static int64_t n_rated(const void *job, int64_t phase) { return phase ? 0 : ((const Rating *)job)->n; }
+
+static void normalise_one(const void *job, int64_t phase, int64_t row, int64_t next, int64_t member) {
+    const Rating *r = job;
+    const float *logits = r->logits + row * r->vocab_size;
+    (void)phase, (void)next, (void)member;
+    r->highest[row] = maximum(logits, 0, r->vocab_size);
+    r->log_sums[row] = logf(softmax_weights(logits, 0, r->vocab_size, r->highest[row], 1.0f, 0));
+}
 
 /* Highest logit of each row and the logarithm of the sum of e^(logit - highest): log p(i) = logit - highest - log_sum. */
-void normalise(const float *logits, int64_t n, int64_t vocab_size, float *highest, float *log_sums) {
-    for (int64_t row = 0; row < n; row++, logits += vocab_size) {
-        highest[row] = maximum(logits, 0, vocab_size);
-        log_sums[row] = logf(softmax_weights(logits, 0, vocab_size, highest[row], 1.0f, 0));
+void normalise(const float *logits, int64_t n, int64_t vocab_size, float *highest, float *log_sums, Team *team) {
+    Rating r = {.logits = logits, .n = n, .vocab_size = vocab_size, .highest = highest, .log_sums = log_sums};
+    together(team, (Call){1, n_rated, normalise_one, &r});
+}
+
+static void draw_one(const void *job, int64_t phase, int64_t row, int64_t next, int64_t member) {
+    const Rating *r = job;
+    int64_t vocab_size = r->vocab_size, id = 0;
+    float *weights = r->scratch + member * draw_scratch_size(vocab_size, 1);
+    Candidate *room = (Candidate *)(weights + vocab_size + PANEL);
+    const Wish *wish = r->wishes + row;
+    const float *x = wish->logits, *offsets = wish->offsets;
+    int greedy = wish->temperature == 0;
+    float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
+    float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);
+    (void)phase, (void)next;
+    if (!(highest > -INFINITY)) {
+        id = -1;
+    } else if (greedy) {
+        while ((offsets ? x[id] + offsets[id] : x[id]) < highest) id++;
+    } else if (wish->top_k || wish->top_p < 1 || wish->min_p > 0) {
+        id = locate_truncated(weights, vocab_size, wish, total, room);
+    } else {
+        id = locate(weights, vocab_size, wish->uniform * total);
     }
+    r->ids[row] = id;
+    r->logprobs[row] = id < 0 ? -INFINITY
+                              : ((offsets ? x[id] + offsets[id] : x[id]) - highest) / temperature - logf(total);
 }
 
 /* Draw a token for each wish, as `choose` does; -1 where nothing may be drawn.
  *
  * The log-probability of each is at its temperature, 1 if that is 0, over the whole vocabulary, offsets included. */
-void draw(const Wish *wishes, int64_t n, int64_t vocab_size, float *scratch, int64_t *ids, float *logprobs) {
-    float *weights = scratch;
-    Candidate *room = (Candidate *)(scratch + vocab_size + PANEL);
-    for (int64_t row = 0; row < n; row++) {
-        const Wish *wish = wishes + row;
-        const float *x = wish->logits, *offsets = wish->offsets;
-        int greedy = wish->temperature == 0;
-        float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
-        float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);
-        int64_t id = 0;
-        if (!(highest > -INFINITY)) {
-            id = -1;
-        } else if (greedy) {
-            while ((offsets ? x[id] + offsets[id] : x[id]) < highest) id++;
-        } else if (wish->top_k || wish->top_p < 1 || wish->min_p > 0) {
-            id = locate_truncated(weights, vocab_size, wish, total, room);
-        } else {
-            id = locate(weights, vocab_size, wish->uniform * total);
-        }
-        ids[row] = id;
-        logprobs[row] = id < 0 ? -INFINITY
-                               : ((offsets ? x[id] + offsets[id] : x[id]) - highest) / temperature - logf(total);
-    }
+void draw(const Wish *wishes, int64_t n, int64_t vocab_size, float *scratch, int64_t *ids, float *logprobs, Team *team) {
+    Rating r = {.wishes = wishes, .n = n, .vocab_size = vocab_size, .scratch = scratch, .ids = ids, .logprobs = logprobs};
+    together(team, (Call){1, n_rated, draw_one, &r});
 }

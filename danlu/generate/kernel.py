@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from danlu.generate.decoder import Decoder, LogprobsOf, Span, TorchDecoder, make_cache
 from danlu.generate.native import NativeDecoder, library, supports, updates_over
 from danlu.model.heads import LanguageModel
+from danlu.model.quantize import is_quantised
 
 Kernel = Literal["auto", "native", "torch"]
 """native is the decoder in C, torch the model's own forward, auto the first where parts and machine allow."""
@@ -67,7 +69,7 @@ def make_decoder(
         cache = make_cache(model, n_blocks, block_size, torch.float32)
         decoder = NativeDecoder(model, tables, cache, logprobs=config.logprobs)
         gap = disagreement(model, decoder) if config.verify else 0.0
-        allowed = TOLERANCE[model.backbone.compute_dtype or torch.float32]
+        allowed = TOLERANCE[_dtype_of_sums(model)]
         if gap <= allowed:
             return decoder
         warnings.warn(
@@ -89,6 +91,24 @@ def disagreement(model: LanguageModel, decoder: Decoder) -> float:
     n = min(N_PROBED, model.config.max_seq_len - 1)
     ids = np.linspace(0, model.config.vocab_size - 1, n + 1).astype(int).tolist()
     said = torch.tensor(decoder.judge(Span(0, 0, ids[:-1]), ids[1:]))
-    own = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
+    with _computing_in(model, _dtype_of_sums(model)):
+        logprobs = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+    own = logprobs.gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
     gap = float((said - own).abs().max())
     return math.inf if math.isnan(gap) else gap
+
+
+def _dtype_of_sums(model: LanguageModel) -> torch.dtype:
+    """What the model's own forward is to compute in to be compared: decode.c multiplies codes in float32."""
+    if is_quantised(model):
+        return torch.float32
+    return model.backbone.compute_dtype or model.lm_head.weight.dtype
+
+
+@contextmanager
+def _computing_in(model: LanguageModel, dtype: torch.dtype) -> Generator[None]:
+    before, model.backbone.compute_dtype = model.backbone.compute_dtype, dtype
+    try:
+        yield
+    finally:
+        model.backbone.compute_dtype = before

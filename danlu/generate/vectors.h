@@ -14,10 +14,18 @@ enum { LANES = 4, VECTORS = 4, TILE_ROWS = 4 };
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float quad __attribute__((vector_size(16)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef int16_t pairs __attribute__((vector_size(4 * LANES)));
+typedef int16_t half_ivec __attribute__((vector_size(2 * LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vec load(const float *p) {
     vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE ivec load_whole(const void *p) {
+    ivec v;
     memcpy(&v, p, sizeof v);
     return v;
 }
