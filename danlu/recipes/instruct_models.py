@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from danlu.config import ConfigError
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.instruct.asking import Ask, Question, Reply
 from danlu.instruct.endpoint import Client, Endpoint
 from danlu.instruct.making import Score

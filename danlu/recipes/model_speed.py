@@ -10,7 +10,8 @@ import torch
 
 from danlu.config import ConfigError
 from danlu.data.records import pad_rows
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Sampler
+from danlu.generate.sampling import SamplingConfig
 from danlu.inspect.speed import Speeds, best_seconds
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import AnyModel
