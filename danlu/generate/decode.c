@@ -37,7 +37,7 @@ enum { Q, K, V, ATTENTION_OUT, GATE, UP, MLP_OUT, LINEARS };
 
 typedef struct {
     int64_t d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size;
-    int64_t n_blocks, block_size; /* of the cache: (n_layers, n_kv_heads, n_blocks, block_size, head_dim) */
+    int64_t n_blocks, block_size; /* of the cache, see `Pages`: (n_layers, n_kv_heads, n_blocks) blocks */
     int64_t max_seq_len;
     int64_t rounds;
     int64_t group; /* numbers that share a step where weights are codes; 0 where none are */
@@ -77,54 +77,87 @@ static void rotate(float *x, const float *cosine, const float *sine, int64_t hal
     }
 }
 
-/* Keys or values of one head of one sequence: position t lies at [blocks[t / block_size]][t % block_size]. */
+/* Keys and values of one head of one sequence: those of position t lie in block `blocks[t / block_size]`. Values lie one
+ * position after the other; of keys a block holds the first number of all its positions, then the second, and so on,
+ * so that what a query makes of many positions is found without adding across a vector. */
 typedef struct {
     const float *keys, *values;
     const int32_t *blocks;
 } Pages;
 
-/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim is whole vectors, and a
- * block holds an even number of positions. What the `next` head needs is fetched meanwhile: a cache of many rows does
- * not fit near the processor. */
+/* What a query makes of `count` positions of a block, whole vectors of them; `after` is fetched meanwhile: a cache of
+ * many rows does not fit near the processor. */
+INLINE void score(int count, const float *q, const float *keys, const float *after, int64_t block_size, int64_t head_dim,
+                  float scale, float *weights) {
+    vec even[VECTORS] = {}, odd[VECTORS] = {};
+    for (int64_t i = 0; i < head_dim; i += 2, keys += 2 * block_size, after += 2 * block_size)
+        for (int j = 0; j < count; j++) {
+            __builtin_prefetch(after + j * LANES, 0, 2);
+            __builtin_prefetch(after + block_size + j * LANES, 0, 2);
+            even[j] += q[i] * load(keys + j * LANES);
+            odd[j] += q[i + 1] * load(keys + block_size + j * LANES);
+        }
+    for (int j = 0; j < count; j++) store(weights + j * LANES, (even[j] + odd[j]) * scale);
+}
+
+/* The sum of `count` positions' values by weight, `n` vectors of each. */
+INLINE void mix(int n, int64_t count, const float *w, const float *values, const float *after, int64_t head_dim,
+                vec even[], vec odd[]) {
+    int64_t t = 0;
+    for (; t + 2 <= count; t += 2, values += 2 * head_dim, after += 2 * head_dim)
+        for (int i = 0; i < n; i++) {
+            __builtin_prefetch(after + i * LANES, 0, 2);
+            __builtin_prefetch(after + head_dim + i * LANES, 0, 2);
+            even[i] += w[t] * load(values + i * LANES);
+            odd[i] += w[t + 1] * load(values + head_dim + i * LANES);
+        }
+    for (int i = 0; t < count && i < n; i++) even[i] += w[t] * load(values + i * LANES);
+}
+
+/* `n` vectors, from number `i` on, of the values' mean by weight. */
+INLINE void average(int n, int64_t i, Pages p, Pages next, int64_t positions, int64_t block_size, int64_t head_dim,
+                    const float *weights, float share, float *out) {
+    vec even[4] = {}, odd[4] = {};
+    for (int64_t start = 0, b = 0; start < positions; start += block_size, b++) {
+        int64_t block_floats = block_size * head_dim, left = positions - start;
+        mix(n, left < block_size ? left : block_size, weights + start, p.values + p.blocks[b] * block_floats + i,
+            next.values + next.blocks[b] * block_floats + i, head_dim, even, odd);
+    }
+    for (int j = 0; j < n; j++) store(out + i + j * LANES, (even[j] + odd[j]) * share);
+}
+
+/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim and block_size are whole
+ * vectors. `next` is what the next head needs. */
 static void attend(const float *q, Pages p, Pages next, int64_t n, int64_t block_size, int64_t head_dim,
                    float *weights, float *out) {
     float scale = 1.0f / sqrtf((float)head_dim), highest = -INFINITY;
     int64_t block_floats = block_size * head_dim;
     for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
         const float *keys = p.keys + p.blocks[b] * block_floats, *after = next.keys + next.blocks[b] * block_floats;
-        int64_t count = n - start < block_size ? n - start : block_size;
-        for (int64_t t = 0; t < count; t++) {
-            vec product = {};
-            for (int64_t i = 0; i < head_dim; i += LINE) __builtin_prefetch(after + t * head_dim + i, 0, 2);
-            for (int64_t i = 0; i < head_dim; i += LANES) product += load(q + i) * load(keys + t * head_dim + i);
-            weights[start + t] = sum(product) * scale;
-            if (weights[start + t] > highest) highest = weights[start + t];
-        }
+        int64_t end = round_up(n - start < block_size ? n - start : block_size, LANES), t = 0;
+        for (; t + PANEL <= end; t += PANEL)
+            score(VECTORS, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
+        for (; t < end; t += LANES) score(1, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
     }
-    vec totals = {};
     for (int64_t t = n; t % LANES; t++) weights[t] = -INFINITY;
+    vec highest_of = (vec){} - INFINITY;
+    for (int64_t t = 0; t < n; t += LANES) {
+        vec w = load(weights + t);
+        ivec higher = w > highest_of;
+        highest_of = (vec)(((ivec)w & higher) | ((ivec)highest_of & ~higher));
+    }
+    for (int j = 0; j < LANES; j++) highest = highest_of[j] > highest ? highest_of[j] : highest;
+    vec totals = {};
     for (int64_t t = 0; t < n; t += LANES) {
         vec w = exponential(load(weights + t) - highest);
         store(weights + t, w);
         totals += w;
     }
     float share = 1.0f / sum(totals);
-    for (int64_t i = 0; i < head_dim; i += LANES) {
-        vec even = {}, odd = {};
-        for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
-            const float *values = p.values + p.blocks[b] * block_floats + i, *w = weights + start;
-            const float *after = next.values + next.blocks[b] * block_floats + i;
-            int64_t count = n - start < block_size ? n - start : block_size, t = 0;
-            for (; t + 2 <= count; t += 2) {
-                __builtin_prefetch(after + t * head_dim, 0, 2);
-                __builtin_prefetch(after + (t + 1) * head_dim, 0, 2);
-                even += w[t] * load(values + t * head_dim);
-                odd += w[t + 1] * load(values + (t + 1) * head_dim);
-            }
-            if (t < count) even += w[t] * load(values + t * head_dim);
-        }
-        store(out + i, (even + odd) * share);
-    }
+    int64_t i = 0;
+    for (; i + 4 * LANES <= head_dim; i += 4 * LANES)
+        average(4, i, p, next, n, block_size, head_dim, weights, share, out);
+    for (; i < head_dim; i += LANES) average(1, i, p, next, n, block_size, head_dim, weights, share, out);
 }
 
 /* Turn one token's queries and keys, put its key and value into the cache. */
@@ -136,10 +169,11 @@ static void enter(const Model *m, const Layer *l, float *qkv, int64_t position, 
         if (norm) rms_norm(qkv + h * d, norm, d, m->norm_eps, qkv + h * d);
         rotate(qkv + h * d, cosine, sine, half);
     }
-    int64_t place = (p.blocks[position / m->block_size] * m->block_size + position % m->block_size) * d;
-    for (int64_t h = 0; h < m->n_kv_heads; h++, place += head) {
-        memcpy((float *)p.keys + place, qkv + (m->n_heads + h) * d, d * sizeof(float));
-        memcpy((float *)p.values + place, qkv + (m->n_heads + m->n_kv_heads + h) * d, d * sizeof(float));
+    int64_t inside = position % m->block_size, block = p.blocks[position / m->block_size] * m->block_size * d;
+    for (int64_t h = 0; h < m->n_kv_heads; h++, block += head) {
+        const float *k = qkv + (m->n_heads + h) * d;
+        for (int64_t i = 0; i < d; i++) ((float *)p.keys)[block + i * m->block_size + inside] = k[i];
+        memcpy((float *)p.values + block + inside * d, k + m->n_kv_heads * d, d * sizeof(float));
     }
 }
 

@@ -180,7 +180,8 @@ class NativeDecoder:
         return likeliest(self._logits[token] - self._highest[token] - self._log_sums[token], n)
 
     def copy_block(self, source: int, target: int, length: int) -> None:
-        self._cache.copy_block(source, target, length)
+        self._cache.values[:, :, target, :length] = self._cache.values[:, :, source, :length]
+        self._cache.keys[:, :, target] = self._cache.keys[:, :, source]  # decode.c keeps them in another order
 
     def load_adapter(self, name: str, model: LanguageModel) -> None:
         factors, linears = updates_over(self._model, model), _linears(self._model)
