@@ -109,7 +109,7 @@ class SftBatches:
 
 def render_chat(chat: Chat, chat_format: ChatFormat) -> tuple[list[int], list[bool]]:
     """Ids of a chat up to the last that is learnt, and which are; a chat that teaches nothing is an error."""
-    rendered = chat_format.render(list(chat.messages))
+    rendered = chat_format.render(list(chat.messages), chat.tools)
     if not any(rendered.loss_mask[1:]):
         roles = [message["role"] for message in chat.messages]
         raise DataError(

@@ -80,7 +80,9 @@ class Files:
             n_ids = len(render_chat(chat, self.chat_format)[0])
             if n_ids > self.config.max_len:
                 continue
-            record = {"id": f"{source}/{chat.id}", "messages": list(chat.messages)}
+            record: Record = {"id": f"{source}/{chat.id}", "messages": list(chat.messages)}
+            if chat.tools:
+                record["tools"] = list(chat.tools)
             if self.is_held_out(chat.messages):
                 held_out.append(record)
             else:
