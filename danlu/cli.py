@@ -239,7 +239,7 @@ def _string(node: ast.stmt | None) -> str:
 
 COMMANDS = (
     *("run", "data", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "rloo", "best_of_n"),
-    *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
+    *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate", "tool_tasks"),
     *("serve", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
 )

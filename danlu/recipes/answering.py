@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import track
 
+from danlu.dialogue.tool_loop import Complete
+from danlu.dialogue.tool_loop import Turn as ToolTurn
 from danlu.evaluate.task import Answer, Message
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.recipes.speaker import Speaker
 from danlu.tokenizer.chat import Message as Turn
 from danlu.world.demonstrations import few_shot_prompt, first_answer
@@ -55,23 +57,57 @@ def few_shot_answerer(
     return answer
 
 
+def turns_with_tools(
+    speaker: Speaker, tools: Sequence[Mapping[str, Any]], sampling: SamplingConfig = GREEDY
+) -> Complete:
+    """The model's next turn in many conversations, in which it may call tools; for a loop of tool calls.
+
+    A conversation that fills the context gets an empty turn that counts as cut.
+    """
+    chat = speaker.chat
+
+    def complete(conversations: Sequence[Sequence[Turn]]) -> list[ToolTurn]:
+        prompts = [chat.prompt(turns, tools) for turns in conversations]
+        may = chat.stop_ids | {chat.call_id}
+        done = completions(speaker, prompts, chat.stop_ids, sampling, may)
+        return [
+            ToolTurn({"role": "assistant", "content": ""}, cut=True)
+            if each is None
+            else ToolTurn(chat.parse(each.ids), cut=each.finish_reason == "length")
+            for each in done
+        ]
+
+    return complete
+
+
 def complete(
     speaker: Speaker, prompts: Sequence[list[int]], stop_ids: Collection[int], sampling: SamplingConfig
 ) -> list[str]:
     """The text that follows each prompt; none where the prompt leaves no room."""
-    tokenizer = speaker.chat.tokenizer
+    done = completions(speaker, prompts, stop_ids, sampling, stop_ids)
+    return ["" if each is None else speaker.chat.tokenizer.decode(each.ids) for each in done]
+
+
+def completions(
+    speaker: Speaker,
+    prompts: Sequence[list[int]],
+    stop_ids: Collection[int],
+    sampling: SamplingConfig,
+    allowed: Collection[int],
+) -> list[Completion | None]:
+    """What follows each prompt; None where the prompt leaves no room. Of control tokens only `allowed` come."""
     sampler = Sampler(
         speaker.model,
         stop_ids=stop_ids,
-        forbidden_ids=tokenizer.control_ids - frozenset(stop_ids),
+        forbidden_ids=speaker.chat.tokenizer.control_ids - frozenset(allowed),
         max_batch=64,
     )
     fitting = [(i, ids) for i, ids in enumerate(prompts) if len(ids) < speaker.max_seq_len]
-    texts = [""] * len(prompts)
+    done: list[Completion | None] = [None] * len(prompts)
     chunks = [list(islice(fitting, start, start + CHUNK)) for start in range(0, len(fitting), CHUNK)]
     for chunk in track(chunks, "answering", transient=True, disable=not Console().is_terminal):
         numbers = [i for i, _ in chunk]
-        completions = sampler.generate([ids for _, ids in chunk], sampling, keys=numbers)
-        for i, completion in zip(numbers, completions, strict=True):
-            texts[i] = tokenizer.decode(completion.ids)
-    return texts
+        found = sampler.generate([ids for _, ids in chunk], sampling, keys=numbers)
+        for i, completion in zip(numbers, found, strict=True):
+            done[i] = completion
+    return done
