@@ -166,7 +166,7 @@ def _said_to_a_tool(text: str) -> Message:
 
 
 def tools(fields: Fields) -> list[dict[str, Any]]:
-    """Descriptions of the tools that a chat may call, in OpenAI's shape; ShareGPT writes them as JSON text."""
+    """Descriptions of the tools that a chat may call, in OpenAI's shape; some write them as JSON text."""
     value = fields.get("tools") or []
     if isinstance(value, str):
         try:

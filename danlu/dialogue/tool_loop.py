@@ -108,7 +108,9 @@ class ToolLoop:
 
     def _result(self, call: Call, number: int) -> Result:
         if number > self.limits.n_calls:
-            return refusal(call, f"at most {self.limits.n_calls} calls are carried out in one turn; call again")
+            return refusal(
+                call, f"at most {self.limits.n_calls} calls are carried out in one turn; call again"
+            )
         if (left_s := self._left_s) <= 0:
             return refusal(call, f"the {self.limits.wall_s:g} seconds for tools are over; answer without")
         return self.toolbox.call(call, most_s=left_s)

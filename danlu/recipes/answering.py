@@ -95,7 +95,7 @@ def completions(
     sampling: SamplingConfig,
     allowed: Collection[int],
 ) -> list[Completion | None]:
-    """What follows each prompt; None where the prompt leaves no room. Of control tokens only `allowed` come."""
+    """What follows each prompt, with no control tokens but `allowed`; None where it leaves no room."""
     sampler = Sampler(
         speaker.model,
         stop_ids=stop_ids,

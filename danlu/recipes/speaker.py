@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
-from danlu.generate.sampler import Sampler, SamplingConfig
+from danlu.generate.sampler import Completion, Sampler, SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError
@@ -39,21 +39,38 @@ class Speaker:
         self, prompt_ids: Sequence[int], stop_ids: Collection[int], sampling: SamplingConfig, key: int = 0
     ) -> Iterator[str]:
         """The completion's text in pieces; the last is " […]" where the length limit cut it."""
-        tokenizer = self.chat.tokenizer
+        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key)
+        if completion.finish_reason == "length":
+            yield CUT
+
+    def speak(
+        self,
+        prompt_ids: Sequence[int],
+        stop_ids: Collection[int],
+        sampling: SamplingConfig,
+        key: int = 0,
+        *,
+        may_call: bool = False,
+    ) -> Generator[str, None, Completion]:
+        """The completion's text in pieces, and at the end the completion; the text of calls is no piece."""
+        tokenizer, call_id = self.chat.tokenizer, self.chat.call_id
         self.check_room(prompt_ids)
-        forbidden = tokenizer.control_ids - frozenset(stop_ids)
-        sampler = Sampler(self.model, stop_ids=stop_ids, forbidden_ids=forbidden, max_batch=1)
+        allowed = frozenset(stop_ids) | ({call_id} if may_call else frozenset[int]())
+        sampler = Sampler(
+            self.model, stop_ids=stop_ids, forbidden_ids=tokenizer.control_ids - allowed, max_batch=1
+        )
         sequence = sampler.add(prompt_ids, sampling, key)
         # A token may end inside a character.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        calling = False
         while (completion := sampler.take(sequence)) is None:
             for _, token, _ in sampler.step():
-                if text := decoder.decode(tokenizer.decode_bytes([token])):
+                calling = calling or token == call_id
+                if not calling and (text := decoder.decode(tokenizer.decode_bytes([token]))):
                     yield text
         if text := decoder.decode(b"", final=True):
             yield text
-        if completion.finish_reason == "length":
-            yield CUT
+        return completion
 
 
 def load_speaker(path: Path) -> Speaker:

@@ -18,8 +18,8 @@ from danlu.tools.protocol import Call, Result, Toolbox
 from danlu.tools.search.index import Index
 from danlu.train.checkpoint import replace_file
 from danlu.world.archive import documents
-from danlu.world.splits import Split, generator
 from danlu.world.names import LANGS
+from danlu.world.splits import Split, generator
 from danlu.world.tool_tasks import TOOL_CATEGORIES, ToolTask, Wanted, demonstrate, supported, tool_tasks
 from danlu.world.truth import World, WorldSize
 

@@ -56,6 +56,7 @@ class Tool:
     arguments: type  # a dataclass, a field a parameter
     function: Callable[..., object]
     isolated: bool = False  # run in a process of its own
+    wall_s: float | None = None  # of one call, where this tool is granted other than the rest
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -63,7 +64,9 @@ class Tool:
         hints = get_type_hints(self.arguments)
         parameters = {
             "type": "object",
-            "properties": {key_of(each.name): _schema_of(hints[each.name]) for each in fields(self.arguments)},
+            "properties": {
+                key_of(each.name): _schema_of(hints[each.name]) for each in fields(self.arguments)
+            },
             "required": [key_of(each.name) for each in fields(self.arguments) if each.default is MISSING],
             "additionalProperties": False,
         }
@@ -190,9 +193,10 @@ class Toolbox:
         Args:
             most_s: seconds that it may take, where that is less than the limit of one call.
         """
-        wall_s = self._limits.wall_s if most_s is None else min(most_s, self._limits.wall_s)
         try:
             found = self._found(call.name)
+            wall_s = self._limits.wall_s if found.wall_s is None else found.wall_s
+            wall_s = wall_s if most_s is None else min(most_s, wall_s)
             value = self._run(found, read_arguments(found, call.arguments, self._limits), wall_s)
             return Result(call.id, self._text(found, value), True)
         except ToolError as error:

@@ -63,7 +63,9 @@ def entries(world: World, split: Split, lang: Lang) -> tuple[Entry, ...]:
     mine = [number for number in range(N_PEOPLE) if split_of("archive", number) == split]
     found: list[Entry] = []
     for start in range(0, len(mine), PER_DOCUMENT):
-        found += _document(world, lang, f"{lang}-{start // PER_DOCUMENT + 1}.txt", mine[start:][:PER_DOCUMENT])
+        found += _document(
+            world, lang, f"{lang}-{start // PER_DOCUMENT + 1}.txt", mine[start:][:PER_DOCUMENT]
+        )
     return tuple(found)
 
 

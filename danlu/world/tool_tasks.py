@@ -43,7 +43,9 @@ class ToolTask:
 
     question: Question
     calls: tuple[Wanted, ...]
-    answers: tuple[str, ...] = ()  # the whole answer is one of these; none where the question's own rule marks
+    answers: tuple[
+        str, ...
+    ] = ()  # the whole answer is one of these; none where the question's own rule marks
 
     @property
     def id(self) -> str:
@@ -94,7 +96,7 @@ def tool_cell(world: World, split: Split, category: str, lang: Lang, n: int, see
             misses = 0
     if len(found) < n:
         raise ValueError(
-            f"asked for {n} {split} tasks of {category!r} in {lang!r}; there are only {len(found)} different ones"
+            f"asked for {n} {split} tasks of {category!r} in {lang!r}; only {len(found)} different ones exist"
         )
     return list(found.values())
 
@@ -152,7 +154,10 @@ def demonstrate(task: ToolTask, run: Callable[[Wanted], str], rng: Random) -> li
         call = {"id": f"call_{number}", "type": "function", "function": function}
         messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
         messages.append({"role": "tool", "content": run(wanted), "tool_call_id": call["id"]})
-    return [*messages, {"role": "assistant", "content": pick(rng, task.answers or task.question.gold["replies"])}]
+    return [
+        *messages,
+        {"role": "assistant", "content": pick(rng, task.answers or task.question.gold["replies"])},
+    ]
 
 
 def supported(task: ToolTask, results: Sequence[str]) -> bool:
@@ -316,7 +321,9 @@ THEN: Mapping[Lang, Mapping[str, Lines]] = {
     "en": {
         "+": lines("[Look|Please look] up {noun} and add {k}.\nLook up {noun}. What is it plus {k}?"),
         "−": lines("[Look|Please look] up {noun} and take {k} away.\nLook up {noun}. What is it minus {k}?"),
-        "×": lines("[Look|Please look] up {noun}, then multiply by {k}.\nLook up {noun}. What is it times {k}?"),
+        "×": lines(
+            "[Look|Please look] up {noun}, then multiply by {k}.\nLook up {noun}. What is it times {k}?"
+        ),
     },
     "zh": {
         "+": lines("[查一下|请查找]{noun}，再加上{k}。\n查一下{noun}，加{k}是多少？"),

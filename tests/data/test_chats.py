@@ -109,10 +109,19 @@ SUM = {"name": "sum", "description": "Add.", "parameters": {}}
 @pytest.mark.parametrize(
     ("record", "content", "call_id"),
     [
-        ({"messages": [USER, {"role": "assistant", "content": "One moment.", "tool_calls": [CALL]}]}, "One moment.", "c7"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "One moment.", "tool_calls": [CALL]}]},
+            "One moment.",
+            "c7",
+        ),
         ({"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]}, "", "c7"),
         (
-            {"messages": [USER, {"role": "assistant", "tool_calls": [{"name": "sum", "arguments": {"a": [1]}}]}]},
+            {
+                "messages": [
+                    USER,
+                    {"role": "assistant", "tool_calls": [{"name": "sum", "arguments": {"a": [1]}}]},
+                ]
+            },
             "",
             "call_1",
         ),
@@ -141,7 +150,9 @@ def test_what_is_no_json_is_no_call_and_a_result_keeps_its_id(tmp_path):
     }
     result = {"role": "tool", "content": "1", "tool_call_id": "c7"}
     called = {"role": "assistant", "content": "", "tool_calls": [CALL]}
-    (chat,) = read_chats(write(tmp_path, {"messages": [USER, called, result, ANSWER]}))
+    (chat,) = read_chats(
+        write(tmp_path, {"messages": [USER, called, result, {"role": "assistant", "content": "b"}]})
+    )
     assert chat.messages[2] == result
 
 
