@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +18,7 @@ from danlu.config import ConfigError
 from danlu.evaluate.exam import Graded, run_exam, save_results
 from danlu.recipes.answering import answerer, few_shot_answerer
 from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.recipes.tool_exam import ToolExaminer, show_tools
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
 from danlu.world.question import Question
@@ -39,17 +41,24 @@ class EvaluateConfig:
     split: Split = "exam"
     n_per_cell: int = 20  # questions of each category in each language
     full: bool = False  # at least 500 questions a category
+    tools: bool = False  # instead, the tasks that want tools: are they called rightly, and the answers right?
     few_shot: bool = False  # `model` is a base model: four solved examples before each question
     against_few_shot: bool = False  # the same for `against`
 
     def __post_init__(self) -> None:
         if self.n_per_cell < 1:
             raise ConfigError(f"n_per_cell is {self.n_per_cell}; it must be at least 1")
+        if self.tools and (self.few_shot or self.against is not None):
+            raise ConfigError(
+                "tools is set; it is measured for one model that knows turns, without `against`"
+            )
 
 
 def run(config: EvaluateConfig) -> Path:
     corpus_bytes, seed = which_world(config)
     world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
+    if config.tools:
+        return examine_tools(config, world, seed)
     n = max(config.n_per_cell, FULL_PER_CATEGORY // len(LANGS)) if config.full else config.n_per_cell
     asked = questions(world, config.split, n, seed)
     examined = {"model": examine(load_speaker(config.model), world, asked, few_shot=config.few_shot)}
@@ -59,9 +68,7 @@ def run(config: EvaluateConfig) -> Path:
             "against": examine(other, world, asked, few_shot=config.against_few_shot),
             **examined,
         }
-    is_stage = any((config.model / name).is_dir() for name in ("model", "adapter"))
-    stage = config.model if is_stage else config.model.parent
-    out = config.out or stage / "exam"
+    out = config.out or stage_of(config.model) / "exam"
     show(save_results(examined, out, labels=CATEGORY_NAMES))
     print(f"{out}: every answer in <system>.jsonl, the tables in summary.json")
     return out
@@ -72,6 +79,24 @@ def examine(
 ) -> list[Graded]:
     """Every question answered and graded; a base model first sees four solved questions of the same kind."""
     return run_exam(asked, few_shot_answerer(speaker, world, asked) if few_shot else answerer(speaker), grade)
+
+
+def examine_tools(config: EvaluateConfig, world: World, seed: int) -> Path:
+    """The tasks that want tools, each taken to its answer with tools that are really run."""
+    out = config.out or stage_of(config.model) / "tool_exam"
+    n = FULL_PER_CATEGORY // len(LANGS) if config.full else config.n_per_cell
+    with TemporaryDirectory() as folder:
+        exam = ToolExaminer(world, config.split, Path(folder), n, seed)
+        found = exam.examine(load_speaker(config.model))
+    show_tools(found.save(out))
+    print(f"{out}: every episode in episodes.jsonl, the table in summary.json")
+    return out
+
+
+def stage_of(model: Path) -> Path:
+    """The directory of the stage that made a model."""
+    is_stage = any((model / name).is_dir() for name in ("model", "adapter"))
+    return model if is_stage else model.parent
 
 
 def which_world(config: EvaluateConfig) -> tuple[int, int]:

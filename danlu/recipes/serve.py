@@ -11,6 +11,7 @@ from danlu.config import ConfigError
 from danlu.generate.sampler import SamplingConfig
 from danlu.recipes.serving import adapters_of, embedder, make_engine, name_of, scorer
 from danlu.recipes.speaker import load_speaker
+from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ServeConfig:
     hosts: tuple[str, ...] = ()  # further names by which clients call the server
     adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])  # each name is a model to clients
     reward_model: Path | None = None  # for /v1/score
+    tools: ToolsConfig = field(default_factory=ToolsConfig)  # for requests with server_tools
     sampling: SamplingConfig = field(  # where a request does not say
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
@@ -79,6 +81,8 @@ def _served(config: ServeConfig) -> Served:
         adapters=tuple(config.adapters),
         sampling=config.sampling,
         embed=embedder(speaker.model),
+        toolbox=config.tools.toolbox,
+        loop=config.tools.loop,
         score=None if rater is None else scorer(rater, config.model, speaker),
     )
 

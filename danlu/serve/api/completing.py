@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from danlu.dialogue.tool_loop import Step
 from danlu.generate.request import Event, Request, Token
 from danlu.generate.sampler import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, Stream
@@ -62,6 +63,7 @@ class Progress:
     pieces: Sequence[Piece]
     prompt: Sequence[Token]
     finish_reason: FinishReason | None
+    steps: Sequence[Step] = ()  # calls that the server has carried out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +94,14 @@ async def answer(
         if body.stream:
             return EventStream(service, answering.chunks(progress), held.pop_all())
         try:
-            return answering.whole(await unless_gone(http.receive, _all(service, progress)))
+            return answering.whole(await unless_gone(http.receive, everything(service, progress)))
         except ClientDisconnect:
             service.metrics.left.inc()
             return Response(status_code=499)  # which nobody reads
 
 
-async def _all(service: Service, progress: AsyncIterator[Progress]) -> list[Progress]:
+async def everything(service: Service, progress: AsyncIterator[Progress]) -> list[Progress]:
+    """All that there will be, within the time of a request."""
     try:
         async with asyncio.timeout(service.limits.wall_s):
             return [each async for each in progress]

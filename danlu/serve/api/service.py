@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from danlu.dialogue.tool_loop import LoopLimits
 from danlu.generate.request import Engine, Request, TokenFilter
 from danlu.generate.sampler import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, EngineThread, RefusedRequestError, Stream
@@ -23,6 +24,7 @@ from danlu.serve.api.limits import Limits
 from danlu.serve.api.metrics import Metrics
 from danlu.serve.api.vocabulary import Vocabulary
 from danlu.tokenizer.chat import ChatFormat
+from danlu.tools.protocol import Toolbox
 
 T = TypeVar("T")
 Vectors = Callable[[Sequence[Sequence[int]]], list[list[float]]]
@@ -43,6 +45,8 @@ class Served:
     grammar: Grammar | None = None  # from a JSON schema to what it admits; one filter a completion
     embed: Vectors | None = None  # a vector for each sequence of ids
     score: Scores | None = None  # a reward model's score for each sequence of ids
+    toolbox: Toolbox | None = None  # tools that requests may have run here
+    loop: LoopLimits = field(default_factory=LoopLimits)
 
 
 class Service:
