@@ -21,7 +21,7 @@ from danlu.data.rankings import tokenize_comparison, without_oldest
 from danlu.data.records import DataError
 from danlu.data.sft import render_chat
 from danlu.recipes import data
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.own_text import OwnText, references
 from danlu.recipes.plan import Plan
 from danlu.recipes.preferences import compare_rewards, measure_preferences

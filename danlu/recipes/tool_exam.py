@@ -17,7 +17,7 @@ from danlu.evaluate.exam import Graded, graded
 from danlu.evaluate.statistics import Interval, wilson
 from danlu.generate.sampler import SamplingConfig
 from danlu.recipes.answering import turns_with_tools
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.speaker import Speaker
 from danlu.recipes.tool_tasks import exam_tasks, tools_over
 from danlu.tokenizer.chat import Message

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import ConfigError
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.tools import builtin
 from danlu.tools.protocol import Call, Result, Toolbox
 from danlu.tools.search.index import Index

@@ -118,8 +118,11 @@ def request(
     over.start()
     try:
         connection.request(method.upper(), host.path + target, raw, {**sent, **headers})
-        response = connection.getresponse()
-        return _read(host, response, limits, hidden)
+        with connection.getresponse() as response:
+            found = _read(host, response, limits, hidden)
+        if connection.aborted:  # the end of the answer was ours
+            raise TimeoutError
+        return found
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, ToolError):
             raise
@@ -135,6 +138,7 @@ class _Pinned(http.client.HTTPConnection):
     def __init__(self, host: Host, timeout_s: float) -> None:
         super().__init__(host.name, host.port, timeout=timeout_s)
         self._to = host
+        self._open: socket.socket | None = None
         self.aborted = False
 
     def connect(self) -> None:
@@ -144,13 +148,14 @@ class _Pinned(http.client.HTTPConnection):
             self.sock = context.wrap_socket(plain, server_hostname=self._to.name)
         else:
             self.sock = plain
+        self._open = self.sock  # which the base class hands over to the answer
 
     def abort(self) -> None:
         """End whatever is going on: a server that sends a byte now and then does not hold anybody up."""
         self.aborted = True
-        if self.sock is not None:
+        if self._open is not None:
             try:
-                self.sock.shutdown(socket.SHUT_RDWR)
+                self._open.shutdown(socket.SHUT_RDWR)
             except OSError:  # it has ended by itself
                 return
 
