@@ -108,8 +108,8 @@ def episode(task: ToolTask, loop: ToolLoop) -> Episode:
 
 def show_tools(summary: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="tool tasks, % with 95 % intervals", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("category", "n", "right calls", "right answer", "both"):
+    table = Table(title="tool tasks, % right with 95 % intervals", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("category", "n", "calls", "answer", "both"):
         table.add_column(column, justify="left" if column == "category" else "right", no_wrap=True)
     rows = {**summary["categories"], "all": {"n": summary["n"], **summary["all"]}}
     for name, row in rows.items():

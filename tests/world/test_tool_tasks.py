@@ -1,4 +1,4 @@
-"""Tasks that want tools: what they ask for, how they are marked, and that other categories stay as they were."""
+"""Tasks that want tools: what they ask for, how they are marked, and that other categories stay the same."""
 
 from __future__ import annotations
 
@@ -165,4 +165,4 @@ def test_half_is_for_the_calls_and_half_for_the_answer():
 def test_more_tasks_than_there_are_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("danlu.world.tool_tasks.MAX_MISSES", 30)
     with pytest.raises(ValueError, match=r"only .* different ones exist"):
-        tool_cell(WORLD, "dev", "search_then_calculate", "en", 5000, seed=0)
+        tool_cell(WORLD, "dev", "search", "en", 5000, seed=0)
