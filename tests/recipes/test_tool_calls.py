@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,25 @@ from danlu.dialogue.tool_loop import LoopLimits, Turn, answer_all
 from danlu.generate.sampler import SamplingConfig
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
+from danlu.objectives.ppo import Surrogate
+from danlu.recipes import grpo
 from danlu.recipes.chat import ChatConfig
 from danlu.recipes.conversation import Conversation, Manner
+from danlu.recipes.grpo import GrpoConfig
 from danlu.recipes.speaker import CUT, Speaker
+from danlu.recipes.stage import publish
 from danlu.recipes.thinking import ThinkingConfig, consider, tally_line
 from danlu.recipes.tool_exam import Examined, ToolExaminer, episode
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.recipes.tool_tasks import tool_demonstrations, tools_over
+from danlu.rl.collect import RolloutConfig
+from danlu.rl.rollout import Prompt
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat, Message
 from danlu.tools import builtin
 from danlu.tools.protocol import Toolbox, ToolLimits
 from danlu.world.splits import generator
-from danlu.world.tool_tasks import demonstrate
+from danlu.world.tool_tasks import ToolExam, demonstrate, tool_cell
 from danlu.world.truth import World
 
 WORLD = World.create(0)
@@ -240,3 +247,31 @@ def test_every_demonstration_is_one_of_train(tmp_path: Path):
     box = tools_over(WORLD, "train", tmp_path)
     exam = {task.id for task in ToolExaminer(WORLD, "exam", tmp_path / "exam", 3, 0).tasks}
     assert not exam & {each["id"] for each in tool_demonstrations(WORLD, box, 24, 0)}
+
+
+def test_a_policy_learns_from_episodes_with_tools(speaker: Speaker, tmp_path: Path):
+    """Two rollouts of GRPO, graded by the task: the run ends, and every kind of prompt was graded as JSON."""
+    small = replace(speaker.model.config, max_seq_len=768)
+    publish(LanguageModel(small, seed=2), speaker.chat.tokenizer, tmp_path / "model")
+    (task,) = tool_cell(WORLD, "train", "calculator", "en", 1, seed=0)
+    record = {"id": task.id, "messages": list(task.messages), "tools": BOX.schemas}
+    (tmp_path / "prompts.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    graded: list[str] = []
+
+    def grade(_: Prompt, said: str) -> float:
+        graded.append(said)
+        return ToolExam([task]).grade(task, said) + len(graded) % 2
+
+    config = GrpoConfig(
+        policy=tmp_path / "model",
+        prompts=tmp_path / "prompts.jsonl",
+        out=tmp_path / "grpo",
+        n_episodes=8,
+        rollout=RolloutConfig(n_episodes=4, n_completions=4, minibatch_size=4, max_new_tokens=8),
+        objective=Surrogate(average="completions"),
+        tools=ToolsConfig(calculator=True),
+    )
+    assert grpo.run(config, grade=grade) == tmp_path / "grpo"
+    assert len(graded) == 8
+    assert all(json.loads(said)[0]["role"] == "assistant" for said in graded)
+    assert (tmp_path / "grpo" / "model" / "model.safetensors").exists()

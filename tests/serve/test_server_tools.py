@@ -167,6 +167,10 @@ async def test_older_turns_are_summed_up_and_the_response_says_which(chat: ChatF
         f"user\n{ASK['en']}<|im_end|>\n<|im_start|>assistant\nThey counted.<|im_end|>" in engine.prompts[-1]
     )
     assert "question 0" not in engine.prompts[-1]
+    encode = chat.tokenizer.encode
+    n_summaries = len(engine.prompts) - 1
+    n_made = n_summaries * (len(encode("They counted.")) + 1) + len(encode("Yes.")) + 1
+    assert answer["usage"]["completion_tokens"] == n_made
 
 
 async def test_without_being_asked_nothing_is_summed_up(chat: ChatFormat):

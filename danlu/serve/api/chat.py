@@ -25,6 +25,7 @@ from danlu.serve.api.completing import (
     logit_bias_of,
     new_id,
     sampling_of,
+    together,
 )
 from danlu.serve.api.conversations import check_schema, messages_of, tools_of
 from danlu.serve.api.errors import ApiError
@@ -45,11 +46,22 @@ class Seen:
     tools: Sequence[Mapping[str, Any]]
 
 
-def answering(service: Service, body: ChatRequest, caller: Caller, seen: Seen | None = None) -> Answering:
-    """How a request is answered by one turn of the model; `seen` where that is already settled."""
+def answering(
+    service: Service,
+    body: ChatRequest,
+    caller: Caller,
+    seen: Seen | None = None,
+    before: Sequence[Plan] = (),
+) -> Answering:
+    """How a request is answered by one turn of the model.
+
+    Args:
+        seen: what the model sees, where that is settled already.
+        before: what the engine has done for this request so far.
+    """
     seen = seen or see(service, body, tools_of(body.tools, service.limits))
     plan = prepare(service, body, caller, seen)
-    shown = Shown(service.vocabulary, plan, seen.kept, body)
+    shown = Shown(service.vocabulary, together([*before, plan], plan), seen.kept, body)
     return Answering(plan=plan, whole=shown.whole, chunks=shown.chunks)
 
 

@@ -55,6 +55,32 @@ class Plan:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several(Plan):
+    """All that the engine does for one answer; `plans` may grow turn by turn."""
+
+    plans: Sequence[Plan]
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens of all turns so far."""
+        found = [plan.usage for plan in self.plans]
+        return {name: sum(each[name] for each in found) for name in found[0]}
+
+
+def together(plans: Sequence[Plan], shown: Plan) -> Several:
+    """Plans of which one is shown and all are counted."""
+    return Several(
+        id=shown.id,
+        model=shown.model,
+        requests=shown.requests,
+        replies=shown.replies,
+        n_prompt_tokens=shown.n_prompt_tokens,
+        created=shown.created,
+        plans=plans,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What one event means to the client."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -15,7 +15,7 @@ from danlu.dialogue.context import Kept
 from danlu.dialogue.summary import Summarised, summarising
 from danlu.dialogue.tool_loop import ToolLoop
 from danlu.serve.api.chat import Seen, Shown, answering, conversation_of, prepare, room_for, see
-from danlu.serve.api.completing import Plan, Progress, answer, everything, follow
+from danlu.serve.api.completing import Plan, Progress, answer, everything, follow, together
 from danlu.serve.api.conversations import tools_of
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.event_stream import EventStream, too_slow
@@ -30,19 +30,6 @@ from danlu.tools.protocol import Toolbox
 HAN_BEGINS, HAN_ENDS = "\u4e00", "\u9fff"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Several(Plan):
-    """All that the engine does for one answer; `plans` grows turn by turn."""
-
-    plans: list[Plan]
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """Tokens of all turns so far."""
-        found = [plan.usage for plan in self.plans]
-        return {name: sum(each[name] for each in found) for name in found[0]}
-
-
 async def answer_in_rounds(service: Service, http: HttpRequest, body: ChatRequest) -> Response:
     """Carry out a request with tools of the server, or with a summary of older turns."""
     rounds = Rounds(service, body, http.state.caller)
@@ -50,8 +37,10 @@ async def answer_in_rounds(service: Service, http: HttpRequest, body: ChatReques
         async with asyncio.timeout(service.limits.wall_s):
             await unless_gone(http.receive, rounds.begin())
         if not body.server_tools:
-            seen = rounds.seen
-            return await answer(service, http, body, lambda caller: answering(service, body, caller, seen))
+            seen, before = rounds.seen, rounds.plans
+            return await answer(
+                service, http, body, lambda caller: answering(service, body, caller, seen, before)
+            )
         shown = Shown(service.vocabulary, rounds.plan, rounds.seen.kept, body)
         if body.stream:
             return EventStream(service, shown.chunks(rounds.progress()), AsyncExitStack())
@@ -67,12 +56,12 @@ class Rounds:
     """One answer on its way; `begin` comes first, and finds whatever is wrong with the request."""
 
     seen: Seen
-    plan: Several
+    plan: Plan
 
     def __init__(self, service: Service, body: ChatRequest, caller: Caller) -> None:
         self._service, self._body, self._caller = service, body, caller
         self._toolbox = _toolbox_of(service, body)
-        self._plans: list[Plan] = []
+        self.plans: list[Plan] = []
 
     async def begin(self) -> None:
         """Settle what the model sees, and plan its first turn."""
@@ -91,14 +80,7 @@ class Rounds:
         self.seen = seen
         if body.server_tools:
             first = await self._planned([])
-            self.plan = Several(
-                id=first.id,
-                model=first.model,
-                requests=first.requests,
-                replies=first.replies,
-                n_prompt_tokens=first.n_prompt_tokens,
-                plans=self._plans,
-            )
+            self.plan = together(self.plans, first)
 
     async def progress(self) -> AsyncIterator[Progress]:
         """Everything that is said until the answer, and the calls carried out on the way."""
@@ -107,7 +89,7 @@ class Rounds:
         while True:
             pieces: list[Piece] = []
             end: Progress | None = None
-            async for each in self._turn(self._plans[-1]):
+            async for each in self._turn(self.plans[-1]):
                 pieces += each.pieces
                 texts = [piece for piece in each.pieces if isinstance(piece, Text)]
                 yield replace(each, pieces=texts, finish_reason=None)
@@ -133,14 +115,14 @@ class Rounds:
         overhead, lengths = self._service.chat.lengths(messages, tools)
         kept = Kept(messages=messages, left_out=(), n_tokens=overhead + sum(lengths))
         plan = await asyncio.to_thread(prepare, self._service, self._body, self._caller, Seen(kept, tools))
-        self._plans.append(plan)
+        self.plans.append(plan)
         return plan
 
     def _message(self, pieces: Sequence[Piece]) -> Message:
         """What the model said in one turn."""
         text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
         message: Message = {"role": "assistant", "content": text}
-        n_calls = self._plans[-1].replies[0].n_calls
+        n_calls = self.plans[-1].replies[0].n_calls
         begun = [piece for piece in pieces if isinstance(piece, CallBegun) and piece.number < n_calls]
         if begun:
             message["tool_calls"] = [
@@ -179,7 +161,7 @@ class Rounds:
         kept = Kept(messages=messages, left_out=(), n_tokens=overhead + sum(lengths))
         plain = ChatRequest(model=self._body.model, messages=self._body.messages, temperature=0.0)
         plan = await asyncio.to_thread(prepare, service, plain, self._caller, Seen(kept, []))
-        self._plans.append(plan)
+        self.plans.append(plan)
         pieces = [piece async for each in self._turn(plan) for piece in each.pieces]
         return "".join(piece.text for piece in pieces if isinstance(piece, Text))
 
