@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from danlu.data.language import identify
 from danlu.dialogue.context import fit
 from danlu.dialogue.summary import asked_for, summarised, summarising
 from danlu.dialogue.tool_loop import LoopLimits, ToolLoop
-from danlu.dialogue.tree import Tree
+from danlu.dialogue.tree import Node, Tree
 from danlu.generate.sampler import Completion, SamplingConfig
 from danlu.recipes.speaker import CUT, Speaker
 from danlu.tokenizer.chat import ChatError, Message
@@ -108,23 +108,30 @@ class Conversation:
         self._answer()
 
     def branch(self, text: str) -> None:
-        """Go to one of the answers to the last question, or list them."""
-        here = self.tree.here
-        self.tree.regenerate()
-        answers = self.tree.children(self.tree.here)
-        self.tree.here = here
+        """Go to one of the answers to the last question, however it was asked, or list them."""
+        answers = self._branches()
         if not text:
-            on = {node.id for node in self.tree.path(here)}
-            lines = [
-                f"{'*' if node.id in on else ' '}{number} {one_line(node.message['content'], 70)}"
-                for number, node in enumerate(answers, start=1)
-            ]
-            self.say("\n".join([*lines, ""]))
+            self.say("".join(f"{line}\n" for line in self._listed(answers)))
             return
         if not text.isdecimal() or not 1 <= int(text) <= len(answers):
             raise ChatError(f"there is no answer {text}; there are 1 to {len(answers)}")
         self.tree.go_to(answers[int(text) - 1].id)
         self.say(f"{self.messages[-1]['content']}\n")
+
+    def _branches(self) -> list[Node]:
+        """First turns of the answers to the last question, in each of its wordings."""
+        here = self.tree.here
+        self.tree.regenerate()
+        questions = self.tree.alternatives(self.tree.here)
+        self.tree.here = here
+        return [answer for question in questions for answer in self.tree.children(question.id)]
+
+    def _listed(self, answers: Sequence[Node]) -> Iterator[str]:
+        on = {node.id for node in self.tree.path(self.tree.here)}
+        for number, node in enumerate(answers, start=1):
+            asked = self.tree.nodes[node.parent].message["content"]
+            mark = "*" if node.id in on else " "
+            yield f"{mark}{number} {one_line(asked, 40)} → {one_line(node.message['content'], 60)}"
 
     def _begin_again(self) -> None:
         self.tree, self.summary, self.n_forgotten = Tree(), [], 0
@@ -144,8 +151,7 @@ class Conversation:
                 called = f"{step.call.name} {step.call.arguments} → {step.result.content}"
                 self.say(f"({one_line(called, 500)})\n")
         if loop.ending in ("turns", "time"):
-            self.say(f"(no answer: the limit of {loop.ending} is reached)\n")
-            self.tree.regenerate()
+            raise ChatError(f"no answer within the {loop.ending} that are granted; the question is forgotten")
 
     def _turn(self) -> tuple[Message, bool]:
         """One turn of the model, shown as it comes, and whether it was cut."""

@@ -101,12 +101,12 @@ def test_a_chat_runs_the_calls_of_its_model_and_shows_them(speaker: Speaker):
     assert '<|im_start|>tools\n{"type": "function"' in talk.prompts[0]
 
 
-def test_a_chat_that_runs_out_of_turns_goes_back_to_the_question(speaker: Speaker):
+def test_a_chat_that_runs_out_of_turns_forgets_the_question(speaker: Speaker):
     script = [calling("calculator", expression="1+1")] * 2
     talk = Told(speaker, script, Manner(toolbox=BOX, limits=LoopLimits(n_turns=2)))
     talk.hear("?")
-    assert talk.messages == [{"role": "user", "content": "?"}]
-    assert "limit of turns" in talk.shown[-1]
+    assert talk.messages == []
+    assert talk.shown[-1] == "(no answer within the turns that are granted; the question is forgotten)\n"
 
 
 def test_answers_branch_and_questions_are_edited(speaker: Speaker):
@@ -116,13 +116,15 @@ def test_answers_branch_and_questions_are_edited(speaker: Speaker):
     assert [each["content"] for each in talk.messages] == ["a", "two"]
     talk.shown.clear()
     talk.hear("/branch")
-    assert talk.shown == [" 1 one\n*2 two\n"]
+    assert talk.shown == [" 1 a → one\n*2 a → two\n"]
     talk.hear("/branch 1")
     assert [each["content"] for each in talk.messages] == ["a", "one"]
     talk.hear("/edit b")
     assert [each["content"] for each in talk.messages] == ["b", "three"]
-    talk.hear("/branch 3")
-    assert talk.shown[-1] == "(there is no answer 3; there are 1 to 1)\n"
+    talk.hear("/branch 4")
+    assert talk.shown[-1] == "(there is no answer 4; there are 1 to 3)\n"
+    talk.hear("/branch 2")
+    assert [each["content"] for each in talk.messages] == ["a", "two"]
 
 
 def test_a_long_chat_is_summed_up_when_asked(speaker: Speaker, monkeypatch: pytest.MonkeyPatch):
