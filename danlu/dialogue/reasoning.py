@@ -23,6 +23,7 @@ LEADS = re.compile(
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"[-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?!\d)")
+RESULT = re.compile(rf"=\s*({NUMBER.pattern})\s*[.。]?\s*$")  # of a calculation that ends a text
 LEAD_IN = re.compile(
     r"^(?:it is|it's|that is|that makes|so|therefore|hence|thus|is|等于|所以|因此|是|为|得)[\s,，:：]*"
 )
@@ -54,9 +55,9 @@ class Vote:
 def think(text: str, *, cut: bool = False) -> Thought:
     """Tell reasoning from answer.
 
-    The answer follows the last lead ("Answer:", "答案：", "####", "</think>", "the answer is"). Without one a
-    text of several lines ends with its answer; a single line is all answer. A text that the length limit cut
-    before a lead has none.
+    The answer follows the last lead ("Answer:", "答案：", "####", "</think>", "the answer is"). Without one it
+    is the number in which a calculation ends; else the last of several lines; a single line is all answer. A
+    text that the length limit cut before a lead has none.
     """
     leads = [lead for lead in LEADS.finditer(text) if text[lead.end() :].strip(" \t\n.。*")]
     if leads:
@@ -64,6 +65,8 @@ def think(text: str, *, cut: bool = False) -> Thought:
         return Thought(reasoning, _first_paragraph(text[leads[-1].end() :]))
     if cut or text.lstrip().startswith("<think>"):
         return Thought(text.strip(), "")
+    if result := RESULT.search(text):
+        return Thought(text.strip(), result[1])
     *before, last = text.strip().splitlines() or [""]
     return Thought("\n".join(before).strip(), last.strip())
 

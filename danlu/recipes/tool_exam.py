@@ -119,4 +119,4 @@ def show_tools(summary: dict[str, Any]) -> None:
 
 def _percent(tree: dict[str, float]) -> str:
     mean, low, high = (100 * tree[name] for name in ("mean", "low", "high"))
-    return f"{mean:.1f} [dim]\\[{low:.1f}, {high:.1f}][/dim]"
+    return f"{mean:.1f} [dim]\\[{low:.0f}, {high:.0f}][/dim]"
