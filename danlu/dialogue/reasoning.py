@@ -55,9 +55,9 @@ class Vote:
 def think(text: str, *, cut: bool = False) -> Thought:
     """Tell reasoning from answer.
 
-    The answer follows the last lead ("Answer:", "答案：", "####", "</think>", "the answer is"). Without one it
-    is the number in which a calculation ends; else the last of several lines; a single line is all answer. A
-    text that the length limit cut before a lead has none.
+    The answer follows the last lead, such as "Answer:", "答案：", "####", "</think>" or "the answer is".
+    Without one it is the number in which a calculation ends; else the last of several lines; a single line is
+    all answer. A text that the length limit cut before a lead has none.
     """
     leads = [lead for lead in LEADS.finditer(text) if text[lead.end() :].strip(" \t\n.。*")]
     if leads:
