@@ -257,7 +257,7 @@ COMMANDS = (
         "rloo",
         "best_of_n",
     ),
-    *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate"),
+    *("rlhf", "dpo", "classify", "evaluate", "doctor", "chat", "generate", "translate", "tool_tasks"),
     *("serve", "studio", "account", "key"),
     *("model", "import", "export", "merge", "attention", "calc", "index", "ask", "sql", "feedback"),
     *("instruct", "teach"),

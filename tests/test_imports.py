@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "objectives": {"config", "data"},
     "train": {"config", "data", "objectives"},
     "generate": {"config", "model"},
-    "dialogue": {"config", "tokenizer"},
+    "dialogue": {"config", "tokenizer", "tools"},
     "serve": {"config", "tokenizer", "data", "generate", "tools", "dialogue", "feedback"},
     "inspect": {"config", "tokenizer", "model", "data", "generate"},
-    "rl": {"config", "tokenizer", "data", "generate", "objectives"},
+    "rl": {"config", "tokenizer", "data", "dialogue", "generate", "objectives", "tools"},
     "evaluate": {"config", "data", "generate", "tokenizer"},
     "recipes": {
         "config",

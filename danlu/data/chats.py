@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -25,6 +25,7 @@ class Chat:
     """One dialogue, and where it was read."""
 
     messages: Sequence[Message]
+    tools: Sequence[Mapping[str, Any]] = ()  # descriptions of those that may be called, in OpenAI's shape
     id: str = ""
     source: str = ""
     line: int = 0
@@ -127,9 +128,10 @@ def _chat(record: Record, images: bool) -> Chat:
     try:
         messages = shapes.dialogue(record.fields, see)
         check_messages(messages)
+        tools = shapes.tools(record.fields)
     except (shapes.ShapeError, ChatError, ImageError) as error:
         raise _refused(record, error) from None
-    return Chat(messages=messages, id=_id(record), source=record.source, line=record.line)
+    return Chat(messages=messages, tools=tools, id=_id(record), source=record.source, line=record.line)
 
 
 def _comparison(record: Record) -> Comparison:

@@ -122,7 +122,7 @@ class SftBatches:
 def render_chat(chat: Chat, chat_format: ChatFormat) -> tuple[list[int], list[bool]]:
     """Ids of a chat up to the last that is learnt, and which are; a chat that teaches nothing is an error."""
     try:
-        rendered = chat_format.render(list(chat.messages))
+        rendered = chat_format.render(list(chat.messages), chat.tools)
     except ChatError as error:
         raise DataError(f"{chat.where}: {error}") from None
     if not any(rendered.loss_mask[1:]):

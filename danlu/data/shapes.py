@@ -6,12 +6,13 @@ was found; where it was found is the caller's to say.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from danlu.tokenizer.chat import Image, Message, Role
+from danlu.tokenizer.chat import Image, Message, Role, ToolCall
 
 Fields = Mapping[str, Any]
 See = Callable[[str], str]  # of the URL in a record, the data URL that a message holds
@@ -111,19 +112,31 @@ def _turn(turn: Any, where: str, see: See | None) -> Message:
     speaker = _first(turn, ("role", "from", "speaker"), f"{where}: who speaks")
     if speaker not in ROLES:
         raise ShapeError(f"{where} is from {_shown(speaker)}; roles are system, user, assistant and tool")
-    content = _first(turn, ("content", "value", "text"), f"{where}: what is said")
+    if speaker == "function_call":
+        return _said_to_a_tool(_text_of(_content(turn, where), where))
+    content = _content(turn, where)
     if see is not None and isinstance(content, list):
-        return _with_images(ROLES[speaker], cast(list[Any], content), where, see)
-    return {"role": ROLES[speaker], "content": _content(turn, content, where)}
+        message = _with_images(ROLES[speaker], cast(list[Any], content), where, see)
+    else:
+        message = _say(ROLES[speaker], _text_of(content, where))
+    if turn.get("tool_calls"):
+        message["tool_calls"] = _calls(turn["tool_calls"], where)
+    if isinstance(turn.get("tool_call_id"), str):
+        message["tool_call_id"] = turn["tool_call_id"]
+    return message
 
 
-def _content(turn: Fields, content: Any, where: str) -> str:
+def _content(turn: Fields, where: str) -> Any:
+    if turn.get("tool_calls") and turn.get("content") is None:
+        return ""  # a call may stand without words
+    return _first(turn, ("content", "value", "text"), f"{where}: what is said")
+
+
+def _text_of(content: Any, where: str) -> str:
     if isinstance(content, list):
         return "".join(_part(part, where) for part in cast(list[Any], content))
     if isinstance(content, str):
         return content
-    if turn.get("tool_calls"):
-        raise ShapeError(f"{where} calls a tool without words; such chats are not supported, leave them out")
     raise ShapeError(f"{where} says {_shown(content)}; content must be text")
 
 
@@ -147,6 +160,62 @@ def _url(part: Fields, where: str) -> str:
             f"{where} holds the image {_shown(named)}; 'image_url' must be an object with 'url', a text"
         )
     return url
+
+
+def _calls(value: Any, where: str) -> list[ToolCall]:
+    """Calls of tools in OpenAI's shape; others leave ids out, or write arguments as an object."""
+    if not isinstance(value, list):
+        raise ShapeError(f"{where}: 'tool_calls' is {_shown(value)}; it must be a list")
+    return [_call(call, number, where) for number, call in enumerate(cast(list[Any], value), start=1)]
+
+
+def _call(call: Any, number: int, where: str) -> ToolCall:
+    function: Any = call.get("function", call) if isinstance(call, dict) else None
+    name, arguments = (_member(function, key) for key in ("name", "arguments"))
+    if isinstance(arguments, dict):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    if not isinstance(name, str) or not isinstance(arguments, str):
+        raise ShapeError(
+            f"{where}: call {number} is {_shown(call)}; it must have 'function' with 'name' and 'arguments'"
+        )
+    given = _member(call, "id")
+    call_id = given if isinstance(given, str) else f"call_{number}"
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _member(value: Any, name: str) -> Any:
+    return cast(Fields, value).get(name) if isinstance(value, dict) else None
+
+
+def _said_to_a_tool(text: str) -> Message:
+    """ShareGPT's `function_call`: the call as JSON; anything else is what the assistant said."""
+    try:
+        tree = json.loads(text)
+    except ValueError:
+        return _say("assistant", text)
+    if _member(tree, "name") is None or _member(tree, "arguments") is None:
+        return _say("assistant", text)
+    return {"role": "assistant", "content": "", "tool_calls": [_call(tree, 1, "the call")]}
+
+
+def tools(fields: Fields) -> list[dict[str, Any]]:
+    """Descriptions of the tools that a chat may call, in OpenAI's shape; some write them as JSON text."""
+    value = fields.get("tools") or []
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ShapeError(f"field 'tools' is {_shown(value)}; as text it must be JSON") from None
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in cast(list[Any], value)):
+        raise ShapeError(f"field 'tools' is {_shown(value)}; it must be a list of objects")
+    return [_tool(each) for each in cast(list[dict[str, Any]], value)]
+
+
+def _tool(given: dict[str, Any]) -> dict[str, Any]:
+    tool = given if "function" in given else {"type": "function", "function": given}
+    if not isinstance(_member(tool["function"], "name"), str):
+        raise ShapeError(f"a tool is {_shown(given)}; it must have 'function' with a 'name'")
+    return tool
 
 
 def _part(part: Any, where: str) -> str:

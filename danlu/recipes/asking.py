@@ -16,7 +16,8 @@ from danlu.config import ConfigError
 from danlu.evaluate.exam import run_exam
 from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.answering import answerer
-from danlu.recipes.embedded import Teacher, sample_completions, sample_texts, write_jsonl
+from danlu.recipes.embedded import Teacher, sample_completions, sample_texts
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.preferences import compare_speakers
 from danlu.recipes.ranking_tasks import Record, lot_of
 from danlu.recipes.round_settings import RankingsConfig

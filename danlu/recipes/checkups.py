@@ -281,7 +281,7 @@ def asked(chats: Sequence[Chat], chat_format: ChatFormat) -> tuple[list[list[int
     for chat in chats[:N_RANKINGS]:
         last = max(i for i, message in enumerate(chat.messages) if message["role"] == "assistant")
         if last:
-            prompts.append(chat_format.prompt(list(chat.messages[:last])))
+            prompts.append(chat_format.prompt(list(chat.messages[:last]), chat.tools))
             rendered.append(render_chat(chat, chat_format)[0])
     return prompts, rendered
 

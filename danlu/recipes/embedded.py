@@ -6,7 +6,7 @@ Stages read the files and nothing else; the truth stays here, where it grades.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,12 @@ from danlu.recipes import data
 from danlu.recipes.answering import answerer, few_shot_answerer
 from danlu.recipes.evaluate import CATEGORY_NAMES
 from danlu.recipes.evaluate import show as show_exam
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.noise_free import noise_free_agreement
 from danlu.recipes.plan import Plan
 from danlu.recipes.speaker import Speaker
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import Message
-from danlu.train.checkpoint import replace_file
 from danlu.train.optim import OptimConfig
 from danlu.world import annotators
 from danlu.world.corpus import write_corpus
@@ -206,12 +206,6 @@ def borrow(asked: Sequence[Question], own: Sequence[Sequence[str]], n: int, seed
         refused = [i for name in REFUSED for i in cells.get((name, question.lang), alike)]
         sources = [rng.choice(rng.choice((refused, refused, alike, range(len(asked))))) for _ in range(n)]
         yield [rng.choice(own[source]) for source in sources]
-
-
-def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """One object a line, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 REFUSED = ("unanswerable", "harmful")  # where an assistant should not answer

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from danlu.evaluate.exam import Graded, run_exam, save_results
 from danlu.recipes.answering import answerer, few_shot_answerer
 from danlu.recipes.perplexity import measure_text, show_text
 from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.recipes.tool_exam import ToolExaminer, show_tools
 from danlu.train.checkpoint import replace_file
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
@@ -44,6 +46,7 @@ class EvaluateConfig:
     n_per_cell: int = 20  # questions of each category in each language
     full: bool = False  # at least 500 questions a category
     categories: tuple[str, ...] = ()  # which; by default all, pictures only where the models see
+    tools: bool = False  # instead, the tasks that want tools: are they called rightly, and the answers right?
     few_shot: bool = False  # `model` is a base model: four solved examples before each question
     against_few_shot: bool = False  # the same for `against`
     text: Path | None = None  # measure perplexity on these documents or shards instead of the exam
@@ -53,11 +56,17 @@ class EvaluateConfig:
             raise ConfigError(f"n_per_cell is {self.n_per_cell}; it must be at least 1")
         if unknown := [name for name in self.categories if name not in ALL_NAMES]:
             raise ConfigError(f"categories names {unknown[0]!r}; there are {', '.join(ALL_NAMES)}")
+        if self.tools and (self.few_shot or self.against is not None or self.text is not None):
+            raise ConfigError(
+                "tools is set; it is measured for one model that knows turns, without `against` or `text`"
+            )
 
 
 def run(config: EvaluateConfig) -> Path:
     if config.text is not None:
         return read_text(config, config.text)
+    if config.tools:
+        return examine_tools(config)
     speakers = {"model": (load_speaker(config.model), config.few_shot)}
     if config.against is not None:
         speakers = {"against": (load_speaker(config.against), config.against_few_shot), **speakers}
@@ -122,6 +131,20 @@ def examine(
     if few_shot and world is not None:
         return run_exam(asked, few_shot_answerer(speaker, world, asked), grade)
     return run_exam(asked, answerer(speaker), grade)
+
+
+def examine_tools(config: EvaluateConfig) -> Path:
+    """The tasks that want tools, each taken to its answer with tools that are really run."""
+    corpus_bytes, seed = which_world(config)
+    world = World.create(seed, WorldSize.for_bytes(corpus_bytes))
+    out = config.out or stage_of(config.model) / "tool_exam"
+    n = FULL_PER_CATEGORY // len(LANGS) if config.full else config.n_per_cell
+    with TemporaryDirectory() as folder:
+        exam = ToolExaminer(world, config.split, Path(folder), n, seed)
+        found = exam.examine(load_speaker(config.model))
+    show_tools(found.save(out))
+    print(f"{out}: every episode in episodes.jsonl, the table in summary.json")
+    return out
 
 
 def which_world(config: EvaluateConfig) -> tuple[int, int]:

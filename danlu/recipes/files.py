@@ -21,7 +21,7 @@ from danlu.data.rankings import tokenize_comparison, without_oldest
 from danlu.data.records import DataError
 from danlu.data.sft import render_chat
 from danlu.recipes import data
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.own_text import OwnText, references
 from danlu.recipes.plan import Plan
 from danlu.recipes.preferences import compare_rewards, measure_preferences
@@ -80,7 +80,9 @@ class Files:
             n_ids = len(render_chat(chat, self.chat_format)[0])
             if n_ids > self.config.max_len:
                 continue
-            record = {"id": f"{source}/{chat.id}", "messages": list(chat.messages)}
+            record: Record = {"id": f"{source}/{chat.id}", "messages": list(chat.messages)}
+            if chat.tools:
+                record["tools"] = list(chat.tools)
             if self.is_held_out(chat.messages):
                 held_out.append(record)
             else:

@@ -9,6 +9,7 @@ from danlu.config import ConfigError
 from danlu.data.images import as_url
 from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.speaker import load_speaker
+from danlu.recipes.thinking import MOST_CHAINS, ThinkingConfig, consider, shown
 from danlu.tokenizer.chat import Message, images_of
 
 SUMMARY = "answer one prompt, or continue a text: danlu generate MODEL PROMPT"
@@ -22,6 +23,8 @@ class GenerateConfig:
     system: str | None = None  # system message before the prompt
     images: tuple[Path, ...] = ()  # PNG files that stand before the prompt, for a model that sees
     raw: bool = False  # continue the prompt as a text, as a base model does, rather than answer it
+    think: int = 0  # sample so many chains of thought and give the answer of most; 0 answers at once
+    thinking: ThinkingConfig = field(default_factory=ThinkingConfig)
     sampling: SamplingConfig = field(
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
@@ -29,6 +32,10 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         if self.raw and self.images:
             raise ConfigError("images is set, but a raw text has no place for them; leave raw out")
+        if not 0 <= self.think <= MOST_CHAINS:
+            raise ConfigError(f"think is {self.think}; it must be from 0 to {MOST_CHAINS}")
+        if self.think and self.raw:
+            raise ConfigError("think and raw are set; a text that is continued is thought about by nobody")
 
 
 def run(config: GenerateConfig) -> Path:
@@ -45,6 +52,14 @@ def run(config: GenerateConfig) -> Path:
         messages = [asked]
         if config.system is not None:
             messages.insert(0, {"role": "system", "content": config.system})
+        if config.think:
+            print(
+                shown(
+                    consider(speaker, messages, config.sampling, config.think, config.thinking),
+                    config.thinking,
+                )
+            )
+            return config.model
         ids, pictures = speaker.chat.prompt(messages), speaker.see(images_of(messages))
         stop_ids = speaker.chat.stop_ids
     for text in speaker.say(ids, stop_ids, config.sampling, pictures=pictures):

@@ -28,10 +28,12 @@ from danlu.objectives.ppo import Surrogate
 from danlu.recipes.guard import Watch, build_guard
 from danlu.recipes.judge import load_reward_model, reward_by
 from danlu.recipes.stage import Stage, adapt, chat_format_of, deliver, frozen_state, settle
+from danlu.recipes.tool_settings import ToolsConfig
 from danlu.rl.advantages import Estimator
 from danlu.rl.batches import Beside, PpoBatches
 from danlu.rl.collect import Collected, RolloutConfig
 from danlu.rl.controller import AdaptiveKl, KlConfig
+from danlu.rl.episodes import Player
 from danlu.rl.guard import GuardConfig
 from danlu.rl.judges import CheckedReward, Endpoint, Grade, TrueScore
 from danlu.rl.rollout import Prompt
@@ -86,6 +88,7 @@ class PolicyConfig:
     )  # of the policy, and of a value model likewise
     top_layers: int | None = None  # train only the last so many, of the policy and of a value model likewise
     guard: GuardConfig = field(default_factory=GuardConfig)  # against over-optimisation
+    tools: ToolsConfig = field(default_factory=ToolsConfig)  # run where a prompt comes with tools
 
     def __post_init__(self) -> None:
         rollout = self.rollout
@@ -299,7 +302,16 @@ class Networks:
         if self.reward_model is not None:
             self.reward_model.requires_grad_(False)
         sampler = Sampler(self.policy, stop_ids=chat_format.stop_ids, max_batch=config.rollout.n_episodes)
-        return Team(trained, self.reference, sampler, self.reward, chat_format.tokenizer.pad_id)
+        player = player_of(config.tools, chat_format, self.policy.config.max_seq_len)
+        return Team(trained, self.reference, sampler, self.reward, chat_format.tokenizer.pad_id, player)
+
+
+def player_of(tools: ToolsConfig, chat_format: ChatFormat, max_seq_len: int) -> Player | None:
+    """What runs the policy's calls, if there are tools."""
+    box = tools.toolbox
+    if box is None:
+        return None
+    return Player(chat=chat_format, toolbox=box, limits=tools.loop, max_seq_len=max_seq_len)
 
 
 def load_networks(
@@ -374,8 +386,8 @@ def read_prompts(path: Path, chat_format: ChatFormat, longest: int) -> list[Prom
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line)
-                messages = record["messages"]
-                prompt = Prompt(str(record["id"]), chat_format.prompt(messages), messages)
+                messages, tools = record["messages"], record.get("tools") or ()
+                prompt = Prompt(str(record["id"]), chat_format.prompt(messages, tools), messages, tools)
             except (ValueError, KeyError, TypeError) as error:
                 wanted = 'an object with "id" and "messages" that end with a user turn'
                 raise DataError(f"{path}:{number}: {error}; each line must be {wanted}") from None

@@ -21,7 +21,7 @@ from danlu.evaluate.raters import fold_of
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_model
 from danlu.objectives.ranking import Ranking
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.rater_settings import RatersConfig, rater_model, weighted
 from danlu.recipes.reward_ensemble import ensemble_report
 from danlu.recipes.reward_report import judge, measure, pairs_by, rater_report, warnings

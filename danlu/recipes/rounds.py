@@ -15,9 +15,10 @@ from danlu.data.sources import records
 from danlu.evaluate.exam import load_results, save_results
 from danlu.recipes import policy, ppo, reward
 from danlu.recipes.asking import Amounts, Asking, FileAsks, WorldAsks
-from danlu.recipes.embedded import Teacher, TeachingConfig, write_jsonl
+from danlu.recipes.embedded import Teacher, TeachingConfig
 from danlu.recipes.evaluate import CATEGORY_NAMES, EvaluateConfig, settings_of, which_world
 from danlu.recipes.job import Ledger, timed
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.own_text import SourcesConfig
 from danlu.recipes.ranking_tasks import Ranking, Record, distinct, read_ranked, read_rankings
 from danlu.recipes.round_settings import RlhfConfig

@@ -9,6 +9,7 @@ from pathlib import Path
 from danlu.config import ConfigError
 from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.serving import address_of, check_installed, load_served, names_of
+from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 
 SUMMARY = "answer over HTTP, in the shape of OpenAI's API: danlu serve MODEL"
@@ -25,6 +26,7 @@ class ServeConfig:
     hosts: tuple[str, ...] = ()  # further names by which clients call the server
     adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])  # each name is a model to clients
     reward_model: Path | None = None  # for /v1/score
+    tools: ToolsConfig = field(default_factory=ToolsConfig)  # for requests with server_tools
     sampling: SamplingConfig = field(  # where a request does not say
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
@@ -54,6 +56,7 @@ def run(config: ServeConfig) -> None:
             adapters=config.adapters,
             reward_model=config.reward_model,
             sampling=config.sampling,
+            tools=config.tools,
         )
         app = create_app(served, keys=keys, hosts=names_of(config.host, config.hosts), limits=config.limits)
         address = address_of(listening)

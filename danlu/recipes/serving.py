@@ -22,6 +22,7 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_score_model
 from danlu.recipes.model_files import model_dir
 from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.recipes.tool_settings import ToolsConfig
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
 
@@ -45,6 +46,7 @@ def load_served(
     adapters: Mapping[str, Path],
     reward_model: Path | None,
     sampling: SamplingConfig,
+    tools: ToolsConfig,
 ) -> Served:
     """A model and all that a server can do with it."""
     from danlu.serve.api.service import Served
@@ -61,6 +63,8 @@ def load_served(
         adapters=tuple(adapters),
         sampling=sampling,
         grammar=grammar_of(speaker.chat),
+        toolbox=tools.toolbox,
+        loop=tools.loop,
         embed=embedder(speaker.model),
         see=speaker.see if speaker.sees else None,
         score=None if reward_model is None else scorer(reward_model, model, speaker),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
 from danlu.data.images import pixels_of
 from danlu.generate.reference import ReferenceEngine
-from danlu.generate.request import EndReason, Request
-from danlu.generate.sampler import Sampler
+from danlu.generate.request import Request, Token
+from danlu.generate.sampler import Completion, Sampler
 from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
@@ -62,7 +62,22 @@ class Speaker:
         key: int = 0,
         pictures: Tensor | None = None,
     ) -> Iterator[str]:
-        """The completion's text in pieces; the last is " […]" where the length limit cut it.
+        """The completion's text in pieces; the last is " […]" where the length limit cut it."""
+        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key, pictures)
+        if completion.finish_reason == "length":
+            yield CUT
+
+    def speak(
+        self,
+        prompt_ids: Sequence[int],
+        stop_ids: Collection[int],
+        sampling: SamplingConfig,
+        key: int = 0,
+        pictures: Tensor | None = None,
+        *,
+        may_call: bool = False,
+    ) -> Generator[str, None, Completion]:
+        """The completion's text in pieces, and at the end the completion; the text of calls is no piece.
 
         Args:
             prompt_ids: with the markers of `pictures`, which `see` makes.
@@ -70,72 +85,64 @@ class Speaker:
             sampling: how to draw.
             key: with `sampling.seed` it decides the random numbers.
             pictures: (n, side, side, 3) uint8, or None.
+            may_call: whether it may call tools.
         """
+        tokenizer, call_id = self.chat.tokenizer, self.chat.call_id
         self.check_room(prompt_ids)
-        if pictures is None:
-            tokens = self._continue(prompt_ids, stop_ids, sampling, key)
-        else:
-            request = self.request(prompt_ids, stop_ids, sampling, key, pictures)
-            tokens = ((token, reason) for _, token, reason in look_and_answer(self.model, [request]))
-        # A token may end inside a character.
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        reason = None
-        for token, why in tokens:
-            reason = why
-            if text := decoder.decode(self.chat.tokenizer.decode_bytes([token])):
-                yield text
-        if text := decoder.decode(b"", final=True):
-            yield text
-        if reason == "length":
-            yield CUT
-
-    def _continue(
-        self, prompt_ids: Sequence[int], stop_ids: Collection[int], sampling: SamplingConfig, key: int
-    ) -> Iterator[tuple[int, str | None]]:
-        """Each token of a completion, and with the last why it ended."""
-        forbidden = self.chat.tokenizer.control_ids - frozenset(stop_ids)
-        sampler = Sampler(self.model, stop_ids=stop_ids, forbidden_ids=forbidden, max_batch=1)
-        sequence = sampler.add(prompt_ids, sampling, key)
-        completion = None
-        while completion is None:
-            stepped = sampler.step()
-            completion = sampler.take(sequence)
-            for _, token, _ in stepped:
-                yield token, completion.finish_reason if completion else None
-
-    def request(
-        self,
-        prompt_ids: Sequence[int],
-        stop_ids: Collection[int],
-        sampling: SamplingConfig,
-        key: int,
-        pictures: Tensor,
-    ) -> Request:
-        """One completion of a prompt with pictures."""
-        return Request(
+        allowed = frozenset(stop_ids) | ({call_id} if may_call else frozenset[int]())
+        request = Request(
             prompt_ids=tuple(prompt_ids),
             sampling=sampling,
             key=key,
             stop_ids=frozenset(stop_ids),
-            forbidden_ids=self.chat.tokenizer.control_ids - frozenset(stop_ids),
+            forbidden_ids=tokenizer.control_ids - allowed,
             pictures=pictures,
         )
+        drawn = (read_and_answer if pictures is None else look_and_answer)(self.model, request)
+        # A token may end inside a character.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        calling = False
+        try:
+            while True:
+                token = next(drawn)
+                calling = calling or token == call_id
+                if not calling and (text := decoder.decode(tokenizer.decode_bytes([token]))):
+                    yield text
+        except StopIteration as done:
+            completion = done.value
+        if text := decoder.decode(b"", final=True):
+            yield text
+        return completion
 
 
-def look_and_answer(
-    model: LanguageModel, requests: Sequence[Request]
-) -> Iterator[tuple[int, int, EndReason | None]]:
-    """Completions of prompts with pictures as they come: number of the request, token, why it ended.
+def read_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
+    """The completion of a prompt of text as it comes, and at the end the whole."""
+    sampler = Sampler(model, stop_ids=request.stop_ids, forbidden_ids=request.forbidden_ids, max_batch=1)
+    sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
+    while (completion := sampler.take(sequence)) is None:
+        for _, token, _ in sampler.step():
+            yield token
+    return completion
+
+
+def look_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
+    """The completion of a prompt with pictures as it comes, and at the end the whole.
 
     Engines that keep a cache do not read pictures; the reference engine does.
     """
     engine = ReferenceEngine(model)
-    number_of = {engine.add(request): number for number, request in enumerate(requests)}
-    while engine.n_unfinished:
-        for event in engine.step():
-            if event.token is None:
-                raise FloatingPointError(event.error)
-            yield number_of[event.request_id], event.token.id, event.end_reason
+    engine.add(request)
+    tokens = list[Token]()
+    while True:
+        (event,) = engine.step()
+        if event.token is None or event.token.logprob is None:
+            raise FloatingPointError(event.error)
+        tokens.append(event.token)
+        yield event.token.id
+        if event.end_reason in ("stop", "length"):
+            logprobs = tuple(token.logprob for token in tokens if token.logprob is not None)
+            ids = tuple(token.id for token in tokens)
+            return Completion(ids=ids, logprobs=logprobs, finish_reason=event.end_reason)
 
 
 def load_speaker(path: Path) -> Speaker:

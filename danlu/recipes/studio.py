@@ -13,6 +13,7 @@ from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.feedback_tasks import model_digest
 from danlu.recipes.model_files import model_dir
 from danlu.recipes.serving import address_of, check_installed, load_served, name_of, names_of
+from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def load_voice(config: StudioConfig, path: Path, name: str | None = None) -> Voi
     from danlu.serve.api.service import Service
     from danlu.serve.studio.voice import Voice
 
-    served = load_served(path, name=name, adapters={}, reward_model=None, sampling=config.sampling)
+    served = load_served(
+        path, name=name, adapters={}, reward_model=None, sampling=config.sampling, tools=ToolsConfig()
+    )
     return Voice(digest=model_digest(model_dir(path)), service=Service(served, config.limits))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -181,12 +181,11 @@ class Pupil(Conversation):
         # Of the last answer, the model's own first, with the grade expected then; none if nothing was chosen.
         self._candidates: list[tuple[str, float]] = []
 
-    def speak(self, prompt_ids: Sequence[int]) -> Iterator[str]:
+    def speak(self, prompt_ids: Sequence[int]) -> Generator[str, None, Completion | None]:
         """The answer that the head likes best of several; until it has learnt anything, the model's own."""
         self._candidates = []
         if not self.shaping.n_grades:
-            yield from super().speak(prompt_ids)
-            return
+            return (yield from super().speak(prompt_ids))
         candidates = self.draw(prompt_ids)
         hidden = self.shaping.hidden_of(prompt_ids, [candidate.ids for candidate in candidates])
         grades = [self.shaping.head.grade(each) for each in hidden]
@@ -197,6 +196,7 @@ class Pupil(Conversation):
         yield texts[place]
         if best.finish_reason == "length":
             yield CUT
+        return best
 
     def draw(self, prompt_ids: Sequence[int]) -> list[Completion]:
         """Several answers to the prompt; the first is what the model would say without a head."""

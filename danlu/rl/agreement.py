@@ -16,7 +16,7 @@ ENOUGH = 16  # completions; of fewer, a mean says too little
 
 def sampler_gap(rollouts: Sequence[Rollout], logprobs: Tensor, mask: Tensor, tolerance: float) -> float:
     """Mean distance between the sampler's log-probabilities and the model's; too much of it is an error."""
-    sampled = torch.tensor([x for rollout in rollouts for x in rollout.completion.logprobs])
+    sampled = torch.tensor([x for rollout in rollouts for x in rollout.sampled_logprobs])
     gap = float((sampled - logprobs[mask]).abs().mean())
     if not gap <= tolerance:
         raise FloatingPointError(

@@ -163,6 +163,8 @@ def sample(team: Team, prompts: Sequence[Prompt], config: RolloutConfig, seed: i
     """Completions at the training temperature, nothing truncated; those of a prompt side by side."""
     sampling = SamplingConfig(max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=seed)
     n = config.n_completions
+    if team.player is not None:
+        return team.player.play(team.sampler, prompts, sampling, n)
     completions = team.sampler.generate([prompt.ids for prompt in prompts], sampling, n)
     asked = [prompt for prompt in prompts for _ in range(n)]
     return [Rollout(prompt, completion) for prompt, completion in zip(asked, completions, strict=True)]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import ConfigError
+from danlu.rl.episodes import episode_text
 from danlu.rl.rollout import Prompt, Reward, Rollout
 from danlu.tokenizer.chat import ChatFormat
 
@@ -80,7 +81,9 @@ def reward_of_grade(grade: Grade, chat_format: ChatFormat, timeout_s: float | No
 
 
 def answer_in(rollout: Rollout, chat_format: ChatFormat) -> str:
-    """The completion as text."""
+    """The completion as text; where tools may be called, the whole episode as JSON."""
+    if rollout.prompt.tools:
+        return episode_text(rollout, chat_format)
     return str(chat_format.parse(rollout.completion.ids)["content"])
 
 

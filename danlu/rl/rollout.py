@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Protocol
 
 from danlu.data.records import Batch, pad_rows
 from danlu.generate.sampler import Completion
+from danlu.generate.sampling import SamplingConfig
 from danlu.tokenizer.chat import Message
 
 
@@ -18,6 +20,7 @@ class Prompt:
     id: str
     ids: list[int]  # up to where the assistant begins
     messages: Sequence[Message] = ()
+    tools: Sequence[Mapping[str, Any]] = ()  # descriptions of what may be called, in OpenAI's shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,30 @@ class Rollout:
 
     prompt: Prompt
     completion: Completion
+    chosen: Sequence[bool] = ()  # which tokens of the completion the policy drew; empty = all of them
+    said: Sequence[Message] = ()  # the turns of an episode with tools
 
     @property
     def ended(self) -> bool:
         return self.completion.finish_reason == "stop"
+
+    @property
+    def mask(self) -> Sequence[bool]:
+        """True where the policy chose the token of the completion."""
+        return self.chosen or (True,) * len(self.completion.ids)
+
+    @property
+    def sampled_logprobs(self) -> list[float]:
+        """The sampler's, of the tokens that the policy chose."""
+        return [x for x, chosen in zip(self.completion.logprobs, self.mask, strict=True) if chosen]
+
+
+class Generates(Protocol):
+    """A sampler: `n` completions of each prompt, those of one prompt side by side."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, n: int = 1
+    ) -> list[Completion]: ...
 
 
 Reward = Callable[[Sequence[Rollout]], Sequence[float]]  # one score a completion
@@ -38,7 +61,7 @@ Reward = Callable[[Sequence[Rollout]], Sequence[float]]  # one score a completio
 def lay_out(rollouts: Sequence[Rollout], pad_id: int) -> Batch:
     """Prompt and completion one a row; `loss_mask` is True where the policy chose the target."""
     rows = [[*rollout.prompt.ids, *rollout.completion.ids] for rollout in rollouts]
-    masks = [[False] * len(rollout.prompt.ids) + [True] * len(rollout.completion.ids) for rollout in rollouts]
+    masks = [[False] * len(rollout.prompt.ids) + list(rollout.mask) for rollout in rollouts]
     longest = max(len(row) for row in rows) - 1
     return pad_rows(rows, masks, pad_id, width=-(-longest // 16) * 16)  # few widths, few kernel shapes
 

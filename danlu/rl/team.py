@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from danlu.generate.sampler import Completion
-from danlu.generate.sampling import SamplingConfig
+from danlu.rl.episodes import Player
 from danlu.rl.judges import CheckedReward
+from danlu.rl.rollout import Generates
 
 
 class Average(nn.Module):
@@ -71,14 +71,6 @@ class SharedTrunk(PolicyAndValue):
         return policy.lm_head(hidden).float(), value(hidden)
 
 
-class Generates(Protocol):
-    """A sampler: `n` completions of each prompt, those of one prompt side by side."""
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, n: int = 1
-    ) -> list[Completion]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Team:
     """The four networks of RLHF; `trained` holds two of them, `reward` hides the fourth behind a function."""
@@ -88,6 +80,7 @@ class Team:
     sampler: Generates
     reward: CheckedReward
     pad_id: int
+    player: Player | None = None  # runs the tools that prompts come with
 
 
 @contextmanager

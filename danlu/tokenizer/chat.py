@@ -123,6 +123,14 @@ class ChatFormat:
             raise ChatError(f"{len(waiting)} tool calls are without a result; an answer comes after the last")
         return rendered.ids + self._headers["assistant"]
 
+    def going_on(self, results: Sequence[Message]) -> list[int]:
+        """Ids that follow an ended turn with calls: their results, up to where the assistant speaks again."""
+        ids = [*self._newline]
+        for message in results:
+            header, said = self._turn(message, ())
+            ids += [*header, *said, *self._newline]
+        return ids + self._headers["assistant"]
+
     def lengths(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
     ) -> tuple[int, list[int]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from danlu.config import ConfigError, build
+from danlu.config import ConfigError, build, key_of
 from danlu.tools.data_text import as_text
 from danlu.tools.error import ToolError
 from danlu.tools.process import ask_process
@@ -56,6 +56,7 @@ class Tool:
     arguments: type  # a dataclass, a field a parameter
     function: Callable[..., object]
     isolated: bool = False  # run in a process of its own
+    wall_s: float | None = None  # of one call, where this tool is granted other than the rest
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -63,8 +64,10 @@ class Tool:
         hints = get_type_hints(self.arguments)
         parameters = {
             "type": "object",
-            "properties": {each.name: _schema_of(hints[each.name]) for each in fields(self.arguments)},
-            "required": [each.name for each in fields(self.arguments) if each.default is MISSING],
+            "properties": {
+                key_of(each.name): _schema_of(hints[each.name]) for each in fields(self.arguments)
+            },
+            "required": [key_of(each.name) for each in fields(self.arguments) if each.default is MISSING],
             "additionalProperties": False,
         }
         function = {"name": self.name, "description": self.description, "parameters": parameters}
@@ -175,14 +178,29 @@ class Toolbox:
         """Every tool's description, in OpenAI's shape."""
         return [each.schema for each in self._tools.values()]
 
-    def call(self, call: Call) -> Result:
-        """Run one call; it always gives a result, and one that failed says why."""
+    @property
+    def names(self) -> list[str]:
+        """What the tools are called."""
+        return list(self._tools)
+
+    def only(self, names: Sequence[str]) -> Toolbox:
+        """A box with some of these tools; a name that is not among them is an error."""
+        return Toolbox([self._found(name) for name in names], self._limits)
+
+    def call(self, call: Call, *, most_s: float | None = None) -> Result:
+        """Run one call; it always gives a result, and one that failed says why.
+
+        Args:
+            most_s: seconds that it may take, where that is less than the limit of one call.
+        """
         try:
             found = self._found(call.name)
-            value = self._run(found, read_arguments(found, call.arguments, self._limits))
+            wall_s = self._limits.wall_s if found.wall_s is None else found.wall_s
+            wall_s = wall_s if most_s is None else min(most_s, wall_s)
+            value = self._run(found, read_arguments(found, call.arguments, self._limits), wall_s)
             return Result(call.id, self._text(found, value), True)
         except ToolError as error:
-            return Result(call.id, as_text({"error": str(error)}, self._limits.result_characters), False)
+            return refusal(call, str(error), self._limits.result_characters)
 
     def _found(self, name: str) -> Tool:
         if name not in self._tools:
@@ -197,10 +215,15 @@ class Toolbox:
         except (TypeError, ValueError, RecursionError):
             raise ToolError(f"{found.name} gave something that has no JSON form") from None
 
-    def _run(self, found: Tool, arguments: Mapping[str, Any]) -> object:
+    def _run(self, found: Tool, arguments: Mapping[str, Any], wall_s: float) -> object:
         if found.isolated:
-            return _in_process(found, arguments, self._limits)
-        return _in_thread(found, arguments, self._limits.wall_s)
+            return _in_process(found, arguments, self._limits.memory_bytes, wall_s)
+        return _in_thread(found, arguments, wall_s)
+
+
+def refusal(call: Call, why: str, most_characters: int = 8000) -> Result:
+    """The result of a call that is not carried out, or failed."""
+    return Result(call.id, as_text({"error": why}, most_characters), False)
 
 
 def read_arguments(found: Tool, text: str, limits: ToolLimits) -> dict[str, Any]:
@@ -275,16 +298,16 @@ def _in_thread(found: Tool, arguments: Mapping[str, Any], wall_s: float) -> obje
     raise ToolError(_failure(found.name, type(value).__name__, str(value)))
 
 
-def _in_process(found: Tool, arguments: Mapping[str, Any], limits: ToolLimits) -> object:
+def _in_process(found: Tool, arguments: Mapping[str, Any], memory_bytes: int, wall_s: float) -> object:
     request = {
         "path": [each for each in sys.path if each] or ["."],
         "module": found.function.__module__,
         "function": found.function.__qualname__,
         "arguments": arguments,
-        "memory_bytes": limits.memory_bytes,
-        "cpu_s": limits.wall_s,
+        "memory_bytes": memory_bytes,
+        "cpu_s": wall_s,
     }
-    answer = ask_process(ISOLATED, request, wall_s=limits.wall_s, what=found.name)
+    answer = ask_process(ISOLATED, request, wall_s=wall_s, what=found.name)
     if "error" in answer:
         raise ToolError(_failure(found.name, *answer["error"]))
     return answer["value"]

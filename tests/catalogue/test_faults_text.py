@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from catalogue import fault
@@ -38,20 +40,20 @@ def answers() -> list[str]:
     return sorted(str(m["content"]) for chat in CHATS for m in chat.messages if m["role"] == "assistant")
 
 
-def everything_learnt(self: ChatFormat, messages: list[Message]) -> Rendered:
-    rendered = sound_render(self, messages)
+def everything_learnt(self: ChatFormat, messages: list[Message], tools: Sequence[Any] = ()) -> Rendered:
+    rendered = sound_render(self, messages, tools)
     return Rendered(rendered.ids, [True] * len(rendered.ids))
 
 
-def ends_not_learnt(self: ChatFormat, messages: list[Message]) -> Rendered:
-    rendered = sound_render(self, messages)
+def ends_not_learnt(self: ChatFormat, messages: list[Message], tools: Sequence[Any] = ()) -> Rendered:
+    rendered = sound_render(self, messages, tools)
     end = self.tokenizer.im_end_id
     mask = [learnt and i != end for i, learnt in zip(rendered.ids, rendered.loss_mask, strict=True)]
     return Rendered(rendered.ids, mask)
 
 
-def begins_late(self: ChatFormat, messages: list[Message]) -> Rendered:
-    rendered = sound_render(self, messages)
+def begins_late(self: ChatFormat, messages: list[Message], tools: Sequence[Any] = ()) -> Rendered:
+    rendered = sound_render(self, messages, tools)
     mask = [a and b for a, b in zip(rendered.loss_mask, [False, *rendered.loss_mask], strict=False)]
     return Rendered(rendered.ids, mask)
 

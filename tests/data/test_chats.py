@@ -102,6 +102,66 @@ GOOD = {"prompt": "a", "response": "b"}
 USER = {"role": "user", "content": "a"}
 
 
+CALL = {"id": "c7", "type": "function", "function": {"name": "sum", "arguments": '{"a": [1]}'}}
+SUM = {"name": "sum", "description": "Add.", "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    ("record", "content", "call_id"),
+    [
+        (
+            {"messages": [USER, {"role": "assistant", "content": "One moment.", "tool_calls": [CALL]}]},
+            "One moment.",
+            "c7",
+        ),
+        ({"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]}, "", "c7"),
+        (
+            {
+                "messages": [
+                    USER,
+                    {"role": "assistant", "tool_calls": [{"name": "sum", "arguments": {"a": [1]}}]},
+                ]
+            },
+            "",
+            "call_1",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "a"},
+                    {"from": "function_call", "value": '{"name": "sum", "arguments": {"a": [1]}}'},
+                ]
+            },
+            "",
+            "call_1",
+        ),
+    ],
+)
+def test_calls_of_tools_are_read_with_and_without_words_in_every_shape(tmp_path, record, content, call_id):
+    (message,) = read_chats(write(tmp_path, record))[0].messages[1:]
+    assert message == {"role": "assistant", "content": content, "tool_calls": [{**CALL, "id": call_id}]}
+
+
+def test_what_is_no_json_is_no_call_and_a_result_keeps_its_id(tmp_path):
+    turns = [{"from": "human", "value": "a"}, {"from": "function_call", "value": "I call nobody"}]
+    assert read_chats(write(tmp_path, {"conversations": turns}))[0].messages[1] == {
+        "role": "assistant",
+        "content": "I call nobody",
+    }
+    result = {"role": "tool", "content": "1", "tool_call_id": "c7"}
+    called = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    (chat,) = read_chats(
+        write(tmp_path, {"messages": [USER, called, result, {"role": "assistant", "content": "b"}]})
+    )
+    assert chat.messages[2] == result
+
+
+@pytest.mark.parametrize("given", [[SUM], [{"type": "function", "function": SUM}], json.dumps([SUM])])
+def test_tools_of_a_chat_come_in_openais_shape(tmp_path, given):
+    (chat,) = read_chats(write(tmp_path, {**GOOD, "tools": given}))
+    assert chat.tools == [{"type": "function", "function": SUM}]
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -122,8 +182,14 @@ USER = {"role": "user", "content": "a"}
         ),
         (
             {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]},
-            "turn 2 calls a tool",
+            "turn 2: call 1 is int '1'; it must have 'function' with 'name' and 'arguments'",
         ),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "a", "tool_calls": "b"}]},
+            "turn 2: 'tool_calls' is str 'b'; it must be a list",
+        ),
+        ({"messages": [USER], "tools": "["}, "field 'tools' is str '\\['; as text it must be JSON"),
+        ({"messages": [USER], "tools": [{"name": 3}]}, "a tool is dict .*; it must have 'function' with"),
         ({"instruction": "a", "output": 3}, "field 'output' is int '3'; it must be text"),
         (
             {"title": "a", "body": "b"},

@@ -15,7 +15,7 @@ from danlu.model.heads import LanguageModel
 from danlu.model.raters import tie_start
 from danlu.objectives.ranking import TIES, Ranking, outcome_probabilities
 from danlu.recipes import reward
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.stage import publish
 from danlu.tokenizer.bpe import Tokenizer

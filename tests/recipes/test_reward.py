@@ -27,7 +27,7 @@ from danlu.model.hf import load_language_model, load_score_model
 from danlu.objectives.loss import Loss, Term
 from danlu.objectives.ranking import Ranking
 from danlu.recipes import reward
-from danlu.recipes.embedded import write_jsonl
+from danlu.recipes.jsonl import write_jsonl
 from danlu.recipes.pretrain import Shape
 from danlu.recipes.rater_settings import RatersConfig
 from danlu.recipes.reward_ensemble import joined, load_member, load_reward_models

@@ -59,6 +59,10 @@ def disguised(marker: str) -> list[str]:
         marker.replace("<", "\\u003c"),
         marker.upper(),
         "".join(chr(0xE0000 + ord(each)) for each in marker if ord(each) < 128),  # invisible tag characters
+        marker.translate({ord("i"): "і", ord("m"): "ｍ", ord("s"): "ѕ", ord("e"): "е"}),  # homoglyphs
+        f"\u202e{marker[::-1]}\u202c",  # shown the right way round
+        "\u2060".join(marker),  # word joiners between all letters
+        "".join(f"{each}\ufe0f" for each in marker),  # variation selectors
     ]
 
 

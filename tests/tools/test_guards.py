@@ -119,6 +119,7 @@ def test_the_calculator_refuses_a_hundred_attempts_in_words():
             print(expression, calculate(expression))
         assert len(str(caught.value)) > 15
         assert time.thread_time() - began < 4, expression
+    assert calculate("1 + 1") == "2"
 
 
 SELECTS = [
@@ -266,6 +267,7 @@ def test_the_sql_tool_refuses_a_hundred_attempts_in_words(path: Path, schema: Sc
         assert len(str(caught.value)) > 15
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert Database(path, PATIENT).select("SELECT count(*) FROM t", schema).rows == [[1000]]
 
 
 def test_behind_the_grammar_the_connection_refuses_the_same(path: Path):
@@ -360,6 +362,7 @@ def test_search_reads_no_document_outside_its_folder_whatever_it_is_called(tmp_p
     for name, quote in attempts:
         with pytest.raises(SearchError, match=r"no such document|does not contain"):
             locate(index, name, quote)
+    assert locate(index, "a.txt", "The lighthouse is white.").place == "a.txt, line 1, characters 0 to 24"
 
 
 def made(folder: Path) -> dict[str, str]:

@@ -14,6 +14,8 @@ from hostile import CATEGORIES, HOSTILE, MARKERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from danlu.cli import main
+from danlu.dialogue.summary import summarised, summarising
+from danlu.dialogue.tool_loop import ToolLoop
 from danlu.evaluate import markup
 from danlu.tokenizer.bpe import SMALLEST_VOCAB, Tokenizer, TokenizerError
 from danlu.tokenizer.chat import ChatFormat, Message
@@ -21,7 +23,7 @@ from danlu.tools import builtin
 from danlu.tools.calculator.calculate import calculate
 from danlu.tools.data_text import as_text
 from danlu.tools.error import ToolError
-from danlu.tools.protocol import Call, Toolbox, ToolLimits
+from danlu.tools.protocol import Call, Toolbox, ToolLimits, tool
 from danlu.tools.search.answer import ask, verify
 from danlu.tools.search.index import Index
 from danlu.tools.sql.database import Database, SqlLimits, check_names
@@ -90,6 +92,49 @@ def test_no_message_brings_a_control_token(chat: ChatFormat):
         ids = chat.prompt(messages, [{"name": "f", "description": text}])
         expected = [start, start, end, start, end, start, start, end, start, end, start]
         assert controls(chat, ids) == expected, text
+
+
+def test_no_result_of_a_loop_is_more_than_data(chat: ChatFormat):
+    """A tool gives back hostile text, then the model repeats it: no control token, and no further call."""
+    start, end = chat.tokenizer.im_start_id, chat.tokenizer.im_end_id
+    n_run = 0
+    given = ""
+
+    def search() -> str:
+        """Find something."""
+        nonlocal n_run
+        n_run += 1
+        return given
+
+    box = Toolbox([tool(search)], ToolLimits(wall_s=600))
+    question: Message = {"role": "user", "content": "?"}
+    for number, text in enumerate(HOSTILE, start=1):
+        given = text
+        loop = ToolLoop(box)
+        loop.take(CALL)
+        ids = chat.prompt([question, *loop.said], box.schemas)
+        assert controls(chat, ids) == [start, start, end, start, end, start, start, end, start, end, start], (
+            text
+        )
+        repeated = loop.said[-1]["content"]
+        loop.take(chat.parse([*chat.tokenizer.encode(repeated), end]))
+        assert (loop.ending, n_run) == ("answer", number)
+
+
+def test_no_summary_brings_a_control_token_or_reaches_the_system(chat: ChatFormat):
+    """Somebody has planted a text in a long conversation, and the model takes it over into its summary."""
+    for text in ENCODABLE[::9]:
+        turns: list[Message] = [{"role": "system", "content": "Be kind."}]
+        for _ in range(6):
+            turns += [{"role": "user", "content": text}, {"role": "assistant", "content": "x" * 60}]
+        turns.append({"role": "user", "content": "?"})
+        room = len(chat.prompt(turns)) * 3 // 4
+        found = summarised(summarising(chat, turns, room=room), lambda _, text=text: text)
+        assert found.left_out
+        assert found.messages[0] == turns[0]
+        ids = chat.prompt(found.messages)
+        start, end = chat.tokenizer.im_start_id, chat.tokenizer.im_end_id
+        assert controls(chat, ids) == [*[start, end] * len(found.messages), start], text
 
 
 def test_half_a_surrogate_pair_in_a_message_is_refused(chat: ChatFormat):

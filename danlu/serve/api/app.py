@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from danlu import __version__
-from danlu.serve.api.chat import chat_routes
+from danlu.serve.api.chat_route import chat_routes
 from danlu.serve.api.completions import completion_routes
 from danlu.serve.api.errors import install
 from danlu.serve.api.guard import LOOPBACK, Door, Guard

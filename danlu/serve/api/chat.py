@@ -1,80 +1,119 @@
-"""POST /v1/chat/completions."""
+"""What a request for a chat asks of the engine, and the answer in OpenAI's shapes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from typing import Any
 
-from fastapi import APIRouter, Request
 from starlette.responses import Response
 from torch import Tensor
 
 from danlu.dialogue.context import Kept, fit
+from danlu.dialogue.summary import Summarised
 from danlu.generate.request import Request as EngineRequest
 from danlu.generate.request import TokenFilter
+from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api import responses
-from danlu.serve.api.body import StrictRoute
 from danlu.serve.api.completing import (
     Answering,
     Plan,
     Progress,
-    answer,
     check_common,
     check_length,
     logit_bias_of,
     new_id,
     sampling_of,
+    together,
 )
 from danlu.serve.api.conversations import check_schema, messages_of, tools_of
-from danlu.serve.api.errors import RESPONSES, ApiError
+from danlu.serve.api.errors import ApiError
 from danlu.serve.api.keys import Caller
 from danlu.serve.api.reply import CallArguments, CallBegun, FinishReason, Piece, Reply, Spoken, Text
 from danlu.serve.api.requests import ChatRequest, JsonSchema, NamedTool
 from danlu.serve.api.service import Service
 from danlu.serve.api.tool_filter import CallRules, ToolFilter
 from danlu.serve.api.vocabulary import Vocabulary
-from danlu.tokenizer.chat import ChatError, images_of
-
-STREAMED = {"text/event-stream": {"schema": {"type": "string"}}}  # with stream=true, a chunk a line
+from danlu.tokenizer.chat import ChatError, Message, images_of
 
 
-def chat_routes(service: Service) -> APIRouter:
-    """The route of chat."""
-    router = APIRouter(route_class=StrictRoute, responses=RESPONSES)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model sees of the conversation, and the tools that it may call."""
 
-    @router.post(
-        "/v1/chat/completions",
-        response_model=responses.ChatCompletion,
-        responses={200: {"content": STREAMED}},
-    )
-    async def chat_completions(body: ChatRequest, http: Request) -> Response:
-        """The next turn of a conversation."""
-        return await answer(service, http, body, lambda caller: _prepare(service, body, caller))
-
-    return router
+    kept: Kept
+    tools: Sequence[Mapping[str, Any]]
 
 
-def _prepare(service: Service, body: ChatRequest, caller: Caller) -> Answering:
-    plan, kept = plan_chat(service, body, caller)
-    shown = _Shown(service.vocabulary, plan, kept, body)
+def answering(
+    service: Service,
+    body: ChatRequest,
+    caller: Caller,
+    seen: Seen | None = None,
+    before: Sequence[Plan] = (),
+) -> Answering:
+    """How a request is answered by one turn of the model.
+
+    Args:
+        seen: what the model sees, where that is settled already.
+        before: what the engine has done for this request so far.
+    """
+    seen = seen or see(service, body, tools_of(body.tools, service.limits))
+    plan = prepare(service, body, caller, seen)
+    shown = Shown(service.vocabulary, together([*before, plan], plan), seen.kept, body)
     return Answering(plan=plan, whole=shown.whole, chunks=shown.chunks)
 
 
-def plan_chat(service: Service, body: ChatRequest, caller: Caller) -> tuple[Plan, Kept]:
-    """What the engine is to do, and what of the conversation the model sees; ApiError says what is wrong."""
+def see(service: Service, body: ChatRequest, tools: Sequence[Mapping[str, Any]]) -> Seen:
+    """The conversation without the oldest exchanges where not all of it fits."""
+    messages, room = conversation_of(service, body), room_for(service, body)
+    try:
+        return Seen(fit(service.chat, messages, tools, room=room, pinned=set(body.pinned)), tools)
+    except ChatError as error:
+        raise ApiError(400, str(error), param="messages") from None
+
+
+def conversation_of(service: Service, body: ChatRequest) -> list[Message]:
+    """The messages of a request."""
+    messages = messages_of(body.messages, service.limits)
+    if images_of(messages) and service.served.see is None:
+        raise ApiError(400, "this model reads text only", code="not_available", param="messages")
+    if beyond := [place for place in body.pinned if place >= len(messages)]:
+        raise ApiError(
+            400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"
+        )
+    return messages
+
+
+def room_for(service: Service, body: ChatRequest) -> int:
+    """Tokens that the prompt may have."""
+    if body.truncation == "disabled":
+        return sys.maxsize
+    longest, n_new = service.served.max_seq_len, _sampling(service, body).max_new_tokens
+    # An answer may be as long as it is asked to be, but room is made for a quarter of the context at most.
+    return longest - min(n_new, longest // 4)
+
+
+def _sampling(service: Service, body: ChatRequest) -> SamplingConfig:
+    return sampling_of(service, body, _n_new(body))
+
+
+def _n_new(body: ChatRequest) -> int | None:
+    return body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+
+
+def prepare(service: Service, body: ChatRequest, caller: Caller, seen: Seen) -> Plan:
+    """What the engine is to do for one turn of the model."""
     adapter = service.check_model(body.model)
-    n_new = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    check_common(service, body, body.n or 1, n_new)
+    check_common(service, body, body.n or 1, _n_new(body))
     if body.top_logprobs and not body.logprobs:
         raise ApiError(400, "top_logprobs is for logprobs=true", param="top_logprobs")
-    tools = tools_of(body.tools, service.limits)
-    rules = _rules(body, [tool["function"]["name"] for tool in tools])
-    sampling = sampling_of(service, body, n_new)
-    kept, prompt = _prompt(service, body, tools, sampling.max_new_tokens)
-    pictures = _look(service, images_of(kept.messages))
+    rules = _rules(body, [tool["function"]["name"] for tool in seen.tools])
+    sampling, prompt = _sampling(service, body), _prompt(service, seen)
+    pictures = _look(service, images_of(seen.kept.messages))
     call_id = None if rules is None else service.chat.call_id
     requests = [
         EngineRequest(
@@ -90,20 +129,19 @@ def plan_chat(service: Service, body: ChatRequest, caller: Caller) -> tuple[Plan
             n_top=body.top_logprobs or 0,
             token_filter=_filter(service, body, rules),
             adapter=adapter,
-            salt=_salt(caller.name, images_of(kept.messages)),
+            salt=_salt(caller.name, images_of(seen.kept.messages)),
             pictures=pictures,
         )
         for number in range(body.n or 1)
     ]
     replies = [Reply(service.vocabulary, stops=body.stops, call_id=call_id) for _ in requests]
-    plan = Plan(
+    return Plan(
         id=new_id("chatcmpl"),
         model=body.model,
         requests=requests,
         replies=replies,
         n_prompt_tokens=len(prompt),
     )
-    return plan, kept
 
 
 def _rules(body: ChatRequest, names: Sequence[str]) -> CallRules | None:
@@ -121,24 +159,10 @@ def _rules(body: ChatRequest, names: Sequence[str]) -> CallRules | None:
     return CallRules(names=names, must_call=choice != "auto", parallel=parallel)
 
 
-def _prompt(
-    service: Service, body: ChatRequest, tools: Sequence[Mapping[str, Any]], n_new: int
-) -> tuple[Kept, list[int]]:
-    """The part of the conversation that the model sees, and its ids."""
-    longest = service.served.max_seq_len
-    # An answer may be as long as it is asked to be, but room is made for a quarter of the context at most.
-    room = longest - min(n_new, longest // 4) if body.truncation == "auto" else sys.maxsize
-    messages = messages_of(body.messages, service.limits)
-    if images_of(messages) and service.served.see is None:
-        raise ApiError(400, "this model reads text only", code="not_available", param="messages")
-    if beyond := [place for place in body.pinned if place >= len(messages)]:
-        raise ApiError(
-            400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"
-        )
+def _prompt(service: Service, seen: Seen) -> list[int]:
     try:
-        kept = fit(service.chat, messages, tools, room=room, pinned=set(body.pinned))
-        check_length(service, kept.n_tokens, "messages")
-        return kept, service.chat.prompt(kept.messages, tools)
+        check_length(service, seen.kept.n_tokens, "messages")
+        return service.chat.prompt(seen.kept.messages, seen.tools)
     except ChatError as error:
         raise ApiError(400, str(error), param="messages") from None
 
@@ -180,11 +204,13 @@ def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> Tok
         raise ApiError(400, f"response_format: {error}", param="response_format") from None
 
 
-class _Shown:
+class Shown:
     """An answer in OpenAI's shapes, whole or in chunks."""
 
     def __init__(self, vocabulary: Vocabulary, plan: Plan, kept: Kept, body: ChatRequest) -> None:
-        self._vocabulary, self._plan, self._kept, self._body = vocabulary, plan, kept, body
+        self._vocabulary, self._plan, self._body = vocabulary, plan, body
+        summary = kept.summary if isinstance(kept, Summarised) else ""
+        self._context = responses.Context(left_out=list(kept.left_out), summary=summary or None)
         self._call_ids = [_ids(f"call_{plan.id.partition('-')[2]}_{i}_") for i in range(len(plan.requests))]
 
     def whole(self, progress: Sequence[Progress]) -> Response:
@@ -197,18 +223,21 @@ class _Shown:
                 for index in range(len(self._plan.requests))
             ],
             usage=responses.Usage(**self._plan.usage),
-            context=responses.Context(left_out=list(self._kept.left_out)),
+            context=self._context,
+            trace=[responses.ToolStep(**step.to_tree()) for each in progress for step in each.steps],
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 
     async def chunks(self, progress: AsyncIterator[Progress]) -> AsyncIterator[Mapping[str, Any]]:
         opening = {"role": "assistant", "content": ""}
         for index in range(len(self._plan.requests)):
-            yield self._chunk(index, opening) | {"context": {"left_out": list(self._kept.left_out)}}
+            yield self._chunk(index, opening) | {"context": self._context.model_dump()}
         async for each in progress:
             for piece in each.pieces:
                 if self._body.logprobs or not isinstance(piece, Text) or piece.text:
                     yield self._chunk(each.index, self._delta(each.index, piece), spoken=_spoken(piece))
+            if each.steps:
+                yield self._frame([]) | {"trace": [step.to_tree() for step in each.steps]}
             if each.finish_reason is not None:
                 yield self._chunk(each.index, {}, each.finish_reason)
         if self._with_usage:
@@ -224,9 +253,9 @@ class _Shown:
         reason = progress[-1].finish_reason
         assert reason is not None, "a completion ends with its last event"
         # A call that the length limit cut is no call.
-        calls = [
-            _call(pieces, n, next(self._call_ids[index])) for n in range(self._plan.replies[index].n_calls)
-        ]
+        n_calls = self._plan.replies[index].n_calls
+        begun = [piece for piece in pieces if isinstance(piece, CallBegun) and piece.number < n_calls]
+        calls = [_call(each, pieces, next(self._call_ids[index])) for each in begun]
         text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
         spoken = [each for piece in pieces for each in _spoken(piece)]
         return responses.ChatChoice(
@@ -298,12 +327,11 @@ def _spoken(piece: Piece) -> Sequence[Spoken]:
     return piece.tokens if isinstance(piece, Text) else ()
 
 
-def _call(pieces: Sequence[Piece], number: int, call_id: str) -> responses.ToolCall:
-    (name,) = [piece.name for piece in pieces if isinstance(piece, CallBegun) and piece.number == number]
+def _call(begun: CallBegun, pieces: Sequence[Piece], call_id: str) -> responses.ToolCall:
     arguments = [
-        piece.text for piece in pieces if isinstance(piece, CallArguments) and piece.number == number
+        piece.text for piece in pieces if isinstance(piece, CallArguments) and piece.number == begun.number
     ]
-    function = responses.CalledFunction(name=name, arguments="".join(arguments))
+    function = responses.CalledFunction(name=begun.name, arguments="".join(arguments))
     return responses.ToolCall(id=call_id, function=function)
 
 

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from danlu.dialogue.tool_loop import Step
 from danlu.generate.request import Event, Request, Token
 from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, Stream
@@ -54,6 +55,32 @@ class Plan:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several(Plan):
+    """All that the engine does for one answer; `plans` may grow turn by turn."""
+
+    plans: Sequence[Plan]
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens of all turns so far."""
+        found = [plan.usage for plan in self.plans]
+        return {name: sum(each[name] for each in found) for name in found[0]}
+
+
+def together(plans: Sequence[Plan], shown: Plan) -> Several:
+    """Plans of which one is shown and all are counted."""
+    return Several(
+        id=shown.id,
+        model=shown.model,
+        requests=shown.requests,
+        replies=shown.replies,
+        n_prompt_tokens=shown.n_prompt_tokens,
+        created=shown.created,
+        plans=plans,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What one event means to the client."""
@@ -62,6 +89,7 @@ class Progress:
     pieces: Sequence[Piece]
     prompt: Sequence[Token]
     finish_reason: FinishReason | None
+    steps: Sequence[Step] = ()  # calls that the server has carried out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +120,14 @@ async def answer(
         if body.stream:
             return EventStream(service, answering.chunks(progress), held.pop_all())
         try:
-            return answering.whole(await unless_gone(http.receive, _all(service, progress)))
+            return answering.whole(await unless_gone(http.receive, everything(service, progress)))
         except ClientDisconnect:
             service.metrics.left.inc()
             return Response(status_code=499)  # which nobody reads
 
 
-async def _all(service: Service, progress: AsyncIterator[Progress]) -> list[Progress]:
+async def everything(service: Service, progress: AsyncIterator[Progress]) -> list[Progress]:
+    """All that there will be, within the time of a request."""
     try:
         async with asyncio.timeout(service.limits.wall_s):
             return [each async for each in progress]

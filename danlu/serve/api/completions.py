@@ -18,7 +18,6 @@ from danlu.generate.request import Request as EngineRequest
 from danlu.generate.request import Token
 from danlu.serve.api import responses
 from danlu.serve.api.body import StrictRoute
-from danlu.serve.api.chat import STREAMED
 from danlu.serve.api.completing import (
     Answering,
     Plan,
@@ -31,6 +30,7 @@ from danlu.serve.api.completing import (
     sampling_of,
 )
 from danlu.serve.api.errors import RESPONSES, ApiError
+from danlu.serve.api.event_stream import STREAMED
 from danlu.serve.api.keys import Caller
 from danlu.serve.api.reply import FinishReason, Reply, Spoken, Text
 from danlu.serve.api.requests import CompletionRequest, Inputs

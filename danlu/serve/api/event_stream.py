@@ -17,6 +17,7 @@ from danlu.serve.api.errors import ApiError, problem
 from danlu.serve.api.service import Service, unless_gone
 
 DONE = b"data: [DONE]\n\n"
+STREAMED = {"text/event-stream": {"schema": {"type": "string"}}}  # with stream=true, a chunk a line
 
 
 class EventStream(Response):

@@ -214,6 +214,13 @@ class ChatRequest(Sampled):
         list[Annotated[int, Field(ge=0, le=MOST)]],
         Field(max_length=1000, description="places of messages that truncation leaves in, from 0"),
     ] = []
+    context: Annotated[
+        Literal["drop", "summarise"], Field(description="summarise: the model sums up what truncation drops")
+    ] = "drop"
+    server_tools: Annotated[
+        list[ToolName],
+        Field(max_length=128, description="tools of this server that it runs itself before it answers"),
+    ] = []
     metadata: dict[str, str] | None = None
     store: Literal[False] | None = None
     safety_identifier: str | None = None

@@ -72,6 +72,17 @@ class Context(BaseModel):
     """What the model saw of the conversation."""
 
     left_out: list[int]  # places of the messages that it did not see, from 0
+    summary: str | None = None  # what it saw in their stead
+
+
+class ToolStep(BaseModel):
+    """A call that the server carried out before it answered."""
+
+    name: str
+    arguments: str
+    result: str
+    ok: bool
+    seconds: float
 
 
 class ChatCompletion(BaseModel):
@@ -82,6 +93,7 @@ class ChatCompletion(BaseModel):
     choices: list[ChatChoice]
     usage: Usage
     context: Context
+    trace: list[ToolStep] = []  # calls of the server's own tools
 
 
 class CompletionLogprobs(BaseModel):

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 from torch import Tensor
 
+from danlu.dialogue.tool_loop import LoopLimits
 from danlu.generate.request import Engine, Request, TokenFilter
 from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, EngineThread, RefusedRequestError, Stream
@@ -24,6 +25,7 @@ from danlu.serve.api.limits import Limits
 from danlu.serve.api.metrics import Metrics
 from danlu.serve.api.vocabulary import Vocabulary
 from danlu.tokenizer.chat import ChatFormat
+from danlu.tools.protocol import Toolbox
 
 T = TypeVar("T")
 Vectors = Callable[[Sequence[Sequence[int]]], list[list[float]]]
@@ -46,6 +48,8 @@ class Served:
     embed: Vectors | None = None  # a vector for each sequence of ids
     see: See | None = None  # pictures from data URLs, as the engine takes them; ValueError if one is none
     score: Scores | None = None  # a reward model's score for each sequence of ids
+    toolbox: Toolbox | None = None  # tools that requests may have run here
+    loop: LoopLimits = field(default_factory=LoopLimits)
 
 
 class Service:

@@ -18,7 +18,7 @@ from danlu.feedback.errors import FeedbackError
 from danlu.feedback.records import Message, Origin
 from danlu.feedback.store import Store
 from danlu.generate.request import Token
-from danlu.serve.api.chat import plan_chat
+from danlu.serve.api.chat import prepare, see
 from danlu.serve.api.completing import Plan, follow
 from danlu.serve.api.errors import ApiError, validation_error
 from danlu.serve.api.keys import Caller
@@ -117,7 +117,8 @@ class Replies:
         body = _request(voice, messages, sampling, seed)
         # Every person is a caller of their own, with a share of the server and a cache of their own.
         caller = Caller(name=f"studio:{person}", scopes=frozenset({"chat"}))
-        plan, kept = await asyncio.to_thread(plan_chat, voice.service, body, caller)
+        seen = await asyncio.to_thread(see, voice.service, body, [])
+        plan = await asyncio.to_thread(prepare, voice.service, body, caller, seen)
         (request,) = plan.requests
         before = [] if go_on is None else _tokens(go_on.origin)
         if before:
@@ -133,8 +134,8 @@ class Replies:
             parent=place.parent,
             person=person,
             voice=voice.name,
-            n_prompt=kept.n_tokens,
-            n_left_out=len(kept.left_out),
+            n_prompt=seen.kept.n_tokens,
+            n_left_out=len(seen.kept.left_out),
         )
         for token in before:
             draft.take(reply.push(token))
