@@ -1,10 +1,11 @@
 """How well a model learns to answer about pictures, from nothing: every stage as its command runs it.
 
     python bench/pictures.py                     the small model, about a quarter of an hour on one core
-    python bench/pictures.py --epochs 6 --out runs/pictures
+    python bench/pictures.py --then-epochs 2 --out runs/pictures
 
 A tokenizer is learnt from the questions, a model is drawn at random and given an encoder of pictures, and
-`danlu sft` trains both on the world's chats about pictures. What counts is the exam's category `pictures`:
+`danlu sft` trains both on the world's chats about pictures: first on questions for which one thing has to be
+found, then on all. What counts is the exam's category `pictures`:
 combinations of shapes, colours and relations that no training question named, on pictures that nobody has
 seen. Shares of right answers come with Wilson's 95 % intervals.
 """
@@ -15,6 +16,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=14_000, help="to learn from, six questions each")
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--first", type=int, default=14_000, help="pictures to learn from at first")
+    parser.add_argument("--first-epochs", type=float, default=1.0)
+    parser.add_argument("--then", type=int, default=60_000, help="pictures to learn from then")
+    parser.add_argument("--then-epochs", type=float, default=1.0)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--patch", type=int, default=16, help="pixels along each side of a patch")
     parser.add_argument("--questions", type=int, default=400, help="of the exam, in each language")
     parser.add_argument("--seed", type=int, default=0)
@@ -68,27 +72,38 @@ def parse() -> argparse.Namespace:
 def learn(out: Path, arguments: argparse.Namespace) -> Path:
     """The run directory of a model that was trained on pictures alone."""
     if not (out / "data").exists():
-        write_pictures(PicturesConfig(out=out / "data", n=arguments.pictures, seed=arguments.seed))
+        settings = PicturesConfig(
+            out=out / "data", n_first=arguments.first, n_then=arguments.then, seed=arguments.seed
+        )
+        write_pictures(settings)
     if not (out / "base").exists():
-        tokenizer = Tokenizer.train(texts(out / "data" / "train.jsonl"), VOCAB_SIZE)
+        tokenizer = Tokenizer.train(texts(out / "data" / "then.jsonl"), VOCAB_SIZE)
         publish(LanguageModel(SHAPE.model_config(tokenizer.vocab_size)), tokenizer, out / "base")
-    settings = SftConfig(
+    both = SftConfig(
         base=out / "base",
-        data=out / "data" / "train.jsonl",
-        held_out=out / "data" / "held_out.jsonl",
-        out=out / "sft",
-        see=True,
-        pictures=PatchConfig(patch=arguments.patch, n_layers=1),
+        data=out / "data" / "first.jsonl",
+        out=out / "first",
         batch_size=4,
-        n_epochs=arguments.epochs,
+        n_epochs=arguments.first_epochs,
         optim=OptimConfig(kind="muon", lr=arguments.lr),
-        schedule=ScheduleConfig(decay_fraction=0.6),
         seed=arguments.seed,
-        eval_every=250,
         save_every=250,
         sample_prompts=(),
     )
-    return fine_tune(settings)
+    pictures = PatchConfig(patch=arguments.patch, d_model=96, d_ff=288)
+    fine_tune(replace(both, see=True, pictures=pictures, schedule=ScheduleConfig(decay_fraction=0.2)))
+    return fine_tune(
+        replace(
+            both,
+            base=out / "first" / "model",
+            data=out / "data" / "then.jsonl",
+            held_out=out / "data" / "held_out.jsonl",
+            out=out / "then",
+            n_epochs=arguments.then_epochs,
+            eval_every=250,
+            schedule=ScheduleConfig(decay_fraction=0.6),
+        )
+    )
 
 
 def texts(path: Path) -> list[str]:

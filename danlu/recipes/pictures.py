@@ -10,7 +10,11 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.train.checkpoint import atomic_folder
-from danlu.world.seeing import N_TURNS, picture_chats
+from danlu.world.pictures import Exercise, Kind
+from danlu.world.seeing import FIRST, THEN, picture_chats
+from danlu.world.splits import Split
+
+Mix = Mapping[Kind | Exercise, int] | None
 
 SUMMARY = "write pictures of the embedded world with questions and answers: danlu pictures OUT"
 POSITIONAL = ("out",)
@@ -18,14 +22,15 @@ POSITIONAL = ("out",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesConfig:
-    out: Path  # folder to be written: train.jsonl, and held_out.jsonl with questions of the split `dev`
-    n: int = 12_000  # pictures to learn from
-    n_held_out: int = 200  # pictures to measure the loss on
-    n_turns: int = N_TURNS  # questions about each
+    out: Path  # folder to be written: first.jsonl, then.jsonl, and held_out.jsonl of the split `dev`
+    n_first: int = 14_000  # pictures to learn from at first, with the simplest questions
+    n_then: int = 60_000  # pictures to learn from then, with all questions
+    n_held_out: int = 400  # pictures to measure the loss on
+    n_turns: int = 1  # questions about each
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n", "n_held_out", "n_turns"):
+        for name in ("n_first", "n_then", "n_held_out", "n_turns"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -34,9 +39,15 @@ def run(config: PicturesConfig) -> Path:
     if config.out.exists() and any(config.out.iterdir()):
         raise ConfigError(f"out is {config.out}, which exists; name a directory that is not there yet")
     with atomic_folder(config.out) as folder:
-        write(folder / "train.jsonl", picture_chats(config.n, "train", config.seed, config.n_turns))
-        write(folder / "held_out.jsonl", picture_chats(config.n_held_out, "dev", config.seed, config.n_turns))
-    print(f"{config.n:,} pictures with questions: {config.out / 'train.jsonl'}")
+        parts: tuple[tuple[str, Split, int, Mix], ...] = (
+            ("first", "train", config.n_first, FIRST),
+            ("then", "train", config.n_then, THEN),
+            ("held_out", "dev", config.n_held_out, None),
+        )
+        for name, split, n, mix in parts:
+            chats = picture_chats(n, split, config.seed, mix=mix, n_turns=config.n_turns)
+            write(folder / f"{name}.jsonl", chats)
+    print(f"{config.n_first:,} and {config.n_then:,} pictures with questions: {config.out}")
     return config.out
 
 

@@ -7,7 +7,7 @@ teach which answers to a question never come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from danlu.world.names import Lang
 from danlu.world.splits import Split, generator, split_of, stable_hash
 
 Kind = Literal["colour", "shape", "count", "relation"]
-Exercise = Literal["colours", "shapes", "plain colour", "plain shape", "where"]
+Exercise = Literal["plain colour", "plain shape", "plain where", "where"]
 Floats = NDArray[np.float64]
 
 GRID = 3  # places along each side of a picture
@@ -179,16 +179,14 @@ def _plain_shape(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
     return _Asked((), prompt, _said_shape(thing, lang))
 
 
-def _colours(scene: Scene, lang: Lang, rng: Random) -> _Asked:
-    prompt = {"en": "Name the colours, row by row.", "zh": "逐行说出颜色。"}[lang]
-    said = {_place(thing): COLOURS[thing.colour].names[lang] for thing in scene}
-    return _Asked((), prompt, _row_by_row(said, lang))
-
-
-def _shapes(scene: Scene, lang: Lang, rng: Random) -> _Asked:
-    prompt = {"en": "Name the shapes, row by row.", "zh": "逐行说出形状。"}[lang]
-    said = {_place(thing): SHAPES[thing.shape].names[lang] for thing in scene}
-    return _Asked((), prompt, _row_by_row(said, lang))
+def _plain_where(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
+    by_shape = rng.random() < 0.5
+    thing = _pick(scene, rng, lambda each: each.shape if by_shape else each.colour)
+    if thing is None:
+        return None
+    shape, colour = SHAPES[thing.shape].names[lang], COLOURS[thing.colour].names[lang]
+    painted = {"en": f"{colour} thing", "zh": f"{colour}的东西"}[lang]
+    return _asked_where(thing, shape if by_shape else painted, lang)
 
 
 def _where(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
@@ -196,21 +194,13 @@ def _where(scene: Scene, lang: Lang, rng: Random) -> _Asked | None:
     if not alone:
         return None
     thing = rng.choice(alone)
-    place = PLACES[lang][_place(thing)]
-    prompt = {"en": f"Where is the {_name(thing, lang)}?", "zh": f"{_name(thing, lang)}在哪里？"}[lang]
+    return _asked_where(thing, _name(thing, lang), lang)
+
+
+def _asked_where(thing: Thing, name: str, lang: Lang) -> _Asked:
+    place = PLACES[lang][thing.row * GRID + thing.column]
+    prompt = {"en": f"Where is the {name}?", "zh": f"{name}在哪里？"}[lang]
     return _Asked((), prompt, {"en": f"At the {place}.", "zh": f"在{place}。"}[lang])
-
-
-def _place(thing: Thing) -> int:
-    """Places counted from 0, row by row."""
-    return thing.row * GRID + thing.column
-
-
-def _row_by_row(said: Mapping[int, str], lang: Lang) -> str:
-    """What is at each place, or that nothing is."""
-    empty, comma, stop = {"en": ("none", ", ", "."), "zh": ("无", "、", "。")}[lang]
-    words = comma.join(said.get(place, empty) for place in range(GRID * GRID))
-    return words[0].upper() + words[1:] + stop
 
 
 def _pick(scene: Scene, rng: Random, by: Callable[[Thing], str]) -> Thing | None:
@@ -320,12 +310,11 @@ PLACES: dict[Lang, tuple[str, ...]] = {  # row by row
     "zh": ("左上角", "上边", "右上角", "左边", "正中间", "右边", "左下角", "下边", "右下角"),
 }
 KINDS: dict[Kind, Asker] = {"colour": _colour, "shape": _shape, "count": _count, "relation": _relation}
-# For learning only: to name what is where, and to find one thing. The exam asks nothing of the kind.
+# For learning only, to find one thing: the exam asks nothing of the kind.
 EXERCISES: dict[Exercise, Asker] = {
-    "colours": _colours,
-    "shapes": _shapes,
     "plain colour": _plain_colour,
     "plain shape": _plain_shape,
+    "plain where": _plain_where,
     "where": _where,
 }
 ASKERS: dict[Kind | Exercise, Asker] = {**KINDS, **EXERCISES}

@@ -32,11 +32,12 @@ from danlu.world.question import Image, Question
 from danlu.world.splits import Split, generator, stable_hash
 
 CATEGORY = "pictures"
-N_TURNS = 6  # questions about one picture in a chat: reading a picture takes longer than reading a question
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# How often each is asked for learning: to name and to find a thing comes before comparing two.
-TAUGHT: dict[Kind | Exercise, int] = {
-    **{"colours": 2, "shapes": 2, "plain colour": 2, "plain shape": 2, "where": 3},
+# How often each is asked for learning. First a thing has to be found at all: as long as that is not learnt,
+# every other question is noise.
+FIRST: Mapping[Kind | Exercise, int] = {"plain colour": 1, "plain shape": 1, "plain where": 1}
+THEN: Mapping[Kind | Exercise, int] = {
+    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 3},
     **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
@@ -85,22 +86,39 @@ def accepted(asked: PictureQuestion) -> list[str]:
     return [bare, bare.removeprefix("A ")]
 
 
-def picture_chats(n: int, split: Split, seed: int, n_turns: int = N_TURNS) -> Iterator[dict[str, Any]]:
-    """`n` records for `danlu sft`, a picture each, languages in turn, with questions of one split."""
-    rng = generator("picture chats", split, seed)
+def picture_chats(
+    n: int, split: Split, seed: int, *, mix: Mapping[Kind | Exercise, int] | None = None, n_turns: int = 1
+) -> Iterator[dict[str, Any]]:
+    """`n` records for `danlu sft`, a picture each, languages in turn.
+
+    Args:
+        n: how many; the first do not depend on it.
+        split: to which the questions belong.
+        seed: of pictures and questions.
+        mix: how often each kind is asked; by default those of the exam alike.
+        n_turns: questions about one picture, one where no other can be asked.
+    """
+    mix = mix or dict.fromkeys(KINDS, 1)
+    rng = generator("picture chats", split, seed, *mix.items())
     for number in range(n):
         lang = LANGS[number % len(LANGS)]
-        scene, turns = random_scene(rng), list[PictureQuestion]()
-        while not turns:
-            scene = random_scene(rng)
-            turns = [each for _ in range(n_turns) if (each := _question(scene, lang, split, rng)) is not None]
-        yield _record(scene, lang, turns)
+        yield _chat(lang, split, rng, mix, n_turns)
 
 
-def _question(scene: Scene, lang: Lang, split: Split, rng: Random) -> PictureQuestion | None:
-    mix: Mapping[Kind | Exercise, int] = TAUGHT if split == "train" else dict.fromkeys(KINDS, 1)
-    kinds: list[Kind | Exercise] = [*mix]
-    (kind,) = rng.choices(kinds, [*mix.values()])
+def _chat(
+    lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int], n_turns: int
+) -> dict[str, Any]:
+    while True:
+        scene = random_scene(rng)
+        turns = [each for _ in range(n_turns) if (each := _question(scene, lang, split, rng, mix))]
+        if turns:
+            return _record(scene, lang, turns)
+
+
+def _question(
+    scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int]
+) -> PictureQuestion | None:
+    (kind,) = rng.choices([*mix], [*mix.values()])
     return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
 
 

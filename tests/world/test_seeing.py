@@ -14,7 +14,7 @@ import pytest
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
 from danlu.world.pictures import KINDS, SIDE, draw
-from danlu.world.seeing import CATEGORY, kind_of, picture_chats, png, seeing_questions
+from danlu.world.seeing import CATEGORY, FIRST, THEN, kind_of, picture_chats, png, seeing_questions
 from danlu.world.splits import SPLITS
 
 ASKED = seeing_questions("exam", 40, 3)
@@ -80,7 +80,8 @@ def test_the_file_shows_the_drawing():
 def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
     asked = {split: set() for split in SPLITS}
     for split in SPLITS:
-        chats = list(picture_chats(60, split, 1))
+        mix = {"train": THEN}.get(split)
+        chats = list(picture_chats(60, split, 1, mix=mix, n_turns=6))
         assert [chat["lang"] for chat in chats[:4]] == ["en", "zh", "en", "zh"]
         for chat in chats:
             first, *others = chat["messages"]
@@ -101,7 +102,7 @@ def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
 
 
 EXERCISE = (
-    r"^(Name the .*|逐行.*|What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*"
+    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*"
     r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？)$"
 )
 
@@ -109,3 +110,10 @@ EXERCISE = (
 def test_the_first_chats_do_not_depend_on_how_many_are_written():
     assert list(picture_chats(5, "train", 2)) == list(islice(picture_chats(9, "train", 2), 5))
     assert next(picture_chats(1, "train", 2)) != next(picture_chats(1, "train", 3))
+
+
+def test_a_mix_decides_what_is_asked():
+    said = [chat["messages"][0]["content"][1]["text"] for chat in picture_chats(40, "train", 1, mix=FIRST)]
+    assert all(re.search(EXERCISE, question) for question in said)
+    said = [chat["messages"][0]["content"][1]["text"] for chat in picture_chats(40, "dev", 1)]
+    assert not any(re.search(EXERCISE, question) for question in said)
