@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ pytest.importorskip("nicegui", reason="the studio needs NiceGUI: pip install 'da
 
 import uvicorn
 from scripted import Speaking
+from small_studio import BOSS, Running, Visitor, until
 
 from danlu.feedback.store import Store
 from danlu.generate.sampler import SamplingConfig
@@ -35,21 +34,6 @@ ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-BOSS = "boss"
-PHONE = {"width": 390, "height": 844}
-
-
-@dataclass
-class Running:
-    """The one studio of the test session: NiceGUI has one application a process."""
-
-    address: str
-    studio: Studio
-    engines: dict[str, Speaking]
-
-    @property
-    def store(self) -> Store:
-        return self.studio.store
 
 
 @pytest.fixture(scope="session")
@@ -94,17 +78,13 @@ def _voice(name: str, chat: ChatFormat, engine: Speaking) -> Voice:
     return Voice(digest=name[0] * 64, service=Service(served, Limits()))
 
 
-def until(condition: Callable[[], Any], patience_s: float = 20) -> None:
-    """Wait for what is about to be true."""
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; without one its tests are skipped."""
+    """A browser; without one its tests are skipped.
+
+    Playwright's event loop runs in this thread until it is left, so it must not last into other modules,
+    whose tests have loops of their own.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need Playwright")
     if not CHROMIUM.exists():
         pytest.skip(f"browser tests need {CHROMIUM}, or another Chromium in the variable CHROMIUM")
@@ -112,24 +92,6 @@ def chromium() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
         browser.close()
-
-
-@dataclass
-class Visitor:
-    """Somebody's browser, which keeps in mind what it was asked to load and what went wrong."""
-
-    context: Any
-    page: Any
-    address: str
-    requests: list[str]
-    faults: list[str]
-
-    def go(self, place: str, wait_for: str = "main, .dl-page") -> Any:
-        """Open a page of the studio, and wait until it can be used."""
-        self.page.goto(f"{self.address}/studio/{place}")
-        self.page.wait_for_selector(wait_for)
-        self.page.wait_for_function("window.socket && window.socket.connected")
-        return self.page
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Visitor, until
+from small_studio import Visitor, until
 
 from danlu.cli import main, read_words
 from danlu.config import ConfigError

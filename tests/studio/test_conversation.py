@@ -104,3 +104,9 @@ def test_messages_in_openais_shape_are_one_branch(store: Store):
 def test_a_file_that_is_none_is_refused_with_what_is_wrong(raw: bytes, fault: str):
     with pytest.raises(FeedbackError, match=fault):
         read_file(raw, "bob")
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_file_of_messages_is_refused(text: str):
+    with pytest.raises(FeedbackError, match="no JSON"):
+        read_file(text.encode(), "bob")

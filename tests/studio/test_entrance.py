@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from conftest import Running
+from small_studio import Running
 
 from danlu.serve.studio.address import is_page
 from danlu.serve.studio.entrance import FREE_TRIES, Tries

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BOSS, PHONE, Running, Visitor, until
 from scripted import HOSTILE
+from small_studio import BOSS, PHONE, Running, Visitor, until
 
 from danlu.feedback.records import (
     Conversation,
