@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from danlu.feedback.accounts import Scope
-from danlu.serve.studio import chat, compare, demonstrate, rank, runs, teach
+from danlu.serve.studio import chat, compare, demonstrate, people, rank, runs, teach
 from danlu.serve.studio.visit import Visit
 
 
@@ -27,4 +27,5 @@ PAGES = (
     Page(name="demonstrate", icon="edit_note", scope="annotate", build=demonstrate.build),
     Page(name="teach", icon="school", scope="train", build=teach.build),
     Page(name="runs", icon="show_chart", scope="train", build=runs.build),
+    Page(name="people", icon="group", scope="admin", build=people.build),
 )

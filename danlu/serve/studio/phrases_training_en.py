@@ -1,9 +1,10 @@
-"""What the pages about teaching say, in English."""
+"""What the pages of trainers and administrators say, in English."""
 
 from __future__ import annotations
 
 TRAINING = {
     "page.teach": "Teach",
+    "page.people": "People",
     "page.runs": "Runs",
     # teach
     "teach.off": "This studio was started without a folder of runs.",
@@ -101,4 +102,40 @@ TRAINING = {
     "runs.kind_sft": "fine-tuning",
     "runs.kind_whole": "whole recipe",
     "runs.kind_other": "other",
+    # people
+    "people.new": "New account",
+    "people.name": "Name",
+    "people.role": "Role",
+    "people.password": "Password",
+    "people.password_about": "At least 8 characters; without one, only a key opens the account.",
+    "people.add": "Add",
+    "people.nobody": "Nobody has an account: whoever sits at this machine may do everything. The first "
+    "account must be an administrator's; with the second, everybody signs in.",
+    "people.first_is_admin": "The first account must be an administrator's.",
+    "people.closed": "closed",
+    "people.close": "Close the account",
+    "people.open": "Open the account again",
+    "people.quota": "Judgements a day",
+    "people.set_password": "New password",
+    "people.set_password_of": "New password for {name}",
+    "people.changed": "Changed: {name}",
+    "people.n": "judgements",
+    "people.n_skipped": "skipped",
+    "people.seconds": "median time",
+    "people.agreement": "agrees with others",
+    "people.noise": "errs in pairs",
+    "people.gold": "of gold pairs right",
+    "people.no_judgements": "No judgements yet.",
+    "people.strangers": "Judgements by others",
+    "people.unnamed": "(nobody)",
+    "people.keys": "Keys",
+    "people.keys_of": "Keys of {name}",
+    "people.key_label": "What the key is for",
+    "people.scopes": "What it opens",
+    "people.days": "Days that it is good for",
+    "people.new_key": "Make a key",
+    "people.key_once": "Shown once; copy it now:",
+    "people.for_ever": "for ever",
+    "people.revoke": "Revoke this key",
+    "people.done": "Done",
 }

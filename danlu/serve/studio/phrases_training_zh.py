@@ -1,9 +1,10 @@
-"""What the pages about teaching say, in Chinese."""
+"""What the pages of trainers and administrators say, in Chinese."""
 
 from __future__ import annotations
 
 TRAINING = {
     "page.teach": "教学",
+    "page.people": "人员",
     "page.runs": "运行",
     # 教学
     "teach.off": "这个工作室启动时没有指定运行目录。",
@@ -100,4 +101,40 @@ TRAINING = {
     "runs.kind_sft": "微调",
     "runs.kind_whole": "整个流程",
     "runs.kind_other": "其他",
+    # 人员
+    "people.new": "新账号",
+    "people.name": "姓名",
+    "people.role": "角色",
+    "people.password": "密码",
+    "people.password_about": "至少 8 个字符；不设密码的账号只能用密钥打开。",
+    "people.add": "添加",
+    "people.nobody": "还没有账号：坐在这台机器前的人什么都可以做。"
+    "第一个账号必须是管理员；有了第二个账号，所有人都要登录。",
+    "people.first_is_admin": "第一个账号必须是管理员。",
+    "people.closed": "已停用",
+    "people.close": "停用账号",
+    "people.open": "重新启用账号",
+    "people.quota": "每天评判数",
+    "people.set_password": "新密码",
+    "people.set_password_of": "{name} 的新密码",
+    "people.changed": "已修改：{name}",
+    "people.n": "评判",
+    "people.n_skipped": "跳过",
+    "people.seconds": "用时中位数",
+    "people.agreement": "与他人一致",
+    "people.noise": "成对出错率",
+    "people.gold": "标准题答对",
+    "people.no_judgements": "还没有评判。",
+    "people.strangers": "其他人的评判",
+    "people.unnamed": "（无名）",
+    "people.keys": "密钥",
+    "people.keys_of": "{name} 的密钥",
+    "people.key_label": "密钥的用途",
+    "people.scopes": "权限",
+    "people.days": "有效天数",
+    "people.new_key": "生成密钥",
+    "people.key_once": "只显示这一次，请立即复制：",
+    "people.for_ever": "永久有效",
+    "people.revoke": "吊销这个密钥",
+    "people.done": "完成",
 }
