@@ -118,7 +118,8 @@ def _chat(
 def _question(
     scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int]
 ) -> PictureQuestion | None:
-    (kind,) = rng.choices([*mix], [*mix.values()])
+    kinds: list[Kind | Exercise] = [*mix]
+    (kind,) = rng.choices(kinds, [*mix.values()])
     return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
 
 
