@@ -19,8 +19,9 @@ endif
 demo: $(READY)
 	$(BIN)/danlu run --minutes 8 out=runs/demo
 
+# A file's tests stay in one process: a browser, a server, a model are made once for all of them.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -m "not gpu"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_shape import SHAPE
 
 from danlu.data.shards import TokenizedDocument, write_shards
-from danlu.recipes.pretrain import PretrainConfig, Shape
+from danlu.recipes.pretrain import PretrainConfig
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.train.loop import LoopConfig
 
-SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=64, max_seq_len=128)
 COLOURS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import SHAPE
+from small_shape import SHAPE
 from test_resume import metrics, sft_config
 from test_two_processes import machine, started_twice
 

@@ -84,6 +84,7 @@ def test_with_kl_in_the_loss_single_tokens_reach_the_optimum(estimator):
     assert total_variation(p, tilted(ref, rewards, BETA)) < 0.02
 
 
+@pytest.mark.slow
 def test_a_mean_that_holds_the_answer_itself_weakens_the_reward():
     effort = Effort(n_episodes=2048, n_completions=2)  # a group of two is noisy
     p, ref, rewards = learnt(TOKENS, GROUP_MEAN, Surrogate(), in_loss("k3"), effort)

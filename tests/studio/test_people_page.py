@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import BOSS, PHONE, Running, until
 from scripted import HOSTILE
+from small_studio import BOSS, PHONE, Running, until
 from test_pages import Visit, button, check, question
 
 from danlu.feedback.accounts import Accounts
