@@ -181,7 +181,8 @@ class NativeDecoder:
 
     def copy_block(self, source: int, target: int, length: int) -> None:
         self._cache.values[:, :, target, :length] = self._cache.values[:, :, source, :length]
-        self._cache.keys[:, :, target] = self._cache.keys[:, :, source]  # decode.c keeps them in another order
+        # Keys lie across positions in decode.c, so part of a block is not a slice of it: all of it goes over.
+        self._cache.keys[:, :, target] = self._cache.keys[:, :, source]
 
     def load_adapter(self, name: str, model: LanguageModel) -> None:
         factors, linears = updates_over(self._model, model), _linears(self._model)
