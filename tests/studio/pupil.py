@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ WORDS = sys.argv[1:]
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     out = Path(next(word for word in WORDS if word.startswith("out="))[4:])
     (out / "sft").mkdir(parents=True, exist_ok=True)
     (out / "steps.json").write_text('["collect", "sft", "compare"]')
