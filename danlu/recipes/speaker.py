@@ -10,7 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
+from danlu.config import ConfigError
 from danlu.data.images import pixels_of
+from danlu.generate.engine import MOST_GUESSED
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Request, Token
 from danlu.generate.sampler import Completion, Sampler
@@ -28,6 +30,8 @@ class Speaker:
 
     model: LanguageModel
     chat: ChatFormat
+    n_draft: int = 0  # tokens guessed ahead; changes the speed alone
+    draft: LanguageModel | None = None  # that guesses them; None takes repetitions in the text
 
     @property
     def max_seq_len(self) -> int:
@@ -98,7 +102,7 @@ class Speaker:
             forbidden_ids=tokenizer.control_ids - allowed,
             pictures=pictures,
         )
-        drawn = (read_and_answer if pictures is None else look_and_answer)(self.model, request)
+        drawn = self._read_and_answer(request) if pictures is None else look_and_answer(self.model, request)
         # A token may end inside a character.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         calling = False
@@ -114,15 +118,21 @@ class Speaker:
             yield text
         return completion
 
-
-def read_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
-    """The completion of a prompt of text as it comes, and at the end the whole."""
-    sampler = Sampler(model, stop_ids=request.stop_ids, forbidden_ids=request.forbidden_ids, max_batch=1)
-    sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
-    while (completion := sampler.take(sequence)) is None:
-        for _, token, _ in sampler.step():
-            yield token
-    return completion
+    def _read_and_answer(self, request: Request) -> Generator[int, None, Completion]:
+        """The completion of a prompt of text as it comes, and at the end the whole."""
+        sampler = Sampler(
+            self.model,
+            stop_ids=request.stop_ids,
+            forbidden_ids=request.forbidden_ids,
+            max_batch=1,
+            n_draft=self.n_draft,
+            draft=self.draft,
+        )
+        sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
+        while (completion := sampler.take(sequence)) is None:
+            for _, token, _ in sampler.step():
+                yield token
+        return completion
 
 
 def look_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
@@ -165,6 +175,35 @@ def load_adapted_speaker(path: Path) -> Speaker:
     if not isinstance(model, LanguageModel):
         raise ModelFileError(f"{path} adapts a score model; the adapter of a language model is needed here")
     return Speaker(model.eval(), chat)
+
+
+def check_guesses(n_draft: int, draft: Path | None) -> None:
+    """Refuse settings of guesses that make no sense."""
+    if not 0 <= n_draft <= MOST_GUESSED:
+        raise ConfigError(f"n_draft is {n_draft}; it must be from 0 to {MOST_GUESSED}")
+    if draft is not None and not n_draft:
+        raise ConfigError("draft is set and n_draft is 0, so nothing would be guessed; set n_draft, say to 4")
+
+
+def load_draft(path: Path, speaker: Speaker) -> LanguageModel:
+    """A smaller model that guesses what a speaker will say, which takes the very same vocabulary."""
+    draft = load_speaker(path)
+    if _vocabulary(draft) != _vocabulary(speaker):
+        raise ConfigError(
+            f"draft: {path} has another vocabulary than the model; name one with the same tokenizer"
+        )
+    if draft.max_seq_len < speaker.max_seq_len:
+        raise ConfigError(
+            f"draft: {path} reads {draft.max_seq_len} tokens; it must read {speaker.max_seq_len}, as the model"
+        )
+    return draft.model
+
+
+def _vocabulary(speaker: Speaker) -> list[bytes | None]:
+    """What each id stands for; None for a control token."""
+    tokenizer = speaker.chat.tokenizer
+    ids, control_ids = range(tokenizer.vocab_size), tokenizer.control_ids
+    return [None if i in control_ids else tokenizer.decode_bytes([i]) for i in ids]
 
 
 CUT = " […]"
