@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from danlu.generate.draft import Draft
 from danlu.generate.kernel import DecoderConfig, make_decoder, runs_natively
 from danlu.generate.offsets import offsets_of
 from danlu.generate.request import Event, Request, Token
-from danlu.generate.scheduler import Scheduler, Stream
+from danlu.generate.scheduler import Scheduler, Stream, Wave
 from danlu.generate.speculation import Repetitions
 from danlu.generate.wishes import wish
 from danlu.model.heads import LanguageModel
@@ -258,8 +257,9 @@ class PagedEngine:
             raise ValueError("n_draft is 0, so a draft model would guess nothing; it must be at least 1")
         if model.config.vocab_size != own.vocab_size or model.config.max_seq_len < self._longest:
             raise ValueError(
-                f"the draft model knows {model.config.vocab_size} tokens and reads {model.config.max_seq_len}; "
-                f"it must know {own.vocab_size}, as the model does, and read at least {self._longest}"
+                f"the draft model knows {model.config.vocab_size} tokens and reads "
+                f"{model.config.max_seq_len}; it must know {own.vocab_size}, as the model does, and read "
+                f"at least {self._longest}"
             )
         tables, n_blocks = self.scheduler.tables, self.scheduler.blocks.n_blocks
         native = runs_natively(model, (), how)
@@ -269,16 +269,7 @@ class PagedEngine:
         """Read waiting prompts, or parts of them."""
         budget = self._config.prefill_tokens
         while budget > 0 and (wave := self.scheduler.next_wave(budget)):
-            for stream in wave.admitted:
-                self._wishes[stream.row] = wish(stream)
-                stream.n_drafted = stream.n_read
-                self._batch = None
-            for copy in wave.copies:
-                self._decoder.copy_block(*copy)
-                if self._draft is not None:
-                    self._draft.copy_block(*copy)
-            if self._draft is not None and wave.reads:
-                self._draft.read_along([(stream, _span(stream, n)) for stream, n in wave.reads])
+            self._begin(wave)
             plain = [_span(stream, n) for stream, n in wave.reads if stream.prompt is None]
             if plain:
                 self._decoder.read(plain)
@@ -289,6 +280,19 @@ class PagedEngine:
                 if not stream.n_unread:
                     self.scheduler.publish_tail(stream)
                 budget -= n
+
+    def _begin(self, wave: Wave) -> None:
+        """What comes before the reading of a wave, and all of it that a small model does."""
+        for stream in wave.admitted:
+            self._wishes[stream.row] = wish(stream)
+            stream.n_drafted = stream.n_read
+            self._batch = None
+        for copy in wave.copies:
+            self._decoder.copy_block(*copy)
+            if self._draft is not None:
+                self._draft.copy_block(*copy)
+        if self._draft is not None and wave.reads:
+            self._draft.read_along([(stream, _span(stream, n)) for stream, n in wave.reads])
 
     def _judge(self, stream: Stream, prompt: list[Token], n: int) -> None:
         """Read `n` more tokens of a prompt, noting what the model thinks of those that follow them."""

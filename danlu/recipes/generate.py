@@ -8,7 +8,7 @@ from pathlib import Path
 from danlu.config import ConfigError
 from danlu.data.images import as_url
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.speaker import check_guesses, load_draft, load_speaker
+from danlu.recipes.speaker import check_guesses, guessing_of, load_speaker
 from danlu.recipes.thinking import MOST_CHAINS, ThinkingConfig, consider, shown
 from danlu.tokenizer.chat import Message, images_of
 
@@ -45,9 +45,7 @@ class GenerateConfig:
 
 def run(config: GenerateConfig) -> Path:
     speaker = load_speaker(config.model)
-    if config.n_draft:
-        draft = None if config.draft is None else load_draft(config.draft, speaker)
-        speaker = replace(speaker, n_draft=config.n_draft, draft=draft)
+    speaker = replace(speaker, guessing=guessing_of(config.n_draft, config.draft, speaker))
     tokenizer = speaker.chat.tokenizer
     pictures = None
     if config.raw:

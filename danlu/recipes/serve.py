@@ -9,7 +9,7 @@ from pathlib import Path
 from danlu.config import ConfigError
 from danlu.generate.engine import EngineConfig
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.serving import address_of, check_installed, load_served, names_of
+from danlu.recipes.serving import Running, address_of, check_installed, load_served, names_of
 from danlu.recipes.speaker import check_guesses
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
@@ -65,9 +65,7 @@ def run(config: ServeConfig) -> None:
             reward_model=config.reward_model,
             sampling=config.sampling,
             tools=config.tools,
-            engine=config.engine,
-            draft=config.draft,
-            adapter_folder=config.adapter_folder,
+            running=Running(engine=config.engine, draft=config.draft, adapter_folder=config.adapter_folder),
         )
         app = create_app(served, keys=keys, hosts=names_of(config.host, config.hosts), limits=config.limits)
         address = address_of(listening)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,15 @@ def check_installed(*modules: str, extra: str) -> None:
         raise ConfigError(f"the server needs {missing}: pip install 'danlu[{extra}]'")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How a server's requests are run."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    draft: Path | None = None  # smaller model that guesses engine.n_draft tokens ahead
+    adapter_folder: Path | None = None  # where /v1/adapters finds more
+
+
 def load_served(
     model: Path,
     *,
@@ -47,9 +57,7 @@ def load_served(
     reward_model: Path | None,
     sampling: SamplingConfig,
     tools: ToolsConfig,
-    engine: EngineConfig | None = None,
-    draft: Path | None = None,
-    adapter_folder: Path | None = None,
+    running: Running | None = None,
 ) -> Served:
     """A model and all that a server can do with it.
 
@@ -59,9 +67,7 @@ def load_served(
         reward_model: of /v1/score.
         sampling: where a request does not say.
         tools: of requests with server_tools.
-        engine: how requests are run.
-        draft: a smaller model that guesses `engine.n_draft` tokens ahead.
-        adapter_folder: where /v1/adapters finds more.
+        running: how requests are run; None is the defaults.
     """
     from danlu.serve.api.service import Served
 
@@ -69,15 +75,17 @@ def load_served(
     if name in adapters:
         raise ConfigError(f"adapters.{name}: the model itself is called so; give one of them another name")
     speaker = load_speaker(model)
-    small = None if draft is None else load_draft(draft, speaker)
-    runs = make_engine(speaker.model, adapters_of(speaker, adapters), engine, small)
+    running = running or Running()
+    draft = None if running.draft is None else load_draft(running.draft, speaker)
+    engine = make_engine(speaker.model, adapters_of(speaker, adapters), running.engine, draft)
+    folder = running.adapter_folder
     return Served(
         name=name,
         chat=speaker.chat,
         max_seq_len=speaker.max_seq_len,
-        engine=runs,
+        engine=engine,
         adapters=tuple(adapters),
-        shelf=None if adapter_folder is None else shelf_of(adapter_folder, speaker, runs),
+        shelf=None if folder is None else shelf_of(folder, speaker, engine),
         sampling=sampling,
         grammar=grammar_of(speaker.chat),
         toolbox=tools.toolbox,
@@ -125,7 +133,9 @@ class AdapterShelf:
         """The adapter's own directory, which may be that of the run that made it."""
         if directory.resolve().parent != self._folder:
             return None
-        return next((each for each in (directory / "adapter", directory) if is_adapter(each)), None)
+        places = (directory / "adapter", directory)
+        inside = [each for each in places if each.resolve().is_relative_to(self._folder)]
+        return next((each for each in inside if is_adapter(each)), None)
 
 
 def names_of(host: str, more: Iterable[str]) -> frozenset[str]:

@@ -17,6 +17,7 @@ from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Request, Token
 from danlu.generate.sampler import Completion, Sampler
 from danlu.generate.sampling import SamplingConfig
+from danlu.generate.speculation import Guessing
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError
@@ -30,8 +31,7 @@ class Speaker:
 
     model: LanguageModel
     chat: ChatFormat
-    n_draft: int = 0  # tokens guessed ahead; changes the speed alone
-    draft: LanguageModel | None = None  # that guesses them; None takes repetitions in the text
+    guessing: Guessing = Guessing()
 
     @property
     def max_seq_len(self) -> int:
@@ -125,8 +125,7 @@ class Speaker:
             stop_ids=request.stop_ids,
             forbidden_ids=request.forbidden_ids,
             max_batch=1,
-            n_draft=self.n_draft,
-            draft=self.draft,
+            guessing=self.guessing,
         )
         sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
         while (completion := sampler.take(sequence)) is None:
@@ -185,6 +184,11 @@ def check_guesses(n_draft: int, draft: Path | None) -> None:
         raise ConfigError("draft is set and n_draft is 0, so nothing would be guessed; set n_draft, say to 4")
 
 
+def guessing_of(n_draft: int, draft: Path | None, speaker: Speaker) -> Guessing:
+    """Guesses of a speaker's tokens, with the model that makes them."""
+    return Guessing(n_draft=n_draft, draft=None if draft is None else load_draft(draft, speaker))
+
+
 def load_draft(path: Path, speaker: Speaker) -> LanguageModel:
     """A smaller model that guesses what a speaker will say, which takes the very same vocabulary."""
     draft = load_speaker(path)
@@ -194,7 +198,7 @@ def load_draft(path: Path, speaker: Speaker) -> LanguageModel:
         )
     if draft.max_seq_len < speaker.max_seq_len:
         raise ConfigError(
-            f"draft: {path} reads {draft.max_seq_len} tokens; it must read {speaker.max_seq_len}, as the model"
+            f"draft: {path} reads {draft.max_seq_len} tokens; it must read {speaker.max_seq_len}"
         )
     return draft.model
 

@@ -25,7 +25,7 @@ def adapter_routes(service: Service) -> APIRouter:
 
     @router.post("/v1/adapters", response_model=responses.Model)
     async def load(body: AdapterRequest) -> responses.Model:
-        """Load an adapter; from then on it is a model of its own to clients. Nothing that runs is disturbed."""
+        """Load an adapter, which is a model of its own to clients then. Nothing that runs is disturbed."""
         await service.load_adapter(body.name, body.directory or body.name)
         return responses.Model(
             id=body.name, created=service.created, max_model_len=service.served.max_seq_len
