@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -31,7 +31,7 @@ class Speaker:
 
     model: LanguageModel
     chat: ChatFormat
-    guessing: Guessing = Guessing()
+    guessing: Guessing = field(default_factory=Guessing)
 
     @property
     def max_seq_len(self) -> int:

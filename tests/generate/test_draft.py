@@ -139,7 +139,7 @@ def test_a_draft_that_cannot_guess_is_refused():
     model = tiny_model()
     with pytest.raises(ValueError, match="knows 41 tokens and reads 160; it must know 40"):
         PagedEngine(model, EngineConfig(n_draft=2), draft=tiny_model(vocab_size=41))
-    with pytest.raises(ValueError, match="reads 64; .* at least 160"):
+    with pytest.raises(ValueError, match=r"reads 64; .* at least 160"):
         PagedEngine(model, EngineConfig(n_draft=2), draft=tiny_model(max_seq_len=64))
     with pytest.raises(ValueError, match="n_draft is 0"):
         PagedEngine(model, draft=model)
