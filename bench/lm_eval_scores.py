@@ -2,10 +2,10 @@
 
     python bench/lm_eval_scores.py runs/demo/sft piqa=piqa.jsonl copa=copa.jsonl --questions 200
 
-Each word NAME=FILE is a task. FILE has a JSON object a line: `query`, `choices`, `gold` (which choice is right),
-or `context`, `continuation`. The same questions go to `local-completions`, which knows of the model only what
-HTTP tells it, tokens included, and to `hf`, which is transformers over the model's directory in float32. It takes
-`pip install 'lm_eval[api,hf]'`. The exit status is 1 if any score differs.
+Each word NAME=FILE is a task. FILE has a JSON object a line: `query`, `choices`, `gold` (which choice is
+right), or `context`, `continuation`. The same questions go to `local-completions`, which knows of the model
+only what HTTP tells it, tokens included, and to `hf`, which is transformers over the model's directory in
+float32. It takes `pip install 'lm_eval[api,hf]'`. The exit status is 1 if any score differs.
 """
 
 from __future__ import annotations
