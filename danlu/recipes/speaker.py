@@ -23,6 +23,7 @@ from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import ChatError, ChatFormat
+from danlu.tokenizer.templates import check_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ def load_speaker(path: Path) -> Speaker:
         path = path / "adapter"
     if is_adapter(path):
         return load_adapted_speaker(path)
+    check_template(path)
     chat = chat_format_of(path, sees=True)
     model = load_language_model(path, vocab_size=chat.tokenizer.vocab_size)
     return Speaker(model.eval(), chat)
