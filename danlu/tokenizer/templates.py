@@ -1,7 +1,7 @@
 """Whose chat format a model directory was made for, by the template that lies in it.
 
 A template is a program; none is run here. Formats are coded, and ChatML is the one that is spoken, with the
-control tokens of `chatml.py`. A model that learnt another would be spoken to in a language that it does not know.
+control tokens of `chatml.py`. A model that learnt another would not understand it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def check_template(directory: Path) -> None:
     template = _template(directory)
     if template is None or IM_START in template:
         return
-    known = next((name for marker, name in FOREIGN.items() if marker in template), "of an unknown format")
+    found = (f"that of {name}" for marker, name in FOREIGN.items() if marker in template)
     raise TokenizerError(
-        f"{directory}: its chat template is {known}; formats that are spoken here: {SPOKEN}. Hand the directory "
-        "to a server that renders templates, or fine-tune the model with `danlu sft` first"
+        f"{directory}: its chat template is {next(found, 'of an unknown format')}; formats that are spoken "
+        f"here: {SPOKEN}. Hand the directory to a server that renders templates, or fine-tune the model "
+        "with `danlu sft` first"
     )
 
 

@@ -34,11 +34,11 @@ def test_chatml_and_no_template_at_all_are_accepted(tmp_path: Path, template: st
 @pytest.mark.parametrize(
     ("template", "name"),
     [
-        (LLAMA_3, "Llama 3"),
-        (LLAMA_2, "Llama 2"),
-        (MISTRAL, "Mistral or Llama 2"),
+        (LLAMA_3, "that of Llama 3"),
+        (LLAMA_2, "that of Llama 2"),
+        (MISTRAL, "that of Mistral or Llama 2"),
         ("{{ messages }}", "of an unknown format"),
-        ([{"name": "default", "template": LLAMA_3}], "Llama 3"),
+        ([{"name": "default", "template": LLAMA_3}], "that of Llama 3"),
     ],
 )
 def test_another_format_is_refused_with_those_that_are_spoken(tmp_path: Path, template: Any, name: str):
