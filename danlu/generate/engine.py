@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +21,17 @@ from danlu.generate.blocks import BlockManager, root_digest
 from danlu.generate.checks import check_request
 from danlu.generate.choose import uniforms
 from danlu.generate.decoder import WISH, Decoder, Span, Tokens, Wishes
+from danlu.generate.draft import Draft
 from danlu.generate.kernel import DecoderConfig, make_decoder, runs_natively
 from danlu.generate.offsets import offsets_of
 from danlu.generate.request import Event, Request, Token
-from danlu.generate.scheduler import Scheduler, Stream
+from danlu.generate.scheduler import Scheduler, Stream, Wave
 from danlu.generate.speculation import Repetitions
+from danlu.generate.wishes import wish
 from danlu.model.heads import LanguageModel
 
 BLOCK_SIZE = 32
+MOST_GUESSED = 32  # tokens ahead
 JUDGED_AT_A_TIME = 64  # prompt tokens whose logits exist at the same time
 
 
@@ -42,15 +44,15 @@ class EngineConfig:
     cache_tokens: int | None = None  # that the cache holds; None: the longest of max_batch requests
     prefill_tokens: int = 512  # of prompts read in one step, so that others need not wait long
     keep_prefixes: bool = True  # find what was read before also when nobody runs on it any more
-    n_draft: int = 0  # tokens guessed ahead from repetitions in the text; 0 is none
+    n_draft: int = 0  # tokens guessed ahead, from repetitions in the text or by a small model; 0 is none
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "prefill_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"engine.{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.n_draft <= 32:
-            raise ConfigError(f"engine.n_draft is {self.n_draft}; it must be from 0 to 32")
+        if not 0 <= self.n_draft <= MOST_GUESSED:
+            raise ConfigError(f"engine.n_draft is {self.n_draft}; it must be from 0 to {MOST_GUESSED}")
 
     def sequence_length(self, model: LanguageModel) -> int:
         """The longest prompt and completion together; a limit beyond the model's is refused."""
@@ -79,9 +81,14 @@ class PagedEngine:
     """Runs requests through a language model; see `request.Engine` for what it promises.
 
     Not thread-safe: one thread owns it.
+
+    Args:
+        draft: a smaller model of the same vocabulary that guesses `config.n_draft` tokens ahead.
     """
 
-    def __init__(self, model: LanguageModel, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, config: EngineConfig | None = None, *, draft: LanguageModel | None = None
+    ) -> None:
         self._config = config = config or EngineConfig()
         self._model, self._vocab_size = model, model.config.vocab_size
         self.max_seq_len = self._longest = config.sequence_length(model)
@@ -95,7 +102,9 @@ class PagedEngine:
         self._adapters: dict[str, _Adapter] = {}
         self._native = runs_natively(model, (), config.decoder)
         self._decoder = self._new_decoder()
+        self._draft = None if draft is None else self._new_draft(draft)
         self._n_versions = self._base_version = 0
+        self.n_guessed = self.n_right = 0  # tokens guessed ahead so far, and those of them that came
         self._streams: dict[int, Stream] = {}
         self._n_added = 0
         self._wishes = np.zeros(config.max_batch, WISH)  # by row; uniforms are filled in for each draw
@@ -185,8 +194,9 @@ class PagedEngine:
         )
         follows = request.token_filter is not None or stream.offsets is not None
         stream.has_extras = follows or request.n_top > 0
-        guesses = self._config.n_draft and request.token_filter is None
-        if guesses and (stream.offsets is None or not stream.offsets.follow_the_text):
+        plain = stream.offsets is None or not stream.offsets.follow_the_text
+        stream.may_guess = self._config.n_draft > 0 and request.token_filter is None and plain
+        if stream.may_guess and self._draft is None:
             stream.repetitions = Repetitions()
         self._streams[stream.id] = stream
         self.scheduler.add(stream)
@@ -241,15 +251,25 @@ class PagedEngine:
         how = self._config.decoder
         return make_decoder(self._model, tables, n_blocks, BLOCK_SIZE, how, native=self._native)
 
+    def _new_draft(self, model: LanguageModel) -> Draft:
+        own, how = self._model.config, self._config.decoder
+        if not self._config.n_draft:
+            raise ValueError("n_draft is 0, so a draft model would guess nothing; it must be at least 1")
+        if model.config.vocab_size != own.vocab_size or model.config.max_seq_len < self._longest:
+            raise ValueError(
+                f"the draft model knows {model.config.vocab_size} tokens and reads "
+                f"{model.config.max_seq_len}; it must know {own.vocab_size}, as the model does, and read "
+                f"at least {self._longest}"
+            )
+        tables, n_blocks = self.scheduler.tables, self.scheduler.blocks.n_blocks
+        native = runs_natively(model, (), how)
+        return Draft(make_decoder(model, tables, n_blocks, BLOCK_SIZE, how, native=native))
+
     def _read(self) -> None:
         """Read waiting prompts, or parts of them."""
         budget = self._config.prefill_tokens
         while budget > 0 and (wave := self.scheduler.next_wave(budget)):
-            for stream in wave.admitted:
-                self._wishes[stream.row] = _wish(stream)
-                self._batch = None
-            for copy in wave.copies:
-                self._decoder.copy_block(*copy)
+            self._begin(wave)
             plain = [_span(stream, n) for stream, n in wave.reads if stream.prompt is None]
             if plain:
                 self._decoder.read(plain)
@@ -260,6 +280,19 @@ class PagedEngine:
                 if not stream.n_unread:
                     self.scheduler.publish_tail(stream)
                 budget -= n
+
+    def _begin(self, wave: Wave) -> None:
+        """What comes before the reading of a wave, and all of it that a small model does."""
+        for stream in wave.admitted:
+            self._wishes[stream.row] = wish(stream)
+            stream.n_drafted = stream.n_read
+            self._batch = None
+        for copy in wave.copies:
+            self._decoder.copy_block(*copy)
+            if self._draft is not None:
+                self._draft.copy_block(*copy)
+        if self._draft is not None and wave.reads:
+            self._draft.read_along([(stream, _span(stream, n)) for stream, n in wave.reads])
 
     def _judge(self, stream: Stream, prompt: list[Token], n: int) -> None:
         """Read `n` more tokens of a prompt, noting what the model thinks of those that follow them."""
@@ -276,9 +309,7 @@ class PagedEngine:
 
     def _draw(self, ready: Sequence[Stream]) -> None:
         """A token for each stream, more where guesses are right."""
-        guesses = (
-            [self._guess(stream) for stream in ready] if self._config.n_draft else [NO_GUESS] * len(ready)
-        )
+        guesses = self._guesses(ready) if self._config.n_draft else [NO_GUESS] * len(ready)
         each: list[Stream] = []
         ids, positions, uniform = list[int](), list[int](), list[float]()
         for stream, guess in zip(ready, guesses, strict=True):
@@ -295,10 +326,9 @@ class PagedEngine:
         place = 0
         for stream, guess in zip(ready, guesses, strict=True):
             self._append(stream, place, drawn[place], logprobs[place])
-            for n, guessed in enumerate(guess):
-                if stream.end is not None or guessed != drawn[place + n]:
-                    break
-                self._append(stream, place + n + 1, drawn[place + n + 1], logprobs[place + n + 1])
+            if guess:
+                stop = place + 1 + len(guess)
+                self._append_guessed(stream, guess, place, drawn[place:stop], logprobs[place:stop])
             place += 1 + len(guess)
         self.scheduler.have_drawn(ready)
 
@@ -331,6 +361,26 @@ class PagedEngine:
         elif len(stream.logprobs) == len(stream.uniforms):
             stream.end = "length"
 
+    def _append_guessed(
+        self,
+        stream: Stream,
+        guess: Sequence[int],
+        place: int,
+        drawn: Sequence[int],
+        logprobs: Sequence[float],
+    ) -> None:
+        """Go on with what was drawn after a guess, for as long as the guess is what was drawn."""
+        n_right = 0
+        for n, guessed in enumerate(guess):
+            if stream.end is not None or guessed != drawn[n]:
+                break
+            self._append(stream, place + n + 1, drawn[n + 1], logprobs[n + 1])
+            n_right += 1
+        self.n_guessed += len(guess)
+        self.n_right += n_right
+        # The small model has read the stream's last token of before and all guesses but the last.
+        stream.n_drafted += min(n_right, len(guess) - 1)
+
     def _note(self, stream: Stream, place: int, token_id: int) -> None:
         """What few requests ask for, of each token."""
         if stream.request.n_top:
@@ -340,12 +390,18 @@ class PagedEngine:
         if stream.request.token_filter is not None:
             stream.request.token_filter.accept(token_id)
 
-    def _guess(self, stream: Stream) -> list[int]:
-        if stream.repetitions is None:
-            return []
-        n = min(self._config.n_draft, len(stream.uniforms) - stream.n_drawn - 1)
-        guess = stream.repetitions.guess(stream.ids, n) if n > 0 else []
-        return guess[: self.scheduler.room_for(stream, len(guess))]
+    def _guesses(self, ready: Sequence[Stream]) -> list[list[int]]:
+        """What may follow each stream, for the tokens of which it has room by now."""
+        n_draft = self._config.n_draft
+        wanted = [min(n_draft, len(s.uniforms) - s.n_drawn - 1) if s.may_guess else 0 for s in ready]
+        if self._draft is not None:
+            room = [self.scheduler.room_for(s, n) for s, n in zip(ready, wanted, strict=True)]
+            return self._draft.guess(ready, room)
+        guesses = [
+            stream.repetitions.guess(stream.ids, n) if n and stream.repetitions is not None else NO_GUESS
+            for stream, n in zip(ready, wanted, strict=True)
+        ]
+        return [g[: self.scheduler.room_for(s, len(g))] for s, g in zip(ready, guesses, strict=True)]
 
     def _top(self, stream: Stream, place: int) -> tuple[tuple[int, float], ...]:
         return self._decoder.top(place, stream.request.n_top) if stream.request.n_top else ()
@@ -374,13 +430,6 @@ def events_of(stream: Stream) -> list[Event]:
     if stream.end == "error":
         events.append(Event(request_id=stream.id, end_reason="error", error=stream.error))
     return events
-
-
-def _wish(stream: Stream) -> tuple[Any, ...]:
-    """A stream's row of WISH."""
-    sampling, offsets = stream.request.sampling, stream.offsets
-    address = 0 if offsets is None else offsets.values.ctypes.data
-    return (0, address, 0.0, sampling.temperature, sampling.top_p, stream.request.min_p, sampling.top_k)
 
 
 def _span(stream: Stream, n: int) -> Span:

@@ -16,6 +16,7 @@ from danlu.generate.kernel import DecoderConfig, Kernel
 from danlu.generate.request import Request
 from danlu.generate.sampling import SamplingConfig
 from danlu.generate.scheduler import Stream
+from danlu.generate.speculation import Guessing
 from danlu.model.heads import LanguageModel
 
 FinishReason = Literal["stop", "length"]
@@ -40,6 +41,7 @@ class Sampler:
         max_batch: how many sequences run at the same time.
         max_seq_len: longest prompt and completion together; by default what the model was built for.
         kernel: see `Kernel`.
+        guessing: how tokens are guessed ahead, which changes no result.
     """
 
     def __init__(
@@ -51,16 +53,19 @@ class Sampler:
         max_batch: int = 64,
         max_seq_len: int | None = None,
         kernel: Kernel = "auto",
+        guessing: Guessing | None = None,
     ) -> None:
+        guessing = guessing or Guessing()
         config = EngineConfig(
             max_batch=max_batch,
             max_seq_len=max_seq_len,
             prefill_tokens=max_batch * model.config.max_seq_len,
             keep_prefixes=False,
+            n_draft=guessing.n_draft,
             # Not verified: rollouts compare every batch with the model's own forward.
             decoder=DecoderConfig(kernel=kernel, logprobs="drawn", verify=False),
         )
-        self._engine = PagedEngine(model, config)
+        self._engine = PagedEngine(model, config, draft=guessing.draft)
         self.max_batch = max_batch
         self.stop_ids, self._forbidden_ids = frozenset(stop_ids), frozenset(forbidden_ids)
         self._done: dict[int, Completion] = {}
@@ -89,14 +94,21 @@ class Sampler:
         self._engine.cancel(sequence_id)
 
     def step(self) -> list[tuple[int, int, float]]:
-        """One token for every sequence that runs: (sequence id, token, log-probability)."""
-        moved = self._engine.advance()
+        """A token for every sequence that runs, more where guesses were right.
+
+        Returns:
+            Of each its sequence id, the token and its log-probability.
+        """
+        moved, made = self._engine.advance(), list[tuple[int, int, float]]()
         for stream in moved:
             if stream.end == "error":
                 raise FloatingPointError(stream.error)
             if stream.end is not None:
                 self._done[stream.id] = _completion(stream, stream.end)
-        return [(stream.id, stream.ids[-1], stream.logprobs[-1]) for stream in moved]
+            for n in range(stream.n_told, stream.n_drawn):
+                made.append((stream.id, stream.ids[stream.n_prompt + n], stream.logprobs[n]))
+            stream.n_told = stream.n_drawn
+        return made
 
     def take(self, sequence_id: int) -> Completion | None:
         """A finished sequence's completion, which the sampler then forgets; None while it waits or runs."""

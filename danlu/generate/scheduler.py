@@ -32,7 +32,8 @@ class Stream:
     root: bytes  # digest under which its first block is found
     n_prompt: int
     offsets: Offsets | None = None
-    repetitions: Repetitions | None = None  # where what comes next is guessed from
+    may_guess: bool = False  # whether what comes next may be guessed
+    repetitions: Repetitions | None = None  # where from, unless a small model does
     logprobs: list[float] = field(default_factory=list[float])  # of what was drawn
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list[tuple[tuple[int, float], ...]])
     prompt: list[Token] | None = None  # what the model thinks of the prompt so far; None: nobody asked
@@ -40,6 +41,7 @@ class Stream:
     blocks: list[int] = field(default_factory=list[int])
     digests: list[bytes] = field(default_factory=list[bytes])  # of its full blocks, as far as needed yet
     n_read: int = 0  # tokens whose keys and values are in the blocks
+    n_drafted: int = 0  # the same of a small model that guesses
     n_told: int = 0  # drawn tokens that the caller knows of
     end: EndReason | None = None
     error: str = ""

@@ -8,6 +8,18 @@ So the distribution is exact, and so is the sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from danlu.model.heads import LanguageModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guessing:
+    """How tokens are guessed ahead."""
+
+    n_draft: int = 0  # tokens; 0 guesses none
+    draft: LanguageModel | None = None  # a smaller model of the same vocabulary; None takes repetitions
+
 
 N_MATCHED = 3  # tokens that must have occurred before in this order
 

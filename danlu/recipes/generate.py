@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from danlu.config import ConfigError
 from danlu.data.images import as_url
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.speaker import load_speaker
+from danlu.recipes.speaker import check_guesses, guessing_of, load_speaker
 from danlu.recipes.thinking import MOST_CHAINS, ThinkingConfig, consider, shown
 from danlu.tokenizer.chat import Message, images_of
 
@@ -24,6 +24,10 @@ class GenerateConfig:
     images: tuple[Path, ...] = ()  # PNG files that stand before the prompt, for a model that sees
     raw: bool = False  # continue the prompt as a text, as a base model does, rather than answer it
     think: int = 0  # sample so many chains of thought and give the answer of most; 0 answers at once
+    n_draft: int = (
+        0  # tokens guessed ahead, from repetitions in the text or by draft; changes the speed alone
+    )
+    draft: Path | None = None  # smaller model of the same tokenizer that guesses them
     thinking: ThinkingConfig = field(default_factory=ThinkingConfig)
     sampling: SamplingConfig = field(
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
@@ -32,6 +36,7 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         if self.raw and self.images:
             raise ConfigError("images is set, but a raw text has no place for them; leave raw out")
+        check_guesses(self.n_draft, self.draft)
         if not 0 <= self.think <= MOST_CHAINS:
             raise ConfigError(f"think is {self.think}; it must be from 0 to {MOST_CHAINS}")
         if self.think and self.raw:
@@ -40,6 +45,7 @@ class GenerateConfig:
 
 def run(config: GenerateConfig) -> Path:
     speaker = load_speaker(config.model)
+    speaker = replace(speaker, guessing=guessing_of(config.n_draft, config.draft, speaker))
     tokenizer = speaker.chat.tokenizer
     pictures = None
     if config.raw:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.config import ConfigError
+from danlu.generate.engine import EngineConfig
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.serving import address_of, check_installed, load_served, names_of
+from danlu.recipes.serving import Running, address_of, check_installed, load_served, names_of
+from danlu.recipes.speaker import check_guesses
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 
@@ -25,6 +27,9 @@ class ServeConfig:
     keys: Path | None = None  # file that `danlu key` writes; without it everybody on this machine may ask
     hosts: tuple[str, ...] = ()  # further names by which clients call the server
     adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])  # each name is a model to clients
+    adapter_folder: Path | None = None  # whose directories may be loaded as adapters over HTTP
+    draft: Path | None = None  # smaller model of the same tokenizer that guesses engine.n_draft tokens ahead
+    engine: EngineConfig = field(default_factory=EngineConfig)
     reward_model: Path | None = None  # for /v1/score
     tools: ToolsConfig = field(default_factory=ToolsConfig)  # for requests with server_tools
     sampling: SamplingConfig = field(  # where a request does not say
@@ -35,6 +40,9 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:
             raise ConfigError(f"port is {self.port}; it must be 0 to 65535, 0 being any that is free")
+        if self.engine.decoder.logprobs != "model":
+            raise ConfigError("engine.decoder.logprobs: a server tells the model's own; leave it at 'model'")
+        check_guesses(self.engine.n_draft, self.draft)
 
 
 def run(config: ServeConfig) -> None:
@@ -57,6 +65,7 @@ def run(config: ServeConfig) -> None:
             reward_model=config.reward_model,
             sampling=config.sampling,
             tools=config.tools,
+            running=Running(engine=config.engine, draft=config.draft, adapter_folder=config.adapter_folder),
         )
         app = create_app(served, keys=keys, hosts=names_of(config.host, config.hosts), limits=config.limits)
         address = address_of(listening)

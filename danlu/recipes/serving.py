@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import torch
 
 from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_adapter
 from danlu.config import ConfigError
-from danlu.generate.engine import PagedEngine
+from danlu.generate.engine import EngineConfig, PagedEngine
 from danlu.generate.grammar import Grammars
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Engine, TokenFilter
@@ -21,7 +22,7 @@ from danlu.generate.sampling import SamplingConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_score_model
 from danlu.recipes.model_files import model_dir
-from danlu.recipes.speaker import Speaker, load_speaker
+from danlu.recipes.speaker import Speaker, load_draft, load_speaker
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
@@ -39,6 +40,15 @@ def check_installed(*modules: str, extra: str) -> None:
         raise ConfigError(f"the server needs {missing}: pip install 'danlu[{extra}]'")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How a server's requests are run."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    draft: Path | None = None  # smaller model that guesses engine.n_draft tokens ahead
+    adapter_folder: Path | None = None  # where /v1/adapters finds more
+
+
 def load_served(
     model: Path,
     *,
@@ -47,20 +57,35 @@ def load_served(
     reward_model: Path | None,
     sampling: SamplingConfig,
     tools: ToolsConfig,
+    running: Running | None = None,
 ) -> Served:
-    """A model and all that a server can do with it."""
+    """A model and all that a server can do with it.
+
+    Args:
+        name: by which clients ask for it; by default that of its directory.
+        adapters: a directory for each name of an adapter.
+        reward_model: of /v1/score.
+        sampling: where a request does not say.
+        tools: of requests with server_tools.
+        running: how requests are run; None is the defaults.
+    """
     from danlu.serve.api.service import Served
 
     name = name or name_of(model)
     if name in adapters:
         raise ConfigError(f"adapters.{name}: the model itself is called so; give one of them another name")
     speaker = load_speaker(model)
+    running = running or Running()
+    draft = None if running.draft is None else load_draft(running.draft, speaker)
+    engine = make_engine(speaker.model, adapters_of(speaker, adapters), running.engine, draft)
+    folder = running.adapter_folder
     return Served(
         name=name,
         chat=speaker.chat,
         max_seq_len=speaker.max_seq_len,
-        engine=make_engine(speaker.model, adapters_of(speaker, adapters)),
+        engine=engine,
         adapters=tuple(adapters),
+        shelf=None if folder is None else shelf_of(folder, speaker, engine),
         sampling=sampling,
         grammar=grammar_of(speaker.chat),
         toolbox=tools.toolbox,
@@ -69,6 +94,48 @@ def load_served(
         see=speaker.see if speaker.sees else None,
         score=None if reward_model is None else scorer(reward_model, model, speaker),
     )
+
+
+def shelf_of(folder: Path, speaker: Speaker, engine: Engine) -> AdapterShelf:
+    """The adapters below a folder; ConfigError where the engine takes none while it runs."""
+    if not isinstance(engine, PagedEngine):
+        raise ConfigError(
+            "adapter_folder is set, and a model that sees pictures takes adapters at start only"
+        )
+    return AdapterShelf(folder, speaker, engine)
+
+
+class AdapterShelf:
+    """The adapters below a folder, for `/v1/adapters`; see `Shelf` in serve/api/service.py.
+
+    A directory that a link leads to from elsewhere is none of the folder's.
+    """
+
+    def __init__(self, folder: Path, speaker: Speaker, engine: PagedEngine) -> None:
+        if not folder.is_dir():
+            raise ConfigError(f"adapter_folder is {folder}, which is no directory")
+        self._folder, self._speaker, self._engine = folder.resolve(), speaker, engine
+
+    def names(self) -> list[str]:
+        return sorted(each.name for each in self._folder.iterdir() if self._place(each) is not None)
+
+    def read(self, directory: str) -> Callable[[str], None]:
+        place = self._place(self._folder / directory)
+        if place is None:
+            raise FileNotFoundError(f"{directory} holds no adapter any more")
+        model = adapted(place, self._speaker)
+        return lambda name: self._engine.load_adapter(name, model)
+
+    def drop(self, name: str) -> None:
+        self._engine.unload_adapter(name)
+
+    def _place(self, directory: Path) -> Path | None:
+        """The adapter's own directory, which may be that of the run that made it."""
+        if directory.resolve().parent != self._folder:
+            return None
+        places = (directory / "adapter", directory)
+        inside = [each for each in places if each.resolve().is_relative_to(self._folder)]
+        return next((each for each in inside if is_adapter(each)), None)
 
 
 def names_of(host: str, more: Iterable[str]) -> frozenset[str]:
@@ -84,11 +151,23 @@ def address_of(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def make_engine(model: LanguageModel, adapters: Mapping[str, LanguageModel]) -> Engine:
+def make_engine(
+    model: LanguageModel,
+    adapters: Mapping[str, LanguageModel],
+    config: EngineConfig | None = None,
+    draft: LanguageModel | None = None,
+) -> Engine:
     """The engine that `danlu serve` runs."""
     if model.config.pictures is not None:  # the paged engine reads text only
+        if draft is not None:
+            raise ConfigError(
+                "draft is set, and a model that sees pictures runs without guesses; leave it out"
+            )
         return ReferenceEngine(model, adapters=adapters)
-    engine = PagedEngine(model)
+    try:
+        engine = PagedEngine(model, config, draft=draft)
+    except ValueError as error:
+        raise ConfigError(f"engine: {error}") from error
     for name, adapted in adapters.items():
         engine.load_adapter(name, adapted)
     return engine
@@ -115,13 +194,19 @@ def adapters_of(speaker: Speaker, paths: Mapping[str, Path]) -> dict[str, Langua
     """A model for each adapter, all over the same weights."""
     models: dict[str, LanguageModel] = {}
     for name, path in paths.items():
-        model = on_base(
-            read_adapter(path / "adapter" if is_adapter(path / "adapter") else path), speaker.model
-        )
-        if not isinstance(model, LanguageModel):
-            raise ConfigError(f"adapters.{name}: {path} adapts a score model; it goes into reward_model")
-        models[name] = model.eval()
+        try:
+            models[name] = adapted(path / "adapter" if is_adapter(path / "adapter") else path, speaker)
+        except ConfigError as error:
+            raise ConfigError(f"adapters.{name}: {error}") from error
     return models
+
+
+def adapted(path: Path, speaker: Speaker) -> LanguageModel:
+    """What the adapter in a directory makes of a speaker's model, over the same weights."""
+    model = on_base(read_adapter(path), speaker.model)
+    if not isinstance(model, LanguageModel):
+        raise ConfigError(f"{path} adapts a score model; it goes into reward_model")
+    return model.eval()
 
 
 def embedder(model: LanguageModel) -> Callable[[Sequence[Sequence[int]]], list[list[float]]]:

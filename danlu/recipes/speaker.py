@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from danlu.adapters.files import find_base, is_adapter, load_adapter, read_adapter
+from danlu.config import ConfigError
 from danlu.data.images import pixels_of
+from danlu.generate.engine import MOST_GUESSED
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Request, Token
 from danlu.generate.sampler import Completion, Sampler
 from danlu.generate.sampling import SamplingConfig
+from danlu.generate.speculation import Guessing
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError
 from danlu.recipes.stage import chat_format_of
 from danlu.tokenizer.chat import ChatError, ChatFormat
+from danlu.tokenizer.templates import check_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Speaker:
 
     model: LanguageModel
     chat: ChatFormat
+    guessing: Guessing = field(default_factory=Guessing)
 
     @property
     def max_seq_len(self) -> int:
@@ -98,7 +103,7 @@ class Speaker:
             forbidden_ids=tokenizer.control_ids - allowed,
             pictures=pictures,
         )
-        drawn = (read_and_answer if pictures is None else look_and_answer)(self.model, request)
+        drawn = self._read_and_answer(request) if pictures is None else look_and_answer(self.model, request)
         # A token may end inside a character.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         calling = False
@@ -114,15 +119,20 @@ class Speaker:
             yield text
         return completion
 
-
-def read_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
-    """The completion of a prompt of text as it comes, and at the end the whole."""
-    sampler = Sampler(model, stop_ids=request.stop_ids, forbidden_ids=request.forbidden_ids, max_batch=1)
-    sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
-    while (completion := sampler.take(sequence)) is None:
-        for _, token, _ in sampler.step():
-            yield token
-    return completion
+    def _read_and_answer(self, request: Request) -> Generator[int, None, Completion]:
+        """The completion of a prompt of text as it comes, and at the end the whole."""
+        sampler = Sampler(
+            self.model,
+            stop_ids=request.stop_ids,
+            forbidden_ids=request.forbidden_ids,
+            max_batch=1,
+            guessing=self.guessing,
+        )
+        sequence = sampler.add(request.prompt_ids, request.sampling, request.key)
+        while (completion := sampler.take(sequence)) is None:
+            for _, token, _ in sampler.step():
+                yield token
+        return completion
 
 
 def look_and_answer(model: LanguageModel, request: Request) -> Generator[int, None, Completion]:
@@ -153,6 +163,7 @@ def load_speaker(path: Path) -> Speaker:
         path = path / "adapter"
     if is_adapter(path):
         return load_adapted_speaker(path)
+    check_template(path)
     chat = chat_format_of(path, sees=True)
     model = load_language_model(path, vocab_size=chat.tokenizer.vocab_size)
     return Speaker(model.eval(), chat)
@@ -165,6 +176,40 @@ def load_adapted_speaker(path: Path) -> Speaker:
     if not isinstance(model, LanguageModel):
         raise ModelFileError(f"{path} adapts a score model; the adapter of a language model is needed here")
     return Speaker(model.eval(), chat)
+
+
+def check_guesses(n_draft: int, draft: Path | None) -> None:
+    """Refuse settings of guesses that make no sense."""
+    if not 0 <= n_draft <= MOST_GUESSED:
+        raise ConfigError(f"n_draft is {n_draft}; it must be from 0 to {MOST_GUESSED}")
+    if draft is not None and not n_draft:
+        raise ConfigError("draft is set and n_draft is 0, so nothing would be guessed; set n_draft, say to 4")
+
+
+def guessing_of(n_draft: int, draft: Path | None, speaker: Speaker) -> Guessing:
+    """Guesses of a speaker's tokens, with the model that makes them."""
+    return Guessing(n_draft=n_draft, draft=None if draft is None else load_draft(draft, speaker))
+
+
+def load_draft(path: Path, speaker: Speaker) -> LanguageModel:
+    """A smaller model that guesses what a speaker will say, which takes the very same vocabulary."""
+    draft = load_speaker(path)
+    if _vocabulary(draft) != _vocabulary(speaker):
+        raise ConfigError(
+            f"draft: {path} has another vocabulary than the model; name one with the same tokenizer"
+        )
+    if draft.max_seq_len < speaker.max_seq_len:
+        raise ConfigError(
+            f"draft: {path} reads {draft.max_seq_len} tokens; it must read {speaker.max_seq_len}"
+        )
+    return draft.model
+
+
+def _vocabulary(speaker: Speaker) -> list[bytes | None]:
+    """What each id stands for; None for a control token."""
+    tokenizer = speaker.chat.tokenizer
+    ids, control_ids = range(tokenizer.vocab_size), tokenizer.control_ids
+    return [None if i in control_ids else tokenizer.decode_bytes([i]) for i in ids]
 
 
 CUT = " […]"

@@ -20,6 +20,7 @@ from danlu.generate.kernel import DecoderConfig
 from danlu.generate.native import library
 from danlu.generate.request import Request, Token
 from danlu.generate.sampling import SamplingConfig
+from danlu.model.heads import LanguageModel
 
 MODEL = tiny_model(max_seq_len=96)
 ADAPTED = {name: with_updates(MODEL, random_factors(MODEL, seed)) for seed, name in enumerate(("a", "b"))}
@@ -65,11 +66,13 @@ WISHES = st.tuples(
 
 
 class EngineMachine(RuleBasedStateMachine):
+    draft: LanguageModel | None = None  # who guesses; None: repetitions in the text
+
     def __init__(self) -> None:
         super().__init__()
         # Four rows, and blocks for hardly more than one long request: many must give way.
         config = EngineConfig(max_batch=4, cache_tokens=160, prefill_tokens=24, n_draft=3, decoder=KERNEL)
-        self.engine = PagedEngine(MODEL, config)
+        self.engine = PagedEngine(MODEL, config, draft=self.draft)
         self.wishes: dict[int, tuple[object, ...]] = {}
         self.got: dict[int, list[Token]] = {}
 
@@ -142,15 +145,26 @@ class EngineMachine(RuleBasedStateMachine):
         assert len({blocks.take() for _ in range(blocks.n_free)}) == blocks.n_blocks - 1
 
 
-def check(max_examples: int, n_steps: int) -> None:
+class DraftedMachine(EngineMachine):
+    """The same with a small model that guesses."""
+
+    draft = tiny_model(max_seq_len=96, n_layers=1)
+
+
+MACHINES = [EngineMachine, DraftedMachine]
+
+
+def check(machine: type[EngineMachine], max_examples: int, n_steps: int) -> None:
     wanted = settings(max_examples=max_examples, stateful_step_count=n_steps, deadline=None)
-    run_state_machine_as_test(EngineMachine, settings=wanted)
+    run_state_machine_as_test(machine, settings=wanted)
 
 
-def test_nothing_that_callers_do_changes_a_token_or_loses_a_block():
-    check(max_examples=8, n_steps=12)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nothing_that_callers_do_changes_a_token_or_loses_a_block(machine: type[EngineMachine]):
+    check(machine, max_examples=8, n_steps=12)
 
 
 @pytest.mark.slow
-def test_nothing_that_callers_do_for_long_changes_a_token_or_loses_a_block():
-    check(max_examples=300, n_steps=40)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nothing_that_callers_do_for_long_changes_a_token_or_loses_a_block(machine: type[EngineMachine]):
+    check(machine, max_examples=300, n_steps=40)

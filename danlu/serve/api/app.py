@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from danlu import __version__
+from danlu.serve.api.adapter_routes import adapter_routes
 from danlu.serve.api.chat_route import chat_routes
 from danlu.serve.api.completions import completion_routes
 from danlu.serve.api.errors import install
@@ -26,6 +27,7 @@ from danlu.serve.api.vector_routes import vector_routes
 OPEN = frozenset({"/health", "/ready"})
 SCOPES: dict[str, Scope] = {
     "/v1": "chat",
+    "/v1/adapters": "admin",
     "/tokenize": "chat",
     "/detokenize": "chat",
     "/tokenizer_info": "chat",
@@ -70,7 +72,7 @@ def app_of(
     app = FastAPI(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.limits, app.state.service = service.limits, service
     install(app)
-    for routes in (chat_routes, completion_routes, vector_routes, token_routes, status_routes):
+    for routes in ROUTES:
         app.include_router(routes(service))
     open_paths = OPEN | {"/"} if pages else OPEN
     door = Door(keys=keys, hosts=hosts, open_paths=open_paths, scopes=SCOPES, pages=pages)
@@ -94,6 +96,7 @@ def _describe(app: FastAPI, door: Door) -> None:
     app.openapi_schema = tree
 
 
+ROUTES = (chat_routes, completion_routes, vector_routes, token_routes, status_routes, adapter_routes)
 ABOUT = (
     "One model in the shape of OpenAI's API. Status 422 is a field that is wrong in itself; "
     "400 a request that is well formed and cannot be carried out here."

@@ -24,6 +24,7 @@ from danlu.serve.api.completing import (
     Progress,
     check_common,
     check_length,
+    check_text,
     logit_bias_of,
     new_id,
     sampling_of,
@@ -81,6 +82,9 @@ def conversation_of(service: Service, body: ChatRequest) -> list[Message]:
     messages = messages_of(body.messages, service.limits)
     if images_of(messages) and service.served.see is None:
         raise ApiError(400, "this model reads text only", code="not_available", param="messages")
+    for message in (*messages[:1], messages[-1]):  # which always stay
+        if message["role"] == "system" or message is messages[-1]:
+            check_text(service, message["content"], "messages")
     if beyond := [place for place in body.pinned if place >= len(messages)]:
         raise ApiError(
             400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"

@@ -219,6 +219,18 @@ def check_length(service: Service, n_tokens: int, param: str) -> None:
         )
 
 
+def check_text(service: Service, text: str, param: str) -> None:
+    """Refuse a text that is far too long before time is spent on encoding it."""
+    n_tokens = service.vocabulary.fewest(text)
+    if n_tokens > service.served.max_seq_len:
+        raise ApiError(
+            400,
+            f"a text has at least {n_tokens:,} tokens; the model reads {service.served.max_seq_len:,} at most",
+            code="context_length_exceeded",
+            param=param,
+        )
+
+
 def logit_bias_of(body: Sampled, vocab_size: int) -> dict[int, float]:
     """The biases by id."""
     bias = {int(key): value for key, value in (body.logit_bias or {}).items()}

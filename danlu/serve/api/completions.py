@@ -25,6 +25,7 @@ from danlu.serve.api.completing import (
     answer,
     check_common,
     check_length,
+    check_text,
     logit_bias_of,
     new_id,
     sampling_of,
@@ -69,6 +70,13 @@ def split(given: Inputs) -> list[str] | list[list[int]]:
     return cast(list[list[int]], [given]) if isinstance(given[0], int) else cast(list[str], given)
 
 
+def check_texts(service: Service, given: Inputs, param: str) -> None:
+    """As `check_text`, of each that is one."""
+    for each in split(given):
+        if isinstance(each, str):
+            check_text(service, each, param)
+
+
 def prompts_of(given: Inputs, tokenizer: Tokenizer, *, begin: bool) -> list[Prompt]:
     """Every prompt as ids.
 
@@ -98,6 +106,7 @@ def _prepare(service: Service, body: CompletionRequest, caller: Caller) -> Answe
         raise ApiError(400, "best_of other than n is not available", code="not_available", param="best_of")
     if body.max_tokens == 0 and not body.echo:
         raise ApiError(400, "max_tokens is 0 without echo; nothing is asked for", param="max_tokens")
+    check_texts(service, body.prompt, "prompt")
     prompts = prompts_of(body.prompt, tokenizer, begin=body.add_special_tokens)
     for prompt in prompts:
         check_length(service, len(prompt.ids), "prompt")

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeVarTuple
 
 from danlu.generate.request import Engine, Event, Request
 
 logger = logging.getLogger(__name__)
-Order = tuple[Literal["add", "cancel", "end"], "Stream | None", int | None]
+Order = tuple[Literal["add", "cancel", "end"], "Stream | Errand | None", int | None]
 Ts = TypeVarTuple("Ts")
 ENDED = "the server has ended"
 
@@ -26,6 +27,14 @@ class RefusedRequestError(ValueError):
 
 class EngineStoppedError(RuntimeError):
     """The engine runs no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something else to do in the engine's thread, between two tokens."""
+
+    do: Callable[[], None]
+    accepted: asyncio.Future[None]
 
 
 class Stream:
@@ -94,9 +103,9 @@ class EngineThread:
             self._orders.put(("end", None, None))
             await asyncio.to_thread(self._thread.join)
             while not self._orders.empty():  # ordered while the thread was ending
-                what, stream, _ = self._orders.get()
-                if what == "add" and stream is not None:
-                    _settle(stream.accepted, EngineStoppedError(ENDED))
+                what, subject, _ = self._orders.get()
+                if what == "add" and subject is not None:
+                    _settle(subject.accepted, EngineStoppedError(ENDED))
 
     async def open(self, requests: Sequence[Request]) -> Stream:
         """Queue requests.
@@ -116,6 +125,19 @@ class EngineThread:
             raise
         return stream
 
+    async def run(self, do: Callable[[], None]) -> None:
+        """Have something done in the engine's thread, between two tokens.
+
+        Raises:
+            RefusedRequestError: it raised ValueError.
+            EngineStoppedError: nothing is done any more.
+        """
+        if not self.alive:
+            raise EngineStoppedError(self.failure or ENDED)
+        errand = Errand(do, asyncio.get_running_loop().create_future())
+        self._orders.put(("add", errand, None))
+        await errand.accepted
+
     def cancel(self, stream: Stream, index: int | None = None) -> None:
         """Free a stream's requests, or one of them."""
         self._orders.put(("cancel", stream, index))
@@ -134,17 +156,27 @@ class EngineThread:
         """Carry out what has been ordered; wait for an order where there is nothing to do."""
         while True:
             try:
-                what, stream, index = self._orders.get(block=not self._engine.n_unfinished)
+                what, subject, index = self._orders.get(block=not self._engine.n_unfinished)
             except Empty:
                 return True
             if what == "end":
                 self._post(self._break, [stream for stream, _ in self._streams.values()])
                 return False
-            assert stream is not None
-            if what == "add":
-                self._add(stream)
+            assert subject is not None
+            if isinstance(subject, Errand):
+                self._carry_out(subject)
+            elif what == "add":
+                self._add(subject)
             else:
-                self._drop(stream, index)
+                self._drop(subject, index)
+
+    def _carry_out(self, errand: Errand) -> None:
+        try:
+            errand.do()
+        except ValueError as error:
+            self._post(_settle, errand.accepted, RefusedRequestError(str(error)))
+            return
+        self._post(_settle, errand.accepted, None)
 
     def _add(self, stream: Stream) -> None:
         try:

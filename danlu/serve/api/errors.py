@@ -119,6 +119,7 @@ _MEANINGS = {
     403: "The key may not do this",
     404: "There is no such thing here",
     408: "The body did not come in time",
+    409: "It cannot be done while something else is as it is",
     413: "The body is too large",
     415: "The body is not JSON",
     421: "This server is not known under the name in Host",

@@ -16,6 +16,7 @@ class Limits:
     images: int = 16  # likewise
     new_tokens: int = 32_768  # that one completion may ask for; the context's end ends it sooner
     choices: int = 128  # completions of one request: prompts times n
+    adapters: int = 32  # loaded at a time
     inputs: int = 256  # texts in one request for embeddings or scores
     stops: int = 16  # stop strings
     stop_characters: int = 256  # of one of them

@@ -35,6 +35,7 @@ ToolName = Annotated[
     AfterValidator(_free),
     Field(json_schema_extra={"not": {"enum": [*sorted(RESERVED)]}}),
 ]
+AdapterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ModelName = Annotated[str, Field(max_length=256, description="one of GET /v1/models")]
 TokenId = Annotated[int, Field(ge=0, le=MOST)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1)]
@@ -268,6 +269,15 @@ class EmbeddingRequest(Strict):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, le=MOST)] | None = None
     user: str | None = None
+
+
+class AdapterRequest(Strict):
+    """An adapter to load, by the name that requests will ask for."""
+
+    name: AdapterName
+    directory: Annotated[
+        AdapterName | None, Field(description="in the server's folder of adapters; by default as the name")
+    ] = None
 
 
 class ScoreRequest(Strict):

@@ -22,6 +22,18 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class AdapterList(BaseModel):
+    object: Literal["list"] = "list"
+    loaded: list[str]
+    available: list[str]  # directories that hold one
+
+
+class AdapterGone(BaseModel):
+    id: str
+    object: Literal["adapter"] = "adapter"
+    deleted: Literal[True] = True
+
+
 class Usage(BaseModel):
     prompt_tokens: int
     completion_tokens: int

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -34,6 +34,25 @@ See = Callable[[Sequence[str]], Tensor | None]
 Grammar = Callable[[Mapping[str, Any]], TokenFilter]
 
 
+class Shelf(Protocol):
+    """A folder of adapters, and the engine that they go into.
+
+    `read` may take its time in any thread; what it returns, and `drop`, belong to the engine's own.
+    """
+
+    def names(self) -> list[str]:
+        """Directories that hold an adapter."""
+        ...
+
+    def read(self, directory: str) -> Callable[[str], None]:
+        """An adapter's file, as what loads it under a name; ValueError or OSError says what is wrong."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Have the engine forget an adapter; ValueError while a request runs on it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """What a server offers; what is None it answers with 404."""
@@ -42,7 +61,8 @@ class Served:
     chat: ChatFormat
     max_seq_len: int
     engine: Engine | None = None
-    adapters: Sequence[str] = ()  # names that the engine knows; each is a model of its own to the client
+    adapters: Sequence[str] = ()  # that the engine knows at first; each is a model of its own to the client
+    shelf: Shelf | None = None  # where more come from while it runs
     sampling: SamplingConfig = field(default_factory=SamplingConfig)  # where a request does not say
     grammar: Grammar | None = None  # from a JSON schema to what it admits; one filter a completion
     embed: Vectors | None = None  # a vector for each sequence of ids
@@ -65,7 +85,8 @@ class Service:
         self._engine = None if served.engine is None else EngineThread(served.engine)
         self._n_requests: Counter[str] = Counter()
         self._n_sequences = 0
-        self._model_lock = asyncio.Lock()
+        self.adapters = [*served.adapters]
+        self._model_lock, self._shelf_lock = asyncio.Lock(), asyncio.Lock()
         self._grammar_lock = threading.Lock()
 
     @property
@@ -92,7 +113,7 @@ class Service:
     @property
     def models(self) -> list[str]:
         """Names that a request's `model` may have."""
-        return [self.served.name, *self.served.adapters]
+        return [self.served.name, *self.adapters]
 
     def check_model(self, name: str) -> str | None:
         """The adapter that a model's name stands for; None is the model itself."""
@@ -104,6 +125,57 @@ class Service:
                 param="model",
             )
         return None if name == self.served.name else name
+
+    @property
+    def _shelf(self) -> Shelf:
+        if self.served.shelf is None:
+            raise self.absent("loads no adapters; it is started with adapter_folder=DIR for that")
+        return self.served.shelf
+
+    async def shelved(self) -> list[str]:
+        """Directories of the folder that hold an adapter; none where the server has no folder."""
+        return [] if self.served.shelf is None else await asyncio.to_thread(self.served.shelf.names)
+
+    async def load_adapter(self, name: str, directory: str) -> None:
+        """Let requests ask for an adapter of the folder."""
+        shelf = self._shelf
+        async with self._shelf_lock:
+            if name in self.models:
+                raise ApiError(409, "a model of that name is here; unload it first", param="name")
+            if len(self.adapters) >= self.limits.adapters:
+                raise ApiError(
+                    409, f"{len(self.adapters)} adapters are loaded, which is the most; unload one"
+                )
+            if directory not in await self.shelved():
+                raise ApiError(404, "the folder of adapters has no such directory", param="directory")
+            try:
+                bring = await asyncio.to_thread(shelf.read, directory)
+            except (ValueError, OSError) as error:
+                raise ApiError(400, f"the adapter cannot be used: {error}", param="directory") from None
+            await self._in_engine(lambda: bring(name))
+            self.adapters.append(name)
+
+    async def unload_adapter(self, name: str) -> None:
+        """Let no request ask for an adapter any more."""
+        shelf = self._shelf
+        async with self._shelf_lock:
+            if name not in self.adapters:
+                raise ApiError(404, "there is no such adapter", param="name")
+            self.adapters.remove(name)  # first, so that no request comes between
+            try:
+                await self._in_engine(lambda: shelf.drop(name))
+            except ApiError:
+                self.adapters.append(name)
+                raise
+
+    async def _in_engine(self, errand: Callable[[], None]) -> None:
+        assert self._engine is not None, "a shelf belongs to an engine"
+        try:
+            await self._engine.run(errand)
+        except RefusedRequestError as error:
+            raise ApiError(409, str(error), retry_after_s=self.limits.retry_after_s) from None
+        except EngineStoppedError as error:
+            raise self.busy(503, str(error)) from None
 
     def filter_of(self, schema: Mapping[str, Any]) -> TokenFilter:
         """A filter that admits what a JSON schema does; ValueError if it is none.

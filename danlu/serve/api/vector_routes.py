@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 
 from danlu.serve.api import responses
 from danlu.serve.api.body import StrictRoute
-from danlu.serve.api.completing import within
-from danlu.serve.api.completions import prompts_of, split
+from danlu.serve.api.completing import check_text, within
+from danlu.serve.api.completions import check_texts, prompts_of, split
 from danlu.serve.api.conversations import messages_of
 from danlu.serve.api.errors import RESPONSES, ApiError
 from danlu.serve.api.requests import EmbeddingRequest, ScoreRequest
@@ -62,6 +62,7 @@ def _embed(
     service: Service, body: EmbeddingRequest, embed: Vectors
 ) -> tuple[list[list[int]], list[list[float]]]:
     within("input", "inputs", len(split(body.input)), service.limits.inputs)
+    check_texts(service, body.input, "input")
     rows = [list(prompt.ids) for prompt in prompts_of(body.input, service.tokenizer, begin=True)]
     _check_rows(service, rows, "input")
     vectors = embed(rows)
@@ -77,6 +78,8 @@ def _embed(
 def _score(service: Service, body: ScoreRequest, score: Scores) -> tuple[list[list[int]], list[float]]:
     within("completions", "completions", len(body.completions), service.limits.inputs)
     messages = messages_of(body.prompt, service.limits)
+    for text in (*(message["content"] for message in messages), *body.completions):
+        check_text(service, text, "completions")
     try:
         prompt = service.chat.prompt(messages)
     except ChatError as error:

@@ -18,11 +18,16 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         n = tokenizer.vocab_size
         self.control_ids = tokenizer.control_ids
+        self._longest = max(len(tokenizer.decode_bytes([i])) for i in range(n))
         self.bytes_of = [tokenizer.decode_bytes([i]) for i in range(n)]
         self.id_of = {raw: i for i, raw in enumerate(self.bytes_of) if i not in tokenizer.control_ids}
         controls = {i: tokenizer.decode([i], show_control=True) for i in tokenizer.control_ids}
         taken = set(controls.values())
         self.spelling = [controls[i] if i in controls else _spell(self.bytes_of[i], taken) for i in range(n)]
+
+    def fewest(self, text: str) -> int:
+        """Tokens that a text has at the least, without encoding it."""
+        return -(-len(text.encode()) // self._longest)
 
     def __len__(self) -> int:
         return len(self.spelling)
