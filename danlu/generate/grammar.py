@@ -126,7 +126,7 @@ class Grammars:
             )
         if kind == "json_schema":
             schema = _checked_schema(grammar, self._limits.max_depth)
-            text = LLMatcher.grammar_from_json_schema(schema, overrides=BETWEEN_JSON)
+            text = _grammar_of(schema)
         elif kind == "regex":
             text = LLMatcher.grammar_from_regex(grammar)
         else:
@@ -174,6 +174,13 @@ def _checked_schema(text: str, max_depth: int) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise GrammarError(f"the JSON schema is {text[:40]!r}; it must be an object")
     return schema
+
+
+def _grammar_of(schema: dict[str, Any]) -> str:
+    try:
+        return LLMatcher.grammar_from_json_schema(schema, overrides=BETWEEN_JSON)
+    except ValueError as error:  # a number of too many digits
+        raise GrammarError(f"the JSON schema cannot be used: {error}") from error
 
 
 def _nesting(text: str) -> int:

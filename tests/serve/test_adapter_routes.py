@@ -18,8 +18,11 @@ from danlu.adapters.files import save_adapter
 from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import twin
 from danlu.config import ConfigError
+from danlu.generate.engine import EngineConfig
+from danlu.generate.kernel import DecoderConfig
 from danlu.generate.sampling import SamplingConfig
 from danlu.model.adapted import places
+from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
 from danlu.recipes.serving import Running, load_served
 from danlu.recipes.stage import publish
@@ -46,9 +49,12 @@ def write_adapter(model: LanguageModel, base: Path, path: Path, seed: int) -> No
 
 
 @pytest.fixture(scope="module")
-def run(chat: ChatFormat, model: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, and beside it a folder of adapters, one of them as a run leaves it."""
     root = tmp_path_factory.mktemp("adapters")
+    sizes = {"d_model": 32, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ff": 48}
+    config = ModelConfig(vocab_size=chat.tokenizer.vocab_size, max_seq_len=256, **sizes)
+    model = LanguageModel(config, seed=1).eval()
     publish(model, chat.tokenizer, root / "tiny" / "model")
     write_adapter(model, root / "tiny" / "model", root / "shelf" / "calm", 1)
     write_adapter(model, root / "tiny" / "model", root / "shelf" / "loud" / "adapter", 2)
@@ -70,7 +76,7 @@ def app_of_run(run: Path, *, at_start: bool = False, **changes: Any) -> Any:
         reward_model=None,
         sampling=SamplingConfig(max_new_tokens=12),
         tools=ToolsConfig(),
-        running=Running(adapter_folder=shelf),
+        running=Running(adapter_folder=shelf, engine=EngineConfig(decoder=DecoderConfig(exact=True))),
     )
     return create_app(found, **changes)
 
@@ -115,23 +121,21 @@ async def test_what_runs_is_undisturbed_and_an_adapter_in_use_stays(run: Path):
     long = {"max_tokens": 200, "logit_bias": {"2": -100}}
     async with serving(run) as client:
         alone = await said(client, "tiny", **long)
-        running = [asyncio.create_task(said(client, "tiny", **long)) for _ in range(3)]
         await client.post(ADAPTERS, json={"name": "calm"})
-        busy = asyncio.create_task(said(client, "calm", max_tokens=250, n=8))
-        answers: list[int] = []
-        while not busy.done():
-            answer = await client.delete(f"{ADAPTERS}/calm")
-            answers.append(answer.status_code)
-            if answer.status_code == 409:
-                assert "in use by request" in answer.json()["error"]["message"]
-                assert answer.headers["Retry-After"] == "1"
-                assert "calm" in [each["id"] for each in (await client.get("/v1/models")).json()["data"]]
-            if answer.status_code == 200:
-                break
-            await asyncio.sleep(0)
-        assert 409 in answers
+        busy = asyncio.create_task(said(client, "calm", max_tokens=250, n=64))
+        running = [asyncio.create_task(said(client, "tiny", **long)) for _ in range(3)]
+        while "danlu_sequences_unfinished 67.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.005)
+        refused = await client.delete(f"{ADAPTERS}/calm")
+        assert refused.status_code == 409
+        assert "in use by request" in refused.json()["error"]["message"]
+        assert refused.headers["Retry-After"] == "1"
+        assert (await client.post(ADAPTERS, json={"name": "loud"})).status_code == 200
+        assert (await client.get(ADAPTERS)).json()["loaded"] == ["calm", "loud"]
+        assert not busy.done()
         await busy
         assert await asyncio.gather(*running) == [alone] * 3
+        assert (await client.delete(f"{ADAPTERS}/calm")).status_code == 200
 
 
 @pytest.mark.parametrize(

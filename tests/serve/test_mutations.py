@@ -1,7 +1,7 @@
 """Requests that are right but for one place, every place of every route: our own fuzzer beside schemathesis.
 
 A good request is taken apart; at each place stands something hostile, or nothing, or the same again. Whatever
-is asked, the answer comes within a second, is no 5xx, has OpenAI's shape, and good requests are answered after.
+is asked, the answer comes within a second, is no 5xx, has OpenAI's shape, and good requests go on.
 """
 
 from __future__ import annotations

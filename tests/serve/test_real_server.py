@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,6 +126,23 @@ def test_the_openai_client_names_every_error(address: str):
             client.chat.completions.create(model="tiny", messages=HELLO, temperature=9)
         with pytest.raises(openai.BadRequestError, match="the prompt has"):
             client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "z" * 400}])
+
+
+def test_a_plain_client_hears_that_its_ten_megabytes_are_too_many(address: str):
+    """One that sends all before it listens, as most do."""
+
+    def post(body: bytes) -> Any:
+        asked = urllib.request.Request(
+            f"{address}/v1/completions", body, {"Content-Type": "application/json"}
+        )
+        return urllib.request.urlopen(asked, timeout=60)
+
+    with pytest.raises(urllib.error.HTTPError, match="413") as refused:
+        post(b'"' + b"z" * 10**7 + b'"')
+    with refused.value as answer:
+        assert "more than 1,048,576 bytes" in json.load(answer)["error"]["message"]
+    with post(b'{"model": "tiny", "prompt": "hello", "max_tokens": 1}') as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.anyio

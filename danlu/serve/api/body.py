@@ -16,6 +16,7 @@ from starlette.responses import Response
 from danlu.serve.api.errors import ApiError
 from danlu.serve.api.limits import Limits
 
+DROPPED = 32  # times as much as is taken is read before a sender is cut off
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -45,15 +46,22 @@ class StrictRequest(Request):
         return parse(await self.body(), self.limits.body_depth)
 
     async def _read(self) -> bytes:
+        """The body. The rest of one that is too large is read and dropped, or its sender would see a broken
+        connection in place of the refusal."""
         most, chunks, size = self.limits.body_bytes, list[bytes](), 0
         told = self.headers.get("content-length", "")
-        if told.isdecimal() and int(told[:20]) > most:
+        if told.isdecimal() and int(told[:20]) > DROPPED * most:
             raise _too_large(most)
         async for chunk in self.stream():
             size += len(chunk)
-            if size > most:
+            if size > DROPPED * most:
                 raise _too_large(most)
-            chunks.append(chunk)
+            if size > most:
+                chunks.clear()
+            else:
+                chunks.append(chunk)
+        if size > most:
+            raise _too_large(most)
         return b"".join(chunks)
 
     def _check_type(self) -> None:

@@ -225,7 +225,7 @@ def check_text(service: Service, text: str, param: str) -> None:
     if n_tokens > service.served.max_seq_len:
         raise ApiError(
             400,
-            f"a text has at least {n_tokens:,} tokens; the model reads {service.served.max_seq_len:,} at most",
+            f"a text has at least {n_tokens:,} tokens; the model reads {service.served.max_seq_len:,}",
             code="context_length_exceeded",
             param=param,
         )

@@ -93,12 +93,20 @@ def validation_error(faults: Sequence[Mapping[str, Any]]) -> ApiError:
     """A request whose fields are not what they must be. What was sent is not repeated: it may be anything."""
     places = [_place(fault) for fault in faults]
     told = [
-        f"{place}: {fault['msg']}" if place else fault["msg"]
+        f"{place}: {_fault_of(fault)}" if place else _fault_of(fault)
         for place, fault in zip(places, faults, strict=True)
     ]
     more = f"; and {len(told) - MOST_FAULTS} more" if len(told) > MOST_FAULTS else ""
     text = one_line("; ".join(told[:MOST_FAULTS]), 2000) + more
     return ApiError(422, text, code="invalid_field", param=places[0] or None)
+
+
+def _fault_of(fault: Mapping[str, Any]) -> str:
+    """What is wrong in words; for a tag that is unknown pydantic's would hold what was sent."""
+    if fault["type"] == "union_tag_invalid":
+        told = fault["ctx"]
+        return f"{told['discriminator']} must be one of {told['expected_tags']}"
+    return fault["msg"]
 
 
 def _place(fault: Mapping[str, Any]) -> str:
