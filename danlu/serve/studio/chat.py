@@ -10,7 +10,19 @@ from typing import Any, cast
 from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Conversation, Demonstration, Event, Message, Rating, content_of, message_of
+from danlu.feedback.records import (
+    LEAST,
+    MOST,
+    Conversation,
+    Demonstration,
+    Event,
+    Message,
+    Rating,
+    Task,
+    content_of,
+    derived_id,
+    message_of,
+)
 from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.conversation import Tree, new_event
@@ -348,6 +360,27 @@ def _siblings(talk: Talk, node: Event) -> None:
         )
         before.set_enabled(at > 0)
         after.set_enabled(at + 1 < len(siblings))
+        if talk.visit.may("annotate") and _can_be_ranked(siblings):
+            icon_button(
+                talk.visit.say("chat.rank"), "format_list_numbered", talk.act(_rank_these, list(siblings))
+            )
+
+
+def _can_be_ranked(siblings: Sequence[Event]) -> bool:
+    """Whether they are whole answers, neither too few nor too many; one that calls tools goes on below."""
+    answers = [each for each in siblings if _speaker(each) == "assistant" and not _is_step(each)]
+    return len(answers) == len(siblings) and LEAST <= len(siblings) <= MOST
+
+
+@told
+async def _rank_these(visit: Visit, talk: Talk, siblings: Sequence[Event]) -> None:
+    """Make the versions of an answer a task for whoever ranks next."""
+    completions = tuple(each.id for each in siblings)
+    body = Task(prompt=siblings[0].body.subject, completions=completions)
+    # The same answers are one task, however often it is asked for.
+    event_id = derived_id("rank these", *completions)
+    await visit.act("annotate", visit.studio.store.add, "", body, event_id=event_id)
+    ui.notify(visit.say("chat.ranked", n=len(completions)), type="positive")
 
 
 @told

@@ -19,6 +19,7 @@ from danlu.feedback.errors import FeedbackError
 from danlu.feedback.records import Event, Message, Origin
 from danlu.feedback.store import Store
 from danlu.generate.request import Token
+from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.chat import Seen, prepare, see
 from danlu.serve.api.completing import Plan, follow
 from danlu.serve.api.errors import ApiError, validation_error
@@ -46,6 +47,13 @@ class Sampling:
     max_tokens: int = 256
     seed: int | None = None  # None draws one, which is stored with the reply
     tools: tuple[str, ...] = ()  # of the server, that the model may call
+
+
+def sampling_at(given: SamplingConfig, temperature: float) -> Sampling:
+    """As the server draws where nobody says, but at a temperature of one's own."""
+    return Sampling(
+        temperature=temperature, top_p=given.top_p, top_k=given.top_k, max_tokens=given.max_new_tokens
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ IN_LINE = 80  # characters of the arguments in the line that is always seen
 
 
 def steps_html(visit: Visit, turns: Sequence[Mapping[str, Any]]) -> str:
-    """Turns of a model that call tools, and of the tools, in order; text between the calls stands as typed."""
+    """Turns of a model that call tools, and of the tools, in order; text between calls stands as typed."""
     results = _results(turns)
     pieces: list[str] = []
     for turn in turns:
