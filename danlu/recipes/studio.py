@@ -38,6 +38,7 @@ class StudioConfig:
         default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
     )
     limits: Limits = field(default_factory=Limits)
+    tools: ToolsConfig = field(default_factory=ToolsConfig)  # that models may call in the chat
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -89,7 +90,7 @@ def load_voice(config: StudioConfig, path: Path, name: str | None = None) -> Voi
     from danlu.serve.studio.voice import Voice
 
     served = load_served(
-        path, name=name, adapters={}, reward_model=None, sampling=config.sampling, tools=ToolsConfig()
+        path, name=name, adapters={}, reward_model=None, sampling=config.sampling, tools=config.tools
     )
     return Voice(digest=model_digest(model_dir(path)), service=Service(served, config.limits))
 

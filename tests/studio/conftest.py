@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("nicegui", reason="the studio needs NiceGUI: pip install 'danlu[studio]'")
 
 import uvicorn
-from scripted import Speaking
+from scripted import HOSTILE, Speaking
 from small_studio import BOSS, Running, Visitor, until
 
 from danlu.feedback.store import Store
@@ -28,6 +28,8 @@ from danlu.serve.studio.voice import Voice
 from danlu.serve.studio.workshop import Workshop
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat
+from danlu.tools import builtin
+from danlu.tools.protocol import Toolbox, tool
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ARGUMENTS = [
@@ -47,7 +49,8 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A studio on a free port."""
     store = Store.open(tmp_path_factory.mktemp("studio") / "feedback.db")
     engines = {name: Speaking(chat.tokenizer, "Good day.") for name in ("tiny", "other")}
-    voices = [_voice(name, chat, engine) for name, engine in engines.items()]
+    tools = {"other": Toolbox([builtin.calculator(), tool(look_up)])}
+    voices = [_voice(name, chat, engine, tools.get(name)) for name, engine in engines.items()]
     runs = tmp_path_factory.mktemp("runs")
 
     def load(name: str, path: Path) -> Voice:
@@ -72,9 +75,14 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
     store.close()
 
 
-def _voice(name: str, chat: ChatFormat, engine: Speaking) -> Voice:
+def look_up(question: str) -> dict[str, object]:
+    """Find sentences that answer a question."""
+    return {"found": [{"quote": f"{question} {HOSTILE}", "place": "whales.md:3"}]}
+
+
+def _voice(name: str, chat: ChatFormat, engine: Speaking, toolbox: Toolbox | None = None) -> Voice:
     sampling = SamplingConfig(max_new_tokens=900, temperature=0.5)
-    served = Served(name=name, chat=chat, max_seq_len=2048, engine=engine, sampling=sampling)
+    served = Served(name=name, chat=chat, max_seq_len=2048, engine=engine, sampling=sampling, toolbox=toolbox)
     return Voice(digest=name[0] * 64, service=Service(served, Limits()))
 
 

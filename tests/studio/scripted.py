@@ -25,6 +25,7 @@ class Speaking:
     Args:
         step_s: how long a step takes.
         endless: the text is said again and again.
+        turns: whole turns as ids, which the next requests are answered by before the text is.
     """
 
     tokenizer: Tokenizer
@@ -33,6 +34,8 @@ class Speaking:
     endless: bool = False
     max_seq_len: int = 2048
     requests: list[Request] = field(default_factory=list)
+    turns: list[list[int]] = field(default_factory=list)  # said before the text, one a request
+    own: dict[int, list[int]] = field(default_factory=dict)
     said: dict[int, int] = field(default_factory=dict)  # tokens so far, of each that is unfinished
 
     @property
@@ -42,6 +45,8 @@ class Speaking:
     def add(self, request: Request) -> int:
         self.requests.append(request)
         self.said[len(self.requests)] = 0
+        if self.turns:
+            self.own[len(self.requests)] = self.turns.pop(0)
         return len(self.requests)
 
     def cancel(self, request_id: int) -> None:
@@ -49,10 +54,10 @@ class Speaking:
 
     def step(self) -> list[Event]:
         time.sleep(self.step_s)
-        ids = [*self.tokenizer.encode(self.text), self.tokenizer.im_end_id]
+        text = [*self.tokenizer.encode(self.text), self.tokenizer.im_end_id]
         events: list[Event] = []
         for request_id, n in list(self.said.items()):
-            request = self.requests[request_id - 1]
+            request, ids = self.requests[request_id - 1], self.own.get(request_id, text)
             i = ids[n % (len(ids) - self.endless)]
             self.said[request_id] += 1
             full = self.said[request_id] >= request.sampling.max_new_tokens

@@ -60,7 +60,7 @@ class Rounds:
 
     def __init__(self, service: Service, body: ChatRequest, caller: Caller) -> None:
         self._service, self._body, self._caller = service, body, caller
-        self._toolbox = _toolbox_of(service, body)
+        self._toolbox = toolbox_of(service, body)
         self.plans: list[Plan] = []
 
     async def begin(self) -> None:
@@ -95,7 +95,7 @@ class Rounds:
                 yield replace(each, pieces=texts, finish_reason=None)
                 end = each
             assert end is not None, "a turn ends with its last event"
-            said = self._message(pieces)
+            said = message_of(pieces, self.plans[-1].replies[0].n_calls)
             await asyncio.to_thread(loop.take, said, cut=end.finish_reason == "length")
             yield Progress(0, [], [], None, loop.trace[n_told:])
             n_told = len(loop.trace)
@@ -111,29 +111,10 @@ class Rounds:
 
     async def _planned(self, said: Sequence[Message]) -> Plan:
         """The next turn, after what has been said since the question."""
-        messages, tools = [*self.seen.kept.messages, *said], self.seen.tools
-        overhead, lengths = self._service.chat.lengths(messages, tools)
-        kept = Kept(messages=messages, left_out=(), n_tokens=overhead + sum(lengths))
-        plan = await asyncio.to_thread(prepare, self._service, self._body, self._caller, Seen(kept, tools))
+        seen = with_said(self._service, self.seen, said)
+        plan = await asyncio.to_thread(prepare, self._service, self._body, self._caller, seen)
         self.plans.append(plan)
         return plan
-
-    def _message(self, pieces: Sequence[Piece]) -> Message:
-        """What the model said in one turn."""
-        text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
-        message: Message = {"role": "assistant", "content": text}
-        n_calls = self.plans[-1].replies[0].n_calls
-        begun = [piece for piece in pieces if isinstance(piece, CallBegun) and piece.number < n_calls]
-        if begun:
-            message["tool_calls"] = [
-                {
-                    "id": f"call_{each.number + 1}",
-                    "type": "function",
-                    "function": {"name": each.name, "arguments": _arguments(pieces, each.number)},
-                }
-                for each in begun
-            ]
-        return message
 
     async def _summarised(self, seen: Seen, room: int) -> Summarised:
         """What the model sees when it has summed up what no longer fits."""
@@ -166,13 +147,41 @@ class Rounds:
         return "".join(piece.text for piece in pieces if isinstance(piece, Text))
 
 
-def _toolbox_of(service: Service, body: ChatRequest) -> Toolbox:
+def toolbox_of(service: Service, body: ChatRequest) -> Toolbox:
     """The tools that a request wants run here."""
     box = service.served.toolbox or Toolbox([])
     try:
         return box.only(body.server_tools)
     except ToolError as error:
         raise ApiError(400, f"server_tools: {error}", param="server_tools") from None
+
+
+def with_said(service: Service, seen: Seen, said: Sequence[Message]) -> Seen:
+    """What the model sees at its next turn, after what has been said since the question."""
+    messages = [*seen.kept.messages, *said]
+    overhead, lengths = service.chat.lengths(messages, seen.tools)
+    return Seen(Kept(messages=messages, left_out=(), n_tokens=overhead + sum(lengths)), seen.tools)
+
+
+def message_of(pieces: Sequence[Piece], n_calls: int) -> Message:
+    """What the model said in one turn.
+
+    Args:
+        n_calls: that came to their end; one that the length limit cut is no call.
+    """
+    text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
+    message: Message = {"role": "assistant", "content": text}
+    begun = [piece for piece in pieces if isinstance(piece, CallBegun) and piece.number < n_calls]
+    if begun:
+        message["tool_calls"] = [
+            {
+                "id": f"call_{each.number + 1}",
+                "type": "function",
+                "function": {"name": each.name, "arguments": _arguments(pieces, each.number)},
+            }
+            for each in begun
+        ]
+    return message
 
 
 def _arguments(pieces: Sequence[Piece], number: int) -> str:

@@ -70,6 +70,7 @@ def _run_voices(app: FastAPI, studio: Studio) -> None:
                 await held.enter_async_context(voice.service.running())
             await held.enter_async_context(studio.adopted)
             held.push_async_callback(studio.replies.end)
+            held.push_async_callback(studio.tasks.end)
             yield
 
     app.router.lifespan_context = lifespan

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Conversation, Demonstration, Event, Message, Rating, content_of
+from danlu.feedback.records import (
+    LEAST,
+    MOST,
+    Conversation,
+    Demonstration,
+    Event,
+    Message,
+    Rating,
+    Task,
+    content_of,
+    derived_id,
+    message_of,
+)
 from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.conversation import Tree, new_event
 from danlu.serve.studio.history import show_history
 from danlu.serve.studio.replies import Draft
 from danlu.serve.studio.sampling_panel import SamplingPanel
+from danlu.serve.studio.steps import steps_html
 from danlu.serve.studio.visit import Visit, told
 from danlu.serve.studio.writing import better_answer
 
@@ -76,11 +89,18 @@ class Talk:
         with self.turns:
             if not self.branch:
                 _welcome(self.visit)
+            steps: list[Event] = []  # of the answer that follows: calls of tools, and results
             for node in self.branch:
-                _turn(self, node)
+                if _is_step(node):
+                    steps.append(node)
+                else:
+                    _turn(self, node, steps)
+                    steps = []
             if self.draft is not None:
                 _live(self, self.draft)
-            elif self.branch and _speaker(self.branch[-1]) == "user":
+            elif self.branch and _is_open(self.branch[-1]):
+                if steps:
+                    _steps(self, steps)
                 action(self.visit.say("chat.answer"), self.act(_answer, self.branch[-1]), icon="replay")
 
     def act(self, function: Callable[..., Awaitable[None]], *args: Any) -> Callable[[], Awaitable[None]]:
@@ -175,7 +195,7 @@ async def _send(visit: Visit, talk: Talk, text: str) -> None:
     if talk.branch:
         last = talk.branch[-1]
         # A question that was never answered gives way to the new one, on a branch of its own.
-        parent = last.id if _speaker(last) != "user" else last.body.subject
+        parent = _asked_by(talk, last).body.subject if _is_open(last) else last.id
         parent = "" if parent == talk.conversation else parent
     is_new = not talk.conversation
     conversation, question = await visit.act("chat", _store_question, talk, parent, text)
@@ -224,14 +244,18 @@ def _live(talk: Talk, draft: Draft) -> None:
     with ui.element("article").classes("dl-turn dl-assistant"):
         with ui.element("div").classes("dl-who"):
             ui.label(draft.voice)
+        calls = ui.html(steps_html(visit, draft.turns)).classes("dl-text")
         text = words(visit, draft.text).classes("dl-live")
         with ui.element("div").classes("dl-actions"):
             numbers = ui.label("").classes("dl-quiet")
             action(visit.say("chat.stop"), lambda: visit.studio.replies.stop(draft), icon="stop")
-    shown = 0
+    shown = n_turns = 0
 
     async def look() -> None:
-        nonlocal shown
+        nonlocal shown, n_turns
+        if len(draft.turns) != n_turns:
+            n_turns = len(draft.turns)
+            calls.set_content(steps_html(visit, draft.turns))
         if len(draft.text) != shown:
             shown = len(draft.text)
             text.set_content(rendered(visit, draft.text))
@@ -259,7 +283,26 @@ def _speed(visit: Visit, draft: Draft) -> str:
     return told
 
 
-def _turn(talk: Talk, node: Event) -> None:
+def _steps(talk: Talk, steps: Sequence[Event]) -> None:
+    """Calls of tools that no answer has followed yet."""
+    with ui.element("article").classes("dl-turn dl-assistant"):
+        ui.label(_name(talk.visit, steps[0])).classes("dl-who")
+        _show_steps(talk.visit, steps)
+        with ui.element("div").classes("dl-actions"):
+            _siblings(talk, steps[0])
+
+
+def _show_steps(visit: Visit, steps: Sequence[Event]) -> None:
+    if steps:
+        ui.html(steps_html(visit, list(map(message_of, steps)))).classes("dl-text")
+
+
+def _turn(talk: Talk, node: Event, steps: Sequence[Event] = ()) -> None:
+    """One turn.
+
+    Args:
+        steps: the calls of tools before an answer.
+    """
     visit, speaker = talk.visit, _speaker(node)
     if speaker == "system":
         with ui.expansion(visit.say("chat.system")).classes("dl-system"):
@@ -268,9 +311,10 @@ def _turn(talk: Talk, node: Event) -> None:
     with ui.element("article").classes(f"dl-turn dl-{speaker}"):
         with ui.element("div").classes("dl-who"):
             ui.label(_name(visit, node))
+        _show_steps(visit, steps)
         words(visit, content_of(node), typed=speaker != "assistant")
         with ui.element("div").classes("dl-actions"):
-            _siblings(talk, node)
+            _siblings(talk, steps[0] if steps else node)
             if speaker == "user":
                 icon_button(visit.say("chat.edit"), "edit", lambda: _edit(talk, node))
             elif speaker == "assistant":
@@ -286,11 +330,11 @@ def _answer_actions(talk: Talk, node: Event) -> None:
         button.props["aria-pressed"] = "true" if value == wanted else "false"
         button.classes("dl-pressed" if value == wanted else "dl-open-icon")
     icon_button(visit.say("chat.better"), "edit_note", lambda: better_answer(talk.visit, node, talk.reload))
-    parent = next(each for each in talk.branch if each.id == body.subject)
-    icon_button(visit.say("chat.again"), "refresh", talk.act(_answer, parent))
+    icon_button(visit.say("chat.again"), "refresh", talk.act(_answer, _asked_by(talk, node)))
     if isinstance(body, Message):
         if body.origin.unfinished and body.origin.token_ids:
-            icon_button(visit.say("chat.continue"), "play_arrow", talk.act(_answer, parent, node))
+            above = next(each for each in talk.branch if each.id == body.subject)
+            icon_button(visit.say("chat.continue"), "play_arrow", talk.act(_answer, above, node))
         draft = visit.studio.replies.known(node.id)
         if draft is not None:
             ui.label(_speed(visit, draft)).classes("dl-quiet dl-numbers")
@@ -316,6 +360,27 @@ def _siblings(talk: Talk, node: Event) -> None:
         )
         before.set_enabled(at > 0)
         after.set_enabled(at + 1 < len(siblings))
+        if talk.visit.may("annotate") and _can_be_ranked(siblings):
+            icon_button(
+                talk.visit.say("chat.rank"), "format_list_numbered", talk.act(_rank_these, list(siblings))
+            )
+
+
+def _can_be_ranked(siblings: Sequence[Event]) -> bool:
+    """Whether they are whole answers, neither too few nor too many; one that calls tools goes on below."""
+    answers = [each for each in siblings if _speaker(each) == "assistant" and not _is_step(each)]
+    return len(answers) == len(siblings) and LEAST <= len(siblings) <= MOST
+
+
+@told
+async def _rank_these(visit: Visit, talk: Talk, siblings: Sequence[Event]) -> None:
+    """Make the versions of an answer a task for whoever ranks next."""
+    completions = tuple(each.id for each in siblings)
+    body = Task(prompt=siblings[0].body.subject, completions=completions)
+    # The same answers are one task, however often it is asked for.
+    event_id = derived_id("rank these", *completions)
+    await visit.act("annotate", visit.studio.store.add, "", body, event_id=event_id)
+    ui.notify(visit.say("chat.ranked", n=len(completions)), type="positive")
 
 
 @told
@@ -359,6 +424,25 @@ async def _branch(visit: Visit, talk: Talk, node: Event, text: str) -> None:
     question = await visit.act("chat", _store_question, talk, parent, text)
     await talk.load(talk.conversation, question[1].id)
     await _answer(visit, talk, question[1])
+
+
+def _asked_by(talk: Talk, node: Event) -> Event:
+    """The question that a turn answers, with or without tools; itself, if it is one."""
+    at = [each.id for each in talk.branch].index(node.id)
+    return next(
+        (each for each in reversed(talk.branch[: at + 1]) if _speaker(each) not in ("assistant", "tool")),
+        talk.branch[0],
+    )
+
+
+def _is_step(node: Event) -> bool:
+    """Whether a turn only leads to an answer: a call of tools, or a result."""
+    return _speaker(node) == "tool" or (isinstance(node.body, Message) and "tool_calls" in node.body.more)
+
+
+def _is_open(node: Event) -> bool:
+    """Whether the model is to speak next."""
+    return _speaker(node) in ("user", "tool")
 
 
 def _speaker(node: Event) -> str:

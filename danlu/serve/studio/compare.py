@@ -18,9 +18,8 @@ from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.chat import POLL_S, SEND_KEYS
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
-from danlu.serve.studio.replies import Draft, Sampling
+from danlu.serve.studio.replies import Draft, sampling_at
 from danlu.serve.studio.visit import Visit, told
-from danlu.serve.studio.voice import Voice
 
 FEWEST, MOST = 2, 4
 COMPARE = "compare"  # in a conversation's and a ranking's `about`
@@ -187,17 +186,12 @@ async def ask(visit: Visit, arena: Arena, text: str) -> None:
         for name, temperature in arena.contenders:
             voice = visit.studio.voice(name) or visit.studio.voices[0]
             messages = [{"role": "user", "content": text}]
-            await visit.studio.replies.begin(voice, person, place, messages, _sampling(voice, temperature))
+            await visit.studio.replies.begin(
+                voice, person, place, messages, sampling_at(voice.service.served.sampling, temperature)
+            )
     finally:
         arena.began = monotonic()
         await arena.load(root.id)
-
-
-def _sampling(voice: Voice, temperature: float) -> Sampling:
-    given = voice.service.served.sampling
-    return Sampling(
-        temperature=temperature, top_p=given.top_p, top_k=given.top_k, max_tokens=given.max_new_tokens
-    )
 
 
 def _show_round(arena: Arena, this: Round) -> None:

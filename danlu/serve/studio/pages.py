@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from danlu.feedback.accounts import Scope
-from danlu.serve.studio import chat, compare, demonstrate, people, rank, runs, teach
+from danlu.serve.studio import chat, compare, demonstrate, people, rank, runs, tasks, teach
 from danlu.serve.studio.visit import Visit
 
 
@@ -25,6 +25,7 @@ PAGES = (
     Page(name="compare", icon="balance", scope="annotate", build=compare.build),
     Page(name="rank", icon="format_list_numbered", scope="annotate", build=rank.build),
     Page(name="demonstrate", icon="edit_note", scope="annotate", build=demonstrate.build),
+    Page(name="tasks", icon="playlist_add", scope="train", build=tasks.build),
     Page(name="teach", icon="school", scope="train", build=teach.build),
     Page(name="runs", icon="show_chart", scope="train", build=runs.build),
     Page(name="people", icon="group", scope="admin", build=people.build),

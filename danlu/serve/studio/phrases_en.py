@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.serve.studio.phrases_chat_en import CHATTING
 from danlu.serve.studio.phrases_training_en import TRAINING
 
 ENGLISH = {
@@ -169,5 +170,6 @@ Answer in the language of the question. Improve the draft, or write anew.""",
     "compare.interval": "95 % interval",
     "compare.n": "Comparisons",
     "compare.about": "Bradley–Terry, in Elo points; 0 is average. Intervals that overlap settle nothing.",
+    **CHATTING,
     **TRAINING,
 }

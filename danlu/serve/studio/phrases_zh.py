@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.serve.studio.phrases_chat_zh import CHATTING
 from danlu.serve.studio.phrases_training_zh import TRAINING
 
 CHINESE = {
@@ -168,5 +169,6 @@ CHINESE = {
     "compare.interval": "95% 区间",
     "compare.n": "比较次数",
     "compare.about": "Bradley–Terry 强度，以 Elo 分表示，0 为平均水平；区间重叠时不能说谁更强。",
+    **CHATTING,
     **TRAINING,
 }

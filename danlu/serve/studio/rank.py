@@ -204,6 +204,8 @@ def _nothing(visit: Visit) -> None:
     with ui.element("div").classes("dl-welcome"):
         ui.label(visit.say("rank.nothing")).classes("dl-big")
         ui.label(visit.say("rank.nothing_more")).classes("dl-quiet")
+        if visit.may("train"):
+            ui.link(visit.say("rank.make"), "/tasks").classes("dl-make")
         ui.label("danlu feedback tasks prompts=questions.jsonl model=runs/…").classes("dl-command")
 
 

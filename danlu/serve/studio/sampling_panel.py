@@ -32,6 +32,7 @@ class SamplingPanel:
             )
             self._seed = _number(visit.say("sampling.seed"), None, 0, 2**31 - 1, 1)
             self._seed.classes(remove="dl-half")
+            self._tools = _tools(visit)
             ui.label(visit.say("sampling.about")).classes("dl-quiet dl-small")
 
     @property
@@ -54,7 +55,13 @@ class SamplingPanel:
             top_k=round(_value(self._top_k, given.top_k)),
             max_tokens=round(_value(self._most, given.max_new_tokens)),
             seed=None if self._seed.value is None else round(self._seed.value),
+            tools=self._chosen_tools(),
         )
+
+    def _chosen_tools(self) -> tuple[str, ...]:
+        """Those that the visitor lets the model call, as far as it has them."""
+        theirs = tool_names(self.voice)
+        return tuple(name for name, box in self._tools.items() if box.value and name in theirs)
 
     def take(self, branch: Sequence[Event]) -> None:
         """Go on as the last reply of a conversation was drawn; its seed stays its own."""
@@ -78,6 +85,20 @@ class SamplingPanel:
         for name, box in fields.items():
             if isinstance(drawn.get(name), int | float):
                 box.set_value(drawn[name])
+
+
+def tool_names(voice: Voice) -> list[str]:
+    """The tools that a model may call here."""
+    box = voice.service.served.toolbox
+    return [] if box is None else [each["function"]["name"] for each in box.schemas]
+
+
+def _tools(visit: Visit) -> dict[str, ui.checkbox]:
+    """A box to tick for each tool of the server, by name."""
+    names = dict.fromkeys(name for voice in visit.studio.voices for name in tool_names(voice))
+    if names:
+        ui.label(visit.say("sampling.tools")).classes("dl-small dl-line")
+    return {name: ui.checkbox(name, value=True).props("dense").classes("dl-tool") for name in names}
 
 
 def _number(label: str, value: float | None, least: float, most: float, step: float) -> ui.number:

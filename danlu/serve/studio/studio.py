@@ -9,6 +9,7 @@ from danlu.feedback.accounts import Accounts, Person
 from danlu.feedback.store import Store
 from danlu.serve.api.keys import Caller
 from danlu.serve.studio.replies import Replies
+from danlu.serve.studio.task_maker import TaskMaker
 from danlu.serve.studio.voice import Voice
 from danlu.serve.studio.workshop import Workshop
 
@@ -23,10 +24,12 @@ class Studio:
     person: str = "me"  # who visits where nobody signs in and there is no account
     workshop: Workshop | None = None  # where lessons are given; None: the studio knows no folder of runs
     replies: Replies = field(init=False)
+    tasks: TaskMaker = field(init=False)
     adopted: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "replies", Replies(self.store))
+        object.__setattr__(self, "tasks", TaskMaker(self.store))
 
     @property
     def accounts(self) -> Accounts:

@@ -1,0 +1,38 @@
+"""Making tasks, tools, personas and comparisons of several turns, in English."""
+
+from __future__ import annotations
+
+CHATTING = {
+    # tools
+    "sampling.tools": "The model may call",
+    "step.asked": "Asked",
+    "step.given": "Result",
+    "step.waits": "No result yet",
+    "step.text": "What was said to the tool, or by it",
+    # making tasks
+    "chat.rank": "Rank these versions",
+    "chat.ranked": "The {n} versions are a ranking task now. Whoever ranks sees this conversation.",
+    "rank.make": "Make tasks from prompts",
+    "page.tasks": "Make tasks",
+    "tasks.about": "Prompts become work for people: models answer, each task joins the queue at once.",
+    "tasks.kind": "What people are to do",
+    "tasks.rank": "Rank answers",
+    "tasks.write": "Write the answer",
+    "tasks.prompts": "Prompts",
+    "tasks.prompts_about": "One a line: plain text, or records with prompt or messages, perhaps completions.",
+    "tasks.file": "Or a file: .txt or .jsonl",
+    "tasks.no_text": "The file is no UTF-8 text (byte {place}).",
+    "tasks.n": "Answers to each prompt (2–9)",
+    "tasks.overlap": "People who do each task",
+    "tasks.draft": "The first model writes a draft",
+    "tasks.guideline": "Guidelines shown beside the tasks (empty: the usual ones)",
+    "tasks.no_model": "No model is called {name} any more; choose another.",
+    "tasks.make": "Make the tasks",
+    "tasks.jobs": "What is being made",
+    "tasks.running": "Being made",
+    "tasks.done": "Done",
+    "tasks.stopped": "Stopped",
+    "tasks.progress": "{n} of {all} prompts, {made} new tasks",
+    "tasks.known": "{n} tasks were there before.",
+    "tasks.more_faults": "And {n} more.",
+}
