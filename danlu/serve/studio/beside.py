@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from danlu.feedback.errors import FeedbackError
-from danlu.serve.studio.visit import Visit
+
+if TYPE_CHECKING:
+    from danlu.serve.studio.visit import Visit
 
 T = TypeVar("T")
 P = ParamSpec("P")

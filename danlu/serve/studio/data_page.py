@@ -412,5 +412,3 @@ def _repeats(visit: Visit, asked: Asked, each: Repeats) -> None:
         if len(each.numbers) > 12:
             ui.label(visit.say("data.and_more", n=f"{len(each.numbers) - 12:,}")).classes("dl-quiet dl-small")
         ui.label(shown(each.beginning)).classes("dl-text dl-one-line")
-
-

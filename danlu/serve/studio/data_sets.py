@@ -165,7 +165,9 @@ class Library:
             except ValueError:  # no name of a file
                 found = None
         if found is None or found.name != name:
-            raise DataSetError(f"no data set here is called {name[:200]!r}; it may have been moved or removed")
+            raise DataSetError(
+                f"no data set here is called {name[:200]!r}; it may have been moved or removed"
+            )
         return counted(found)
 
     def account(self, data_set: DataSet) -> Mapping[str, Any]:

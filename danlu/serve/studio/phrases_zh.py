@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from danlu.serve.studio.phrases_data_zh import DATA
+from danlu.serve.studio.phrases_inspect_zh import INSPECT
 from danlu.serve.studio.phrases_training_zh import TRAINING
 
 CHINESE = {
@@ -169,4 +171,6 @@ CHINESE = {
     "compare.n": "比较次数",
     "compare.about": "Bradley–Terry 强度，以 Elo 分表示，0 为平均水平；区间重叠时不能说谁更强。",
     **TRAINING,
+    **INSPECT,
+    **DATA,
 }
