@@ -6,10 +6,11 @@ against that too.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from rich.table import Column, Table
 
@@ -60,10 +61,35 @@ class Fate:
     leaks: bool = False  # private data is left in it
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Every dropped document, a JSON line each, to be looked at afterwards."""
+
+    file: IO[str]
+    n_chars: int  # of a text that are kept, private data masked; 0 writes nothing
+
+    def add(self, rule: str, document: Document, of: str) -> None:
+        if self.n_chars:
+            # Masked before it is cut: half a number would be no number any more.
+            text, _ = mask_private(document.text)
+            fields = {
+                "rule": rule,
+                "text": text[: self.n_chars],
+                "n_chars": len(document.text),
+                "source": document.source,
+                "line": document.line,
+                "lang": document.lang,
+                "of": of,
+            }
+            row = {name: value for name, value in fields.items() if value != ""}
+            self.file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
+
+
 @dataclass(slots=True)
 class Account:
     """Kept while documents pass; every drop and every repair is told to it."""
 
+    record: Record | None = None  # where each dropped document is written down
     read: dict[str, Tally] = field(default_factory=dict)  # by source
     dropped: dict[str, Tally] = field(default_factory=dict)  # by rule
     mended: dict[str, Tally] = field(default_factory=dict)  # by repair; bytes are those taken away
@@ -77,8 +103,10 @@ class Account:
         if "dirt" in document.about:
             self.fates[_id(document)] = Fate(document.about["dirt"] or "", document.about.get("of") or "")
 
-    def drop(self, rule: str, document: Document) -> None:
-        """A rule takes a document out."""
+    def drop(self, rule: str, document: Document, *, of: str = "") -> None:
+        """A rule takes a document out; `of` says which it repeats, as far as that is known."""
+        if self.record is not None:
+            self.record.add(rule, document, of)
         _tally(self.dropped, rule).count(_size(document.text), document.text)
         self._treat(rule, document)
         if fate := self.fates.get(_id(document)):

@@ -95,12 +95,12 @@ def read_chats(
 
     So are pictures, unless they are asked for.
     """
-    return [_chat(record, images) for record in records(paths, config)]
+    return [chat_of(record, images) for record in records(paths, config)]
 
 
 def read_comparisons(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Comparison]:
     """Every comparison of some files or folders; a record that is none is an error."""
-    return [_comparison(record) for record in records(paths, config)]
+    return [comparison_of(record) for record in records(paths, config)]
 
 
 def read_ratings(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Rating]:
@@ -113,7 +113,7 @@ def read_ratings(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) ->
 
 def read_grades(paths: Path | Sequence[Path], config: ReadingConfig = AS_IS) -> list[Rating]:
     """Every rated completion of some files or folders; a record that is none is an error."""
-    return [_rating(record) for record in records(paths, config)]
+    return [rating_of(record) for record in records(paths, config)]
 
 
 def place(source: str, line: int, record_id: str) -> str:
@@ -123,7 +123,8 @@ def place(source: str, line: int, record_id: str) -> str:
     return f"{where} ({named})" if where and named else where or named or "a record"
 
 
-def _chat(record: Record, images: bool) -> Chat:
+def chat_of(record: Record, images: bool = False) -> Chat:
+    """The chat that a record is; pictures are an error, unless they are asked for."""
     see = partial(in_record, folder=Path(record.source).parent) if images else None
     try:
         messages = shapes.dialogue(record.fields, see)
@@ -134,7 +135,8 @@ def _chat(record: Record, images: bool) -> Chat:
     return Chat(messages=messages, tools=tools, id=_id(record), source=record.source, line=record.line)
 
 
-def _comparison(record: Record) -> Comparison:
+def comparison_of(record: Record) -> Comparison:
+    """The comparison that a record is."""
     try:
         ranked = shapes.comparison(record.fields)
         check_messages([*ranked.prompt, {"role": "assistant", "content": ""}])
@@ -153,7 +155,8 @@ def _comparison(record: Record) -> Comparison:
     )
 
 
-def _rating(record: Record) -> Rating:
+def rating_of(record: Record) -> Rating:
+    """The rated completion that a record is."""
     try:
         rated = shapes.rating(record.fields)
         check_messages([*rated.prompt, {"role": "assistant", "content": ""}])

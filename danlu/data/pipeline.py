@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.config import ConfigError
-from danlu.data.account import Account
+from danlu.data.account import Account, Record
 from danlu.data.dedup import ExactDuplicates, NearDuplicateConfig, NearDuplicates, digest
 from danlu.data.language import identify, profile
 from danlu.data.pii import mask_private
@@ -33,6 +33,8 @@ Documents = Iterator[Document]
 Step = Callable[[Iterable[Document], Account], Documents]
 
 ASIDE = "aside.jsonl"
+# By this suffix no reader takes what was dropped for a corpus, though it lies in the folder of one.
+DROPPED = "dropped.ndjson"
 LEAST_LEFT = 0.5  # a text of which a repair leaves less than this share of its characters was all clutter
 
 
@@ -44,6 +46,7 @@ class CleaningConfig:
     mask_private: bool = True
     repeated_lines: int = 0  # a long line is dropped once it was seen so often; 0 keeps every line
     held_out: float = 0.01  # share of the documents that training never sees
+    dropped_chars: int = 1000  # of each dropped text, kept to be looked at; 0 keeps none
 
     def __post_init__(self) -> None:
         known = [name for name, _ in REPAIRS]
@@ -51,6 +54,8 @@ class CleaningConfig:
             raise ConfigError(f"repairs: {unknown[0]!r} is unknown; repairs are {known}")
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out}; it must be in [0, 1)")
+        if self.dropped_chars < 0:
+            raise ConfigError(f"dropped_chars is {self.dropped_chars}; it must be at least 0")
 
 
 def clean(documents: Iterable[Document], config: CleaningConfig, account: Account) -> Documents:
@@ -151,13 +156,33 @@ def without_private_data(documents: Iterable[Document], account: Account) -> Doc
 def write_clean(documents: Iterable[Document], out: Path, config: CleaningConfig) -> Account:
     """Clean documents into `out/train.jsonl` and `out/held_out.jsonl`, then write `out/account.json`.
 
+    What was dropped goes into `out/dropped.ndjson`, the beginning of each text with the rule that dropped it.
     Which documents are held out is decided by a hash of their text, so that it stays the same when others
     come or go; each language has at least one. Files take their places when all are whole.
     """
-    account = Account()
     folder = out / ".partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    with (folder / DROPPED).open("w", encoding="utf-8", newline="\n") as dropped:
+        account = Account(record=Record(dropped, config.dropped_chars))
+        _clean_into(documents, folder, config, account)
+    text = json.dumps(account.to_tree(), ensure_ascii=False, indent=1)
+    (folder / "account.json").write_text(text + "\n", encoding="utf-8")
+    if not account.kept:
+        rules = {name: tally.documents for name, tally in account.dropped.items()}
+        raise DataError(
+            f"cleaning left no document; dropped by rule: {rules}. Loosen the rules, or read other texts"
+        )
+    for name in ("train.jsonl", "held_out.jsonl", DROPPED, "account.json"):
+        (folder / name).replace(out / name)
+    shutil.rmtree(folder)
+    return account
+
+
+def _clean_into(
+    documents: Iterable[Document], folder: Path, config: CleaningConfig, account: Account
+) -> None:
+    """Write the two splits into a folder."""
     near = NearDuplicates(config.near_duplicates)
     places: list[float] = []
     langs: list[str] = []
@@ -169,17 +194,6 @@ def write_clean(documents: Iterable[Document], out: Path, config: CleaningConfig
             langs.append(document.lang)
     repeats = near.repeats()
     _divide(folder, repeats, choose_held_out(places, langs, repeats, config.held_out), account)
-    text = json.dumps(account.to_tree(), ensure_ascii=False, indent=1)
-    (folder / "account.json").write_text(text + "\n", encoding="utf-8")
-    if not account.kept:
-        rules = {name: tally.documents for name, tally in account.dropped.items()}
-        raise DataError(
-            f"cleaning left no document; dropped by rule: {rules}. Loosen the rules, or read other texts"
-        )
-    for name in ("train.jsonl", "held_out.jsonl", "account.json"):
-        (folder / name).replace(out / name)
-    shutil.rmtree(folder)
-    return account
 
 
 def choose_held_out(
@@ -209,10 +223,15 @@ def _divide(folder: Path, repeats: NDArray[np.int64], held_out: NDArray[np.bool_
         (folder / "train.jsonl").open("w", encoding="utf-8", newline="\n") as train,
         (folder / "held_out.jsonl").open("w", encoding="utf-8", newline="\n") as evaluation,
     ):
-        for line, repeated, is_held_out in zip(lines, repeats.tolist(), held_out.tolist(), strict=True):
+        repeated_ones = set(repeats[repeats >= 0].tolist())
+        sources: dict[int, str] = {}
+        rows = zip(lines, repeats.tolist(), held_out.tolist(), strict=True)
+        for number, (line, repeated, is_held_out) in enumerate(rows):
             document = Document(**json.loads(line))
-            if repeated >= 0:
-                account.drop("near duplicate", document)
+            if number in repeated_ones:
+                sources[number] = f"{document.source}:{document.line}"
+            if repeated >= 0:  # what it repeats came before it
+                account.drop("near duplicate", document, of=sources[repeated])
                 continue
             account.keep("held_out" if is_held_out else "train", document)
             record = {"text": document.text, "lang": document.lang}

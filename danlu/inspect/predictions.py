@@ -38,6 +38,7 @@ class Expectation:
     probability: float | None  # of the token that stands there; None after the last
     rank: int | None  # of that token, 1 is the likeliest
     best: Sequence[Guess]  # the likeliest tokens, likeliest first
+    entropy: float  # of the whole distribution, nats
 
 
 @torch.no_grad()
@@ -81,11 +82,12 @@ def _inputs(ids: Sequence[int], source: Sequence[int] | None) -> tuple[Tensor | 
 def _expectation(probabilities: Tensor, at: int, there: int | None, n_best: int) -> Expectation:
     best = probabilities.topk(min(n_best, len(probabilities)))
     guesses = [Guess(i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    entropy = float(torch.special.entr(probabilities).sum())
     if there is None:
-        return Expectation(at=at, probability=None, rank=None, best=guesses)
+        return Expectation(at=at, probability=None, rank=None, best=guesses, entropy=entropy)
     own = probabilities[there]
     rank = 1 + int((probabilities > own).sum())
-    return Expectation(at=at, probability=float(own), rank=rank, best=guesses)
+    return Expectation(at=at, probability=float(own), rank=rank, best=guesses, entropy=entropy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

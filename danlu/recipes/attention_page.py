@@ -132,8 +132,8 @@ def _between(sight: Sight, n_shown: int) -> Markup:
     for at, each in enumerate(scores[:n_shown]):
         weights, sides = looked.head(each)
         key = f"between{each.stack}{each.kind}"
-        shared.setdefault(key, _shared(key, sides))
-        picture = _large(f"between-{at}", weights, key)
+        shared.setdefault(key, shared_names(key, sides))
+        picture = large_head(f"between-{at}", weights, key)
         drawn.append(tag("figure", picture, tag("figcaption", each.name)))
     rows = [[each.name, number(each.score, "three")] for each in scores[: 2 * n_shown]]
     return section(
@@ -198,7 +198,7 @@ def _grid(layers: Sequence[tuple[LayerWeights, Sides]], key: str, *, signed: boo
         part = f"{key}{stack}{kind}"
         if stack or kind != "self":
             parts.append(tag("h3", both(*PARTS.get((stack, kind), (f"{stack} {kind}",) * 2))))
-        parts.append(_shared(part, members[0][1]))
+        parts.append(shared_names(part, members[0][1]))
         for layer, sides in members:
             heads = [
                 _head(f"{layer.layer}.{head}", weights, sides, part, signed)
@@ -226,7 +226,7 @@ def _head(title: str, weights: Tensor, sides: Sides, key: str, signed: bool) -> 
     return tag(
         "details",
         tag("summary", small, tag("span", title)),
-        _large(name, weights, key, signed=signed),
+        large_head(name, weights, key, signed=signed),
         tag("ul", *pairs, class_="pairs"),
         class_="head",
     )
@@ -239,7 +239,7 @@ def strongest(weights: Tensor) -> list[tuple[int, int, float]]:
     return [(i // n_columns, i % n_columns, float(weights[i // n_columns, i % n_columns])) for i in best]
 
 
-def _large(name: str, weights: Tensor, key: str, *, signed: bool = False) -> Markup:
+def large_head(name: str, weights: Tensor, key: str, *, signed: bool = False) -> Markup:
     """One head with its tokens; the picture is kept once and can be used elsewhere by its name."""
     height, width = (CELL * n for n in weights.shape)
     source = base64.b64encode(cells(weights, signed=signed)).decode("ascii")
@@ -261,7 +261,7 @@ def _large(name: str, weights: Tensor, key: str, *, signed: bool = False) -> Mar
     )
 
 
-def _shared(key: str, sides: Sides) -> Markup:
+def shared_names(key: str, sides: Sides) -> Markup:
     """The tokens at the left and above a large picture, written once for all that have the same."""
     rows, columns = sides
     texts = [tag("text", name, x=-4, y=middle(at), text_anchor="end") for at, name in enumerate(rows)]

@@ -28,6 +28,7 @@ POSITIONAL = ("model",)
 class StudioConfig:
     model: tuple[Path, ...]  # model or run directories; the API serves the first
     runs: Path = Path("runs")  # folder of all runs; lessons lie in its folder lessons
+    data: tuple[Path, ...] = ()  # further folders whose data may be looked at
     db: str = "feedback.db"  # SQLite file, or postgresql://user@host/name
     host: str = "127.0.0.1"  # any other than this machine's own takes accounts
     port: int = 8000
@@ -54,8 +55,10 @@ def run(config: StudioConfig) -> None:
     modules = ("fastapi", "prometheus_client", "uvicorn", "nicegui", "markdown_it")
     check_installed(*modules, extra="studio")
     from danlu.feedback.store import Store
+    from danlu.recipes.studio_inspect import ModelMicroscope
     from danlu.serve.api.server import bind, is_loopback, serve
     from danlu.serve.studio.app import create_studio
+    from danlu.serve.studio.data_sets import Library
     from danlu.serve.studio.studio import Studio
     from danlu.serve.studio.workshop import Workshop, check_runs
 
@@ -70,7 +73,15 @@ def run(config: StudioConfig) -> None:
         )
         voices = [load_voice(config, path) for path in config.model]
         voices = [*made_before(workshop), *voices]
-        studio = Studio(store=store, voices=voices, local=local, person=config.person, workshop=workshop)
+        studio = Studio(
+            store=store,
+            voices=voices,
+            local=local,
+            person=config.person,
+            workshop=workshop,
+            library=Library(folders_of(config)),
+            microscope=ModelMicroscope(),
+        )
         if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):
             raise ConfigError(
                 f"host is {config.host}, which others can reach, and nobody has an account; make the first "
@@ -82,6 +93,21 @@ def run(config: StudioConfig) -> None:
         serve(
             app, listening, lambda: print(f"the studio is at http://{address}/studio ({about})", flush=True)
         )
+
+
+def folders_of(config: StudioConfig) -> dict[str, Path]:
+    """The folders whose data may be looked at, by the last part of their names."""
+    folders: dict[str, Path] = {}
+    for path in (config.runs, *config.data):
+        if path != config.runs and not path.is_dir():  # that of the runs may be missing yet
+            raise ConfigError(f"data: {path} is no folder; name folders that are there")
+        name = stem = path.resolve().name or "data"
+        number = 1
+        while name in folders:
+            number += 1
+            name = f"{stem}-{number}"
+        folders[name] = path.resolve()
+    return folders
 
 
 def load_voice(config: StudioConfig, path: Path, name: str | None = None) -> Voice:

@@ -9,7 +9,7 @@ from danlu.data.account import Account
 from danlu.data.pipeline import CleaningConfig, clean, write_clean
 from danlu.data.records import DataError
 from danlu.data.shards import open_shards
-from danlu.data.sources import Document, documents
+from danlu.data.sources import Document, documents, files
 from danlu.data.tokenized import tokenize_documents
 from danlu.world.corpus import write_corpus
 from danlu.world.truth import World, WorldSize
@@ -89,6 +89,31 @@ def test_training_and_held_out_texts_are_apart_and_each_language_is_held_out(tmp
     assert not {record["text"] for record in train} & {record["text"] for record in held_out}
     account = json.loads((tmp_path / "account.json").read_text())
     assert account["kept"]["held_out zh"]["documents"] == 1
+
+
+def test_every_dropped_document_is_written_down_with_its_rule_and_without_private_data(tmp_path):
+    texts = [
+        *CLEAN,
+        Document("lrfbw mdl rw lpfgwxq gzwmphcsg", "a.txt", 4),
+        Document(CLEAN[0].text.upper(), "a.txt", 5),
+        Document("限时抢购！！！加微信：wang123456，电话13812345678，点击 www.abc.com 下单", "a.txt", 6),
+        Document(CLEAN[0].text + " It has been a long day for all of them in the old house.", "b.txt", 7),
+        Document(CLEAN[0].text + " It has been a long day for all of them in the old house!!!", "b.txt", 8),
+    ]
+    write_clean(texts, tmp_path, CleaningConfig(dropped_chars=20))
+    dropped = {row["line"]: row for row in read(tmp_path / "dropped.ndjson")}
+    assert {line: (row["rule"], row.get("of")) for line, row in dropped.items()} == {
+        4: ("gibberish", None),
+        5: ("exact duplicate", None),
+        6: ("advertisement", None),
+        8: ("near duplicate", "b.txt:7"),
+    }
+    assert dropped[5]["text"] == CLEAN[0].text.upper()[:20]
+    assert dropped[5]["n_chars"] == len(CLEAN[0].text)
+    assert "1381" not in dropped[6]["text"]
+    assert [each.suffix for each in files(tmp_path)] == [".jsonl", ".jsonl"]  # it is read as no corpus
+    write_clean(texts, tmp_path, CleaningConfig(dropped_chars=0))
+    assert (tmp_path / "dropped.ndjson").read_text() == ""
 
 
 def test_what_is_held_out_stays_so_when_other_documents_come(tmp_path):

@@ -6,7 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from danlu.feedback.accounts import Scope
-from danlu.serve.studio import chat, compare, demonstrate, people, rank, runs, tasks, teach
+from danlu.serve.studio import (
+    chat,
+    compare,
+    data_page,
+    demonstrate,
+    inspect_page,
+    people,
+    rank,
+    runs,
+    tasks,
+    teach,
+)
 from danlu.serve.studio.visit import Visit
 
 
@@ -28,5 +39,7 @@ PAGES = (
     Page(name="tasks", icon="playlist_add", scope="train", build=tasks.build),
     Page(name="teach", icon="school", scope="train", build=teach.build),
     Page(name="runs", icon="show_chart", scope="train", build=runs.build),
+    Page(name="inspect", icon="biotech", scope="train", build=inspect_page.build),
+    Page(name="data", icon="dataset", scope="train", build=data_page.build),
     Page(name="people", icon="group", scope="admin", build=people.build),
 )

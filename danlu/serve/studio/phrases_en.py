@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from danlu.serve.studio.phrases_chat_en import CHATTING
+from danlu.serve.studio.phrases_data_en import DATA
+from danlu.serve.studio.phrases_inspect_en import INSPECT
 from danlu.serve.studio.phrases_training_en import TRAINING
 
 ENGLISH = {
@@ -172,4 +174,6 @@ Answer in the language of the question. Improve the draft, or write anew.""",
     "compare.about": "Bradley–Terry, in Elo points; 0 is average. Intervals that overlap settle nothing.",
     **CHATTING,
     **TRAINING,
+    **INSPECT,
+    **DATA,
 }

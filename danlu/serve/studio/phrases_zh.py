@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from danlu.serve.studio.phrases_chat_zh import CHATTING
+from danlu.serve.studio.phrases_data_zh import DATA
+from danlu.serve.studio.phrases_inspect_zh import INSPECT
 from danlu.serve.studio.phrases_training_zh import TRAINING
 
 CHINESE = {
@@ -171,4 +173,6 @@ CHINESE = {
     "compare.about": "Bradley–Terry 强度，以 Elo 分表示，0 为平均水平；区间重叠时不能说谁更强。",
     **CHATTING,
     **TRAINING,
+    **INSPECT,
+    **DATA,
 }

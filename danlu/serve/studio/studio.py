@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from danlu.feedback.accounts import Accounts, Person
 from danlu.feedback.store import Store
 from danlu.serve.api.keys import Caller
+from danlu.serve.studio.beside import Beside
+from danlu.serve.studio.data_sets import Library
+from danlu.serve.studio.microscope import Microscope
 from danlu.serve.studio.replies import Replies
 from danlu.serve.studio.task_maker import TaskMaker
 from danlu.serve.studio.voice import Voice
@@ -23,8 +26,12 @@ class Studio:
     local: bool = True  # only this machine can reach it
     person: str = "me"  # who visits where nobody signs in and there is no account
     workshop: Workshop | None = None  # where lessons are given; None: the studio knows no folder of runs
+    library: Library | None = None  # the data that may be looked at; None: there is none
+    microscope: Microscope | None = None  # looks into models; None: nobody does
     replies: Replies = field(init=False)
     tasks: TaskMaker = field(init=False)
+    reading: Beside = field(init=False, default_factory=lambda: Beside(2))  # of data
+    looking: Beside = field(init=False, default_factory=Beside)  # into models: one at a time
     adopted: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
