@@ -205,7 +205,8 @@ def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> Tok
     try:
         return service.filter_of(schema)
     except ValueError as error:
-        raise ApiError(400, f"response_format: {error}", param="response_format") from None
+        told = one_line(str(error), 500)  # it may name a word of the schema
+        raise ApiError(400, f"response_format: {told}", param="response_format") from None
 
 
 class Shown:
