@@ -39,6 +39,7 @@ from danlu.serve.api.service import Service
 from danlu.serve.api.tool_filter import CallRules, ToolFilter
 from danlu.serve.api.vocabulary import Vocabulary
 from danlu.tokenizer.chat import ChatError, Message, images_of
+from danlu.tools.visible import one_line
 
 
 @dataclass(frozen=True, slots=True)
