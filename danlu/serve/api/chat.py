@@ -39,6 +39,7 @@ from danlu.serve.api.service import Service
 from danlu.serve.api.tool_filter import CallRules, ToolFilter
 from danlu.serve.api.vocabulary import Vocabulary
 from danlu.tokenizer.chat import ChatError, Message, images_of
+from danlu.tools.visible import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,8 @@ def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> Tok
     try:
         return service.filter_of(schema)
     except ValueError as error:
-        raise ApiError(400, f"response_format: {error}", param="response_format") from None
+        told = one_line(str(error), 500)  # it may name a word of the schema
+        raise ApiError(400, f"response_format: {told}", param="response_format") from None
 
 
 class Shown:
