@@ -10,7 +10,9 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.tools.process import ask_process
-from danlu.tools.sql.syntax import FUNCTIONS, KEYWORDS, Column, SqlError, Statement, quoted, read
+from danlu.tools.sql.render import named
+from danlu.tools.sql.syntax import Column, Statement, read
+from danlu.tools.sql.tokens import FUNCTIONS, SqlError
 from danlu.tools.visible import one_line
 
 WORKER = Path(__file__).parent / "worker.py"
@@ -159,13 +161,7 @@ def _table(tree: Mapping[str, Any]) -> Table:
 def _describe(table: Table) -> str:
     pointed = {here: f" → {other}.{there}" for here, other, there in table.foreign_keys}
     parts = [
-        one_line(f"{_named(name)} {kind}".rstrip() + pointed.get(name, ""), 200)
+        one_line(f"{named(name)} {kind}".rstrip() + pointed.get(name, ""), 200)
         for name, kind in table.columns.items()
     ]
-    return f"{one_line(_named(table.name))}({', '.join(parts)})"
-
-
-def _named(name: str) -> str:
-    """As it must be written in a statement."""
-    plain = name.isidentifier() and name.upper() not in KEYWORDS
-    return name if plain else quoted(name)
+    return f"{one_line(named(table.name))}({', '.join(parts)})"
