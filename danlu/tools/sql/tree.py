@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +155,30 @@ class Query:
     commons: tuple[Common, ...] = ()
 
 
-def walk(node: object) -> Iterator[object]:
-    """A node and all below it, from the outside in."""
+def walk(node: object, *, nested: bool = True) -> Iterator[object]:
+    """A node and all below it, from the outside in; without `nested`, queries below it are passed over."""
     yield node
     if isinstance(node, tuple):
         for each in node:
-            yield from walk(each)
+            yield from _below(each, nested)
     elif is_dataclass(node):
         for each in fields(node):
-            if isinstance(value := getattr(node, each.name), tuple) or is_dataclass(value):
-                yield from walk(value)
+            yield from _below(getattr(node, each.name), nested)
+
+
+def _below(node: object, nested: bool) -> Iterator[object]:
+    if isinstance(node, tuple) or (is_dataclass(node) and (nested or not isinstance(node, Query))):
+        yield from walk(node, nested=nested)
+
+
+def changed(node: Any, change: Callable[[Any], Any]) -> Any:
+    """A tree in which each node is what `change` makes of it, its parts first."""
+    if isinstance(node, tuple):
+        return tuple(changed(each, change) for each in node)
+    if not is_dataclass(node) or isinstance(node, type):
+        return node
+    parts = {each.name: changed(getattr(node, each.name), change) for each in fields(node)}
+    return change(replace(node, **parts))
 
 
 def conditions(expression: Expression | None) -> list[Expression]:
