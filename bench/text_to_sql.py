@@ -23,6 +23,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from danlu.recipes.data import tokenize
 from danlu.recipes.speaker import Speaker, load_speaker
 from danlu.recipes.sql_model import SqlModel
 from danlu.tools.error import ToolError
+from danlu.tools.sql.asking import found_cells
 from danlu.tools.sql.database import Database, Schema, SqlLimits, Table
 from danlu.tools.sql.linking import (
     COLUMN_CODES,
@@ -47,14 +49,14 @@ from danlu.tools.sql.linking import (
     prompt,
     sequential,
 )
-from danlu.tools.sql.asking import found_cells
 from danlu.tools.sql.sketch import sql_of
 from danlu.tools.sql.sketching import place_of, sketch_of
 from danlu.tools.sql.syntax import read
-from danlu.tools.sql.tokens import SqlError
+from danlu.tools.sql.tokens import SqlError, quoted
 from danlu.tools.sql.tree import Binary, Call, Expression, Literal, Name, Query, conditions
 
 LIMITS = SqlLimits(wall_s=120, rows=5000, answer_bytes=2_000_000)
+Held = dict[str, list[tuple[str, str, str]]]
 STEPS = ("make", "pretrain", "train", "test")
 SHAPE = "model.d_model=256 model.n_layers=6 model.d_ff=704 model.max_seq_len=768".split()
 CHINESE = {
@@ -156,31 +158,48 @@ def spider(folder: Path) -> Iterator[tuple[str, Question]]:
     rows = list(records(folder / "open.dev.jsonl"))
     names = sorted({row["db_id"] for row in rows})
     parts = dict(zip(names, ("train", "test", "train", "test", "train", "dev") * 3, strict=False))
-    databases = {name: Database(folder / "db" / f"{name}.sqlite", LIMITS) for name in names}
-    schemas = {name: database.schema() for name, database in databases.items()}
+    paths = {name: folder / "db" / f"{name}.sqlite" for name in names}
+    schemas = {name: Database(path, LIMITS).schema() for name, path in paths.items()}
+    held = {name: cells_held(paths[name], schemas[name]) for name in names}
     for row in rows:
         name = row["db_id"]
-        yield parts[name], asked(row["question"], row["query"], databases[name], schemas[name])
+        yield parts[name], asked(row["question"], row["query"], paths[name], schemas[name], held[name])
 
 
 def rows_of(folder: Path, name: str) -> Iterator[tuple[str, Question]]:
-    database = Database(folder / "db" / f"{name}.sqlite", LIMITS)
-    schema = database.schema()
+    path = folder / "db" / f"{name}.sqlite"
+    schema = Database(path, LIMITS).schema()
+    held = cells_held(path, schema)
     numbered = {**dict.fromkeys("012345", "train"), "6": "dev", **dict.fromkeys("789", "test")}
     for row in records(folder / f"open.{name}.jsonl"):
         sql = row["sql"]
         if name == "restaurants":  # the statements call the key ID, the database calls it RESTAURANT_ID
             sql = sql.replace("alias0.ID", "alias0.RESTAURANT_ID").replace("alias1.ID", "alias1.RESTAURANT_ID")
-        yield numbered.get(row["split"], row["split"]), asked(row["question"], sql, database, schema)
+        yield numbered.get(row["split"], row["split"]), asked(row["question"], sql, path, schema, held)
 
 
-def asked(text: str, sql: str, database: Database, schema: Schema) -> Question:
-    try:
-        cells = found_cells(text, database, schema)
-    except ToolError as error:
-        print(f"  {text!r}: {error}")
-        cells = []
-    return Question(text, sql, schema, cells, database.path)
+def asked(text: str, sql: str, path: Path, schema: Schema, held: Held) -> Question:
+    look_up = partial(held_in, held)
+    return Question(text, sql, schema, found_cells(text, schema, look_up), path)
+
+
+def cells_held(path: Path, schema: Schema) -> Held:
+    """All texts of a database in lower case; what the tool looks up a question at a time, in a process each."""
+    held: Held = {}
+    connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    connection.text_factory = lambda raw: raw.decode("utf-8", errors="replace")
+    for table in schema.tables:
+        for column in table.columns:
+            distinct = f"select distinct {quoted(column)} from {quoted(table.name)}"
+            for (cell,) in connection.execute(distinct):
+                if isinstance(cell, str):
+                    held.setdefault(cell.lower(), []).append((table.name, column, cell))
+    connection.close()
+    return held
+
+
+def held_in(held: Held, phrases: Sequence[str]) -> list[tuple[str, str, str]]:
+    return [each for phrase in phrases for each in held.get(phrase, ())]
 
 
 def patterns(folder: Path) -> Iterator[Question]:

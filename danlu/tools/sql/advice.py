@@ -52,7 +52,7 @@ def advise(sql: str, database: Database, schema: Schema) -> Advice:
     kept = [
         Suggestion(_create(*index) if index else said, run)
         for (said, index), run in zip(tried, after, strict=True)
-        if run.steps <= WORTH_IT * before.steps and run.n_rows == before.n_rows
+        if run.steps < WORTH_IT * before.steps and run.n_rows == before.n_rows
     ]
     return Advice(before, sorted(kept, key=lambda each: each.after.steps))
 

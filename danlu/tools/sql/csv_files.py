@@ -16,7 +16,7 @@ from danlu.tools.visible import one_line
 MAX_BYTES = 200 * 2**20
 MAX_COLUMNS = 200
 MAX_CELL = 100_000  # characters
-INTEGER, REAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+INTEGER, REAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
 def is_csv(path: Path) -> bool:

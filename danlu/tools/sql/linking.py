@@ -176,12 +176,14 @@ def _names(
     """Full names first; then, for words that are in none, the columns whose names hold most of them."""
     found: dict[int, list[tuple[str, ColumnRef | str]]] = {}
     covered: set[int] = set()
+    begun: dict[int, int] = {}  # last word of a phrase → first
     everything: list[tuple[ColumnRef | str, list[str]]] = [(each, _stems(each.name)) for each in columns]
     everything += [(table.name, _stems(table.name)) for table in tables]
     for what, parts in sorted(everything, key=lambda pair: -len(pair[1])):
         for first in _places(stems, parts):
             places = range(first, first + len(parts))
-            if covered.isdisjoint(places) or places[-1] in found:
+            if covered.isdisjoint(places) or begun.get(places[-1]) == first:
+                begun[places[-1]] = first
                 same = found.setdefault(places[-1], [])
                 same += [("=", what)] if len(same) < 4 else []
                 covered |= set(places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from danlu.tools.sql.tokens import KEYWORDS, quoted
+from danlu.tools.sql.tokens import KEYWORDS, WORD, quoted
 from danlu.tools.sql.tree import (
     Between,
     Binary,
@@ -46,7 +46,7 @@ def render(query: Query) -> str:
 
 def named(name: str) -> str:
     """A name as it must be written in a statement."""
-    plain = name.isidentifier() and name.upper() not in KEYWORDS
+    plain = WORD.fullmatch(name) and name.upper() not in KEYWORDS
     return name if plain else quoted(name)
 
 

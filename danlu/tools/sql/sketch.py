@@ -73,15 +73,18 @@ def _written(tokens: Sequence[str], linked: Linked, codes: Codes) -> list[str]:
     columns = {code: column for column, code in codes.columns.items()}
     places = {code: i for i, code in enumerate(codes.words)}
     written: list[str] = []
-    column, comparison, first = None, "", None
+    column, counted, comparison, first = None, False, "", None
     for before, token in zip(["", *tokens], tokens, strict=False):
         if token in tables:
             written += [","] * (before in tables) + [quoted(tables[token])]
         elif token in columns:
-            column = columns[token]
-            written.append(f"{quoted(column.table)}.{quoted(column.name)}")
+            named = columns[token]
+            column, counted = None if counted else named, False
+            written.append(f"{quoted(named.table)}.{quoted(named.name)}")
         elif token not in places:
             comparison = token if token in COMPARISONS else comparison
+            counted = token in COUNTING or (counted and token in ("(", "DISTINCT"))
+            column = None if token == "*" else column
             written.append(token)
         elif first is None:
             first = places[token]
@@ -116,4 +119,5 @@ def _text(text: str) -> str:
     return "'" + text.replace("\0", "").replace("'", "''") + "'"
 
 
+COUNTING = {"COUNT", "SUM", "AVG"}  # what they give is a number, whatever the column holds
 COMPARISONS = {"=", "!=", "<", ">", "<=", ">=", "LIKE", "BETWEEN", "IN"}

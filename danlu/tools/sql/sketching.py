@@ -151,6 +151,9 @@ class _Writer:
 
     @_said.register
     def _(self, node: Unary) -> Iterator[str]:
+        if node.operator == "-" and isinstance(node.operand, Literal):
+            yield from self._value(f"-{node.operand.text}", f"-{node.operand.text}")
+            return
         raise NoSketchError(f"{node.operator} has no sketch")
 
     @_said.register

@@ -71,12 +71,13 @@ def rewritten(tokens: Sequence[Token]) -> str:
     return "".join(pieces)
 
 
+WORD = re.compile(r"[^\W\d]\w*")
 TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]+)"
     r"|(?P<string>'(?:[^'\x00]|'')*')"
     r'|(?P<name>"(?:[^"\x00]|"")+"|`(?:[^`\x00]|``)+`|\[[^\]\x00]+\])'
     r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z_]))"
-    r"|(?P<word>[^\W\d]\w*)"
+    rf"|(?P<word>{WORD.pattern})"
     r"|(?P<operator>\|\||<=|>=|<>|!=|==|(?!--|/\*)[-+*/%<>=(),.;])"
 )
 FUNCTIONS = frozenset(
