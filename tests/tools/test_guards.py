@@ -23,7 +23,7 @@ from danlu.tools.search.index import Index, SearchError
 from danlu.tools.search.reading import DocumentError, ReadingLimits, read_document
 from danlu.tools.sql import worker
 from danlu.tools.sql.database import Database, Schema, SqlLimits
-from danlu.tools.sql.syntax import FUNCTIONS, SqlError
+from danlu.tools.sql.tokens import FUNCTIONS, SqlError
 
 PATIENT = SqlLimits(wall_s=600)  # a loaded machine may stand still for a while
 FILES = ("/etc/passwd", "/proc/self/environ", "../../secret.txt", "C:\\\\secret.txt")

@@ -27,7 +27,8 @@ from danlu.tools.protocol import Call, Toolbox, ToolLimits, tool
 from danlu.tools.search.answer import ask, verify
 from danlu.tools.search.index import Index
 from danlu.tools.sql.database import Database, SqlLimits, check_names
-from danlu.tools.sql.syntax import quoted, read
+from danlu.tools.sql.syntax import read
+from danlu.tools.sql.tokens import quoted
 from danlu.tools.visible import UNSAFE_CATEGORIES, one_line, visible, whole_unicode
 
 CALL: Message = {

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from danlu.tools.sql.database import Database, SqlLimits
-from danlu.tools.sql.syntax import SqlError, read
+from danlu.tools.sql.syntax import read
+from danlu.tools.sql.tokens import SqlError
 
 
 @pytest.fixture(scope="module")

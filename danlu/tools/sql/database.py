@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.tools.process import ask_process
-from danlu.tools.sql.syntax import FUNCTIONS, KEYWORDS, Column, SqlError, Statement, quoted, read
-from danlu.tools.visible import one_line
+from danlu.tools.sql.render import named
+from danlu.tools.sql.syntax import Column, Statement, read
+from danlu.tools.sql.tokens import FUNCTIONS, SqlError
+from danlu.tools.visible import one_line, whole_unicode
 
 WORKER = Path(__file__).parent / "worker.py"
 # What SQLite calls operators by in its authorizer.
 OPERATOR_FUNCTIONS = ("like",)
+MAX_PHRASES = 500  # that cells are compared with
 
 Cell = str | int | float | None
 
@@ -85,18 +89,45 @@ class Database:
         Args:
             schema: what `schema` gave before, to spare asking again.
         """
-        statement = read(sql)
         schema = schema or self.schema()
-        check_names(statement, schema)
-        found = self._ask(
-            {
-                "sql": statement.sql,
-                # A view reads other tables in its turn; all of them are ordinary ones.
-                "tables": [table.name.lower() for table in schema.tables],
-                "functions": [*FUNCTIONS, *OPERATOR_FUNCTIONS],
-            }
-        )
+        statement = self.checked(sql, schema)
+        found = self._ask({"sql": statement.sql, **self._granted(schema)})
         return Rows(statement.sql, found["columns"], found["rows"], found["cut"])
+
+    def checked(self, sql: str, schema: Schema) -> Statement:
+        """A statement that the grammar admits and whose names exist."""
+        statement = read(sql)
+        check_names(statement, schema)
+        return statement
+
+    def plans(
+        self, schema: Schema, tried: Sequence[tuple[str, tuple[str, Sequence[str]] | None]]
+    ) -> list[tuple[list[str], int, int]]:
+        """Plan, steps in hundreds, and rows of each statement, run on a copy in memory with an index or none.
+
+        Args:
+            schema: of this database.
+            tried: statements that `checked` has passed, each with a table and the columns of its index.
+        """
+        found = self._ask({"plans": [list(each) for each in tried], **self._granted(schema)})["plans"]
+        return [(plan, steps, n_rows) for plan, steps, n_rows in found]
+
+    def cells(self, schema: Schema, phrases: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Table, column and content of the cells that are one of some phrases; numbers are not looked for."""
+        columns = [
+            (table.name, name)
+            for table in schema.tables
+            for name, kind in table.columns.items()
+            if not re.search("INT|REAL|FLOA|DOUB|DECIMAL|NUMERIC|BLOB|DATE|TIME", kind.upper())
+        ]
+        asked = [phrase for phrase in phrases[:MAX_PHRASES] if phrase == whole_unicode(phrase)]
+        request = {"phrases": asked, "columns": columns, "tables": [t.name.lower() for t in schema.tables]}
+        return [(table, column, cell) for table, column, cell in self._ask(request)["cells"]]
+
+    def _granted(self, schema: Schema) -> dict[str, list[str]]:
+        # A view reads other tables in its turn; all of them are ordinary ones.
+        tables = [table.name.lower() for table in schema.tables]
+        return {"tables": tables, "functions": [*FUNCTIONS, *OPERATOR_FUNCTIONS]}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         path = self.path.resolve()
@@ -159,13 +190,7 @@ def _table(tree: Mapping[str, Any]) -> Table:
 def _describe(table: Table) -> str:
     pointed = {here: f" → {other}.{there}" for here, other, there in table.foreign_keys}
     parts = [
-        one_line(f"{_named(name)} {kind}".rstrip() + pointed.get(name, ""), 200)
+        one_line(f"{named(name)} {kind}".rstrip() + pointed.get(name, ""), 200)
         for name, kind in table.columns.items()
     ]
-    return f"{one_line(_named(table.name))}({', '.join(parts)})"
-
-
-def _named(name: str) -> str:
-    """As it must be written in a statement."""
-    plain = name.isidentifier() and name.upper() not in KEYWORDS
-    return name if plain else quoted(name)
+    return f"{one_line(named(table.name))}({', '.join(parts)})"

@@ -1,38 +1,39 @@
-"""The SELECT statements that are admitted: read by a grammar of our own and written anew from its tokens.
-
-The database never sees the text that was given, only the tokens that the grammar has read, so the two cannot
-disagree about where a string or a comment ends.
-"""
+"""The SELECT statements that are admitted: read by a grammar of our own into a tree, and written anew."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from danlu.tools.error import ToolError
+from danlu.tools.sql.tokens import FUNCTIONS, KEYWORDS, SqlError, Token, cut, rewritten
+from danlu.tools.sql.tree import (
+    Between,
+    Binary,
+    Call,
+    Case,
+    Cast,
+    Common,
+    Expression,
+    Group,
+    Item,
+    Literal,
+    Name,
+    Nested,
+    Ordering,
+    Query,
+    Select,
+    Source,
+    Star,
+    Unary,
+)
 from danlu.tools.visible import one_line
 
 MAX_CHARACTERS = 10_000
 MAX_TOKENS = 1500
 MAX_NESTING = 25
 MAX_JOINS = 12  # each multiplies the rows to be looked at
-
-
-class SqlError(ToolError):
-    """A statement is not admitted, or a database cannot answer it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    kind: str  # word, name, string, number, operator, end
-    text: str  # of a name without its quotes
-    place: int  # of its first character, counted from 1
-
-    @property
-    def keyword(self) -> str:
-        """The word in upper case; nothing for what is quoted."""
-        return self.text.upper() if self.kind == "word" else ""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,417 +45,416 @@ class Column:
     place: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Statement:
     """A statement that the grammar admits, and the names in it."""
 
-    sql: str = ""
-    tables: dict[str, str] = field(default_factory=dict)  # alias or name, in lower case → table
-    local: set[str] = field(default_factory=set)  # tables that the statement makes itself
-    aliases: set[str] = field(default_factory=set)  # of columns
-    columns: list[Column] = field(default_factory=list)
+    sql: str
+    query: Query
+    tables: dict[str, str]  # alias or name, in lower case → table
+    local: set[str]  # tables that the statement makes itself
+    aliases: set[str]  # of columns
+    columns: list[Column]
 
 
 def read(sql: str) -> Statement:
     """Read one SELECT; anything else is an error that says what was found."""
-    if len(sql) > MAX_CHARACTERS:
-        raise SqlError(f"the statement has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are read")
-    tokens = list(_tokens(sql))
-    if len(tokens) > MAX_TOKENS:
-        raise SqlError(f"the statement has {len(tokens):,} parts; at most {MAX_TOKENS:,} are read")
+    tokens = tokens_of(sql)
     if tokens[0].keyword not in ("SELECT", "WITH"):
         raise SqlError(f"only one SELECT is run here; this begins with {one_line(tokens[0].text, 40)!r}")
-    reader = _Reader(tokens)
-    statement = reader.statement()
-    statement.sql = _rewritten([token for token in tokens if token.kind != "end" and token.text != ";"])
-    return statement
+    reader = Reader(tokens)
+    query = reader.query()
+    reader.end()
+    whole = rewritten([token for token in tokens if token.kind != "end" and token.text != ";"])
+    found = reader.found
+    return Statement(whole, query, found.tables, found.local, found.aliases, found.columns)
 
 
-def quoted(name: str) -> str:
-    """A name as SQLite reads it, whatever characters are in it."""
-    return '"' + name.replace('"', '""') + '"'
+def tokens_of(sql: str) -> list[Token]:
+    """The tokens of a statement that is not too long to be read."""
+    if len(sql) > MAX_CHARACTERS:
+        raise SqlError(f"the statement has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are read")
+    tokens = list(cut(sql))
+    if len(tokens) > MAX_TOKENS:
+        raise SqlError(f"the statement has {len(tokens):,} parts; at most {MAX_TOKENS:,} are read")
+    return tokens
 
 
-def _tokens(sql: str) -> Iterator[Token]:
-    place = 0
-    while place < len(sql):
-        found = TOKEN.match(sql, place)
-        if not found:
-            raise SqlError(_no_token(sql, place))
-        kind, text = found.lastgroup or "", found[0]
-        if kind == "name":
-            closing = text[-1]
-            text = text[1:-1].replace(closing * 2, closing)
-        if kind != "space":
-            yield Token(kind, text, place + 1)
-        place = found.end()
-    yield Token("end", "", len(sql) + 1)
+@dataclass(slots=True)
+class Found:
+    """The names that a reader has come across."""
+
+    tables: dict[str, str] = field(default_factory=dict[str, str])
+    local: set[str] = field(default_factory=set[str])
+    aliases: set[str] = field(default_factory=set[str])
+    columns: list[Column] = field(default_factory=list[Column])
 
 
-def _no_token(sql: str, place: int) -> str:
-    if sql.startswith(("--", "/*"), place):
-        return f"character {place + 1}: comments are not read here; leave them out"
-    if sql[place] in "'\"`[":
-        return f"character {place + 1}: what begins with {sql[place]} never ends"
-    return f"character {place + 1}: {one_line(sql[place])!r} has no place in a SELECT"
-
-
-def _rewritten(tokens: list[Token]) -> str:
-    """The tokens with spaces between them, but for brackets, commas and points, which join nothing."""
-    pieces: list[str] = []
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        tight = token.kind == "operator" and token.text in (",", ")", ".")
-        opened = before is not None and before.kind == "operator" and before.text in ("(", ".")
-        called = before is not None and token.text == "(" and before.text.lower() in FUNCTIONS
-        pieces.append("" if before is None or tight or opened or called else " ")
-        pieces.append(quoted(token.text) if token.kind == "name" else token.text)
-    return "".join(pieces)
-
-
-class _Reader:
-    """Recursive descent; each rule of the grammar is a method."""
+class Tokens:
+    """Tokens that are taken one after the other."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._next = 0
-        self._nesting = 0
-        self._joins = 0
-        self._found = Statement()
-        self._special = {"EXISTS": self._exists, "CASE": self._case, "CAST": self._cast}
 
-    def statement(self) -> Statement:
-        self._query()
-        self._take(";")
-        if self._token.kind != "end":
-            raise self._unexpected("the end of the one statement that is run")
-        return self._found
-
-    def _query(self) -> None:
-        """[WITH name AS (query), …] SELECT … [UNION SELECT …] [ORDER BY …] [LIMIT …]."""
-        self._deeper()
-        if self._take("WITH"):
-            self._list(self._common_table)
-        self._select()
-        while self._take("UNION", "INTERSECT", "EXCEPT"):
-            self._take("ALL")
-            self._select()
-        if self._take("ORDER"):
-            self._expect("BY")
-            self._list(self._ordering)
-        if self._take("LIMIT"):
-            self._expression()
-            if self._take("OFFSET", ","):
-                self._expression()
-        self._nesting -= 1
-
-    def _common_table(self) -> None:
-        name = self._name("a name")
-        self._found.local.add(name.lower())
-        if self._take("("):
-            self._list(self._alias)
-            self._expect(")")
-        self._expect("AS")
-        self._expect("(")
-        self._query()
-        self._expect(")")
-
-    def _select(self) -> None:
-        self._expect("SELECT")
-        self._take("DISTINCT", "ALL")
-        self._list(self._result)
-        if self._take("FROM"):
-            self._sources()
-        if self._take("WHERE"):
-            self._expression()
-        if self._take("GROUP"):
-            self._expect("BY")
-            self._list(self._expression)
-        if self._take("HAVING"):
-            self._expression()
-
-    def _result(self) -> None:
-        if self._take("*"):
-            return
-        if self._token.kind in NAMES and self._ahead(1) == "." and self._ahead(2) == "*":
-            self._found.columns.append(Column(self._token.text, "*", self._token.place))
-            self._next += 3
-            return
-        self._expression()
-        if self._take("AS") or self._is_name():
-            self._alias()
-
-    def _sources(self) -> None:
-        self._source()
-        while self._joined():
-            self._joins += 1
-            if self._joins > MAX_JOINS:
-                raise SqlError(f"the statement joins more than {MAX_JOINS + 1} tables")
-            self._source()
-            if self._take("ON"):
-                self._expression()
-            elif self._take("USING"):
-                self._expect("(")
-                self._list(self._column_name)
-                self._expect(")")
-
-    def _joined(self) -> bool:
-        if self._take(","):
-            return True
-        kind = self._take("NATURAL") or self._take("LEFT", "INNER", "CROSS")
-        if kind in ("LEFT", "NATURAL"):
-            self._take("OUTER", "LEFT", "INNER")
-        if kind:
-            self._expect("JOIN")
-            return True
-        return bool(self._take("JOIN"))
-
-    def _source(self) -> None:
-        if self._take("("):
-            self._query()
-            self._expect(")")
-            self._take("AS")
-            if self._is_name():
-                self._found.local.add(self._name("a name").lower())
-            return
-        table = self._name("a table")
-        if self._token.text in (".", "("):
-            raise SqlError(f"character {self._token.place}: a table is named by its name alone")
-        alias = self._name("a name") if self._take("AS") or self._is_name() else table
-        self._found.tables[alias.lower()] = table
-        self._found.tables.setdefault(table.lower(), table)
-
-    def _ordering(self) -> None:
-        self._expression()
-        self._take("ASC", "DESC")
-        if self._take("NULLS"):
-            self._expect("FIRST", "LAST")
-
-    def _expression(self) -> None:
-        """Operands joined by operators; SQLite's own precedence applies to what was read."""
-        self._deeper()
-        self._operand()
-        while self._operator():
-            pass
-        self._nesting -= 1
-
-    def _operator(self) -> bool:
-        """The next operator with its right side; False where the expression ends."""
-        if self._take("IS"):
-            self._take("NOT")
-            self._operand()
-            return True
-        negated = self._take("NOT")
-        if self._take("IN"):
-            self._group()
-        elif self._take("BETWEEN"):
-            self._range()
-        elif self._take("LIKE"):
-            self._operand()
-            if self._take("ESCAPE"):
-                self._operand()
-        elif negated:
-            raise self._unexpected("IN, BETWEEN or LIKE")
-        elif self._take(*OPERATORS):
-            self._operand()
-        else:
-            return False
-        return True
-
-    def _range(self) -> None:
-        """What follows BETWEEN; its AND is no operator."""
-        self._operand()
-        while self._take(*ARITHMETIC):
-            self._operand()
-        self._expect("AND")
-        self._operand()
-
-    def _operand(self) -> None:
-        while self._take("NOT", "-", "+"):
-            pass
-        if self._token.kind in ("string", "number") or self._token.keyword in LITERALS:
-            self._next += 1
-        elif rule := self._special.get(self._token.keyword):
-            rule()
-        elif self._token.text == "(" and self._token.kind == "operator":
-            self._group()
-        elif self._token.kind == "word" and self._ahead(1) == "(":
-            self._call()
-        else:
-            self._column()
-        if self._take("COLLATE"):
-            self._expect("NOCASE", "BINARY", "RTRIM")
-
-    def _group(self) -> None:
-        """(query) or (expression, …), also empty."""
-        self._expect("(")
-        if self._token.keyword in ("SELECT", "WITH"):
-            self._query()
-        elif self._token.text != ")":
-            self._list(self._expression)
-        self._expect(")")
-
-    def _exists(self) -> None:
-        self._expect("EXISTS")
-        self._group()
-
-    def _case(self) -> None:
-        self._expect("CASE")
-        if self._token.keyword != "WHEN":
-            self._expression()
-        self._expect("WHEN")
-        self._branch()
-        while self._take("WHEN"):
-            self._branch()
-        if self._take("ELSE"):
-            self._expression()
-        self._expect("END")
-
-    def _branch(self) -> None:
-        self._expression()
-        self._expect("THEN")
-        self._expression()
-
-    def _cast(self) -> None:
-        self._expect("CAST")
-        self._expect("(")
-        self._expression()
-        self._expect("AS")
-        self._expect(*TYPES)
-        self._expect(")")
-
-    def _call(self) -> None:
-        token = self._token
-        if token.text.lower() not in FUNCTIONS:
-            raise SqlError(
-                f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; "
-                + _known()
-            )
-        self._next += 2
-        if not self._take("*"):
-            self._take("DISTINCT")
-            if self._token.text != ")":
-                self._list(self._expression)
-        self._expect(")")
-
-    def _column(self) -> None:
-        place, first = self._token.place, self._name("a value or a column")
-        if self._take("."):
-            self._found.columns.append(Column(first, self._name("a column"), place))
-        else:
-            self._found.columns.append(Column("", first, place))
-
-    def _column_name(self) -> None:
-        place = self._token.place
-        self._found.columns.append(Column("", self._name("a column"), place))
-
-    def _alias(self) -> None:
-        self._found.aliases.add(self._name("a name").lower())
-
-    def _list(self, rule: Callable[[], None]) -> None:
-        rule()
-        while self._take(","):
-            rule()
-
-    def _deeper(self) -> None:
-        self._nesting += 1
-        if self._nesting > MAX_NESTING:
-            raise SqlError(f"the statement is nested deeper than {MAX_NESTING} levels")
+    def end(self) -> None:
+        """Insist that nothing follows."""
+        self.take(";")
+        if self.token.kind != "end":
+            raise self.unexpected("the end of the one statement that is run")
 
     @property
-    def _token(self) -> Token:
+    def token(self) -> Token:
         return self._tokens[self._next]
 
-    def _ahead(self, n: int) -> str:
+    def ahead(self, n: int) -> str:
         """The operator that stands n tokens on, if one does."""
         token = self._tokens[min(self._next + n, len(self._tokens) - 1)]
         return token.text if token.kind == "operator" else ""
 
-    def _take(self, *texts: str) -> str:
+    def skip(self, n: int = 1) -> Token:
+        """Go on by n tokens; the first of them."""
+        token = self.token
+        self._next += n
+        return token
+
+    def take(self, *texts: str) -> str:
         """The next token if it is one of these words or operators, which is then behind us."""
-        token = self._token
+        token = self.token
         found = token.keyword or (token.text if token.kind == "operator" else "")
         if not found or found not in texts:
             return ""
         self._next += 1
         return found
 
-    def _expect(self, *texts: str) -> None:
-        if not self._take(*texts):
-            raise self._unexpected(" or ".join(texts))
+    def expect(self, *texts: str) -> str:
+        found = self.take(*texts)
+        if not found:
+            raise self.unexpected(" or ".join(texts))
+        return found
 
-    def _is_name(self) -> bool:
-        return self._token.kind == "name" or (
-            self._token.kind == "word" and self._token.keyword not in KEYWORDS
+    def is_name(self) -> bool:
+        return self.token.kind == "name" or (
+            self.token.kind == "word" and self.token.keyword not in KEYWORDS
         )
 
-    def _name(self, what: str) -> str:
-        if not self._is_name():
-            raise self._unexpected(what)
-        self._next += 1
-        return self._tokens[self._next - 1].text
+    def name(self, what: str) -> str:
+        if not self.is_name():
+            raise self.unexpected(what)
+        return self.skip().text
 
-    def _unexpected(self, wanted: str) -> SqlError:
-        token = self._token
+    def list(self, rule: Callable[[], T]) -> tuple[T, ...]:
+        """What a rule reads, once or more, with commas between."""
+        found = [rule()]
+        while self.take(","):
+            found.append(rule())
+        return tuple(found)
+
+    def unexpected(self, wanted: str) -> SqlError:
+        token = self.token
         found = "the statement ends" if token.kind == "end" else f"found {one_line(token.text, 40)!r}"
         return SqlError(f"character {token.place}: {found} where {wanted} is expected")
 
 
-def _known() -> str:
-    return "functions are " + ", ".join(sorted(FUNCTIONS))
+class Reader(Tokens):
+    """Recursive descent; each rule of the grammar is a method."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        super().__init__(tokens)
+        self._nesting = 0
+        self._joins = 0
+        self.found = Found()
+        self._special: dict[str, Callable[[], Expression]] = {
+            "EXISTS": self._exists,
+            "CASE": self._case,
+            "CAST": self._cast,
+        }
+
+    def query(self) -> Query:
+        """[WITH name AS (query), …] SELECT … [UNION SELECT …] [ORDER BY …] [LIMIT …]."""
+        self._deeper()
+        commons = self.list(self._common_table) if self.take("WITH") else ()
+        selects, operators = [self._select()], list[str]()
+        while operator := self.take("UNION", "INTERSECT", "EXCEPT"):
+            operators.append(operator + " ALL" * bool(self.take("ALL")))
+            selects.append(self._select())
+        order: tuple[Ordering, ...] = ()
+        if self.take("ORDER"):
+            self.expect("BY")
+            order = self.list(self._ordering)
+        limit, offset = self._limit()
+        self._nesting -= 1
+        return Query(tuple(selects), tuple(operators), order, limit, offset, commons)
+
+    def _limit(self) -> tuple[Expression | None, Expression | None]:
+        if not self.take("LIMIT"):
+            return None, None
+        first = self.expression()
+        between = self.take("OFFSET", ",")
+        if not between:
+            return first, None
+        second = self.expression()
+        return (first, second) if between == "OFFSET" else (second, first)
+
+    def _common_table(self) -> Common:
+        name = self.name("a name")
+        self.found.local.add(name.lower())
+        columns: tuple[str, ...] = ()
+        if self.take("("):
+            columns = self.list(self._alias)
+            self.expect(")")
+        self.expect("AS")
+        self.expect("(")
+        query = self.query()
+        self.expect(")")
+        return Common(name, columns, query)
+
+    def _select(self) -> Select:
+        self.expect("SELECT")
+        distinct = self.take("DISTINCT", "ALL") == "DISTINCT"
+        items = self.list(self._result)
+        sources = self._sources() if self.take("FROM") else ()
+        where = self.expression() if self.take("WHERE") else None
+        group: tuple[Expression, ...] = ()
+        if self.take("GROUP"):
+            self.expect("BY")
+            group = self.list(self.expression)
+        having = self.expression() if self.take("HAVING") else None
+        return Select(items, sources, where, group, having, distinct)
+
+    def _result(self) -> Item:
+        if self.take("*"):
+            return Item(Star())
+        if self.token.kind in NAMES and self.ahead(1) == "." and self.ahead(2) == "*":
+            table = self.skip(3)
+            self.found.columns.append(Column(table.text, "*", table.place))
+            return Item(Star(table.text))
+        expression = self.expression()
+        return Item(expression, self._alias() if self.take("AS") or self.is_name() else "")
+
+    def _sources(self) -> tuple[Source, ...]:
+        sources = [self._source("")]
+        while join := self._joined():
+            self._joins += 1
+            if self._joins > MAX_JOINS:
+                raise SqlError(f"the statement joins more than {MAX_JOINS + 1} tables")
+            sources.append(self._source(join))
+        return tuple(sources)
+
+    def _joined(self) -> str:
+        """How the next table is joined; nothing where there is none."""
+        if self.take(","):
+            return ","
+        kinds = [kind] if (kind := self.take("NATURAL") or self.take("LEFT", "INNER", "CROSS")) else []
+        if kinds and kinds[0] in ("LEFT", "NATURAL"):
+            kinds += [more] if (more := self.take("OUTER", "LEFT", "INNER")) else []
+        if kinds:
+            self.expect("JOIN")
+            return " ".join([*kinds, "JOIN"])
+        return self.take("JOIN")
+
+    def _source(self, join: str) -> Source:
+        if self.take("("):
+            table: str | Query = self.query()
+            self.expect(")")
+            self.take("AS")
+            alias = self.name("a name") if self.is_name() else ""
+            self.found.local |= {alias.lower()} if alias else set()
+        else:
+            table, alias = self._table()
+        on, using = None, ()
+        if join and self.take("ON"):
+            on = self.expression()
+        elif join and self.take("USING"):
+            self.expect("(")
+            using = self.list(self._column_name)
+            self.expect(")")
+        return Source(join, table, alias, on, using)
+
+    def _table(self) -> tuple[str, str]:
+        """A table and its alias."""
+        table = self.name("a table")
+        if self.token.text in (".", "("):
+            raise SqlError(f"character {self.token.place}: a table is named by its name alone")
+        alias = self.name("a name") if self.take("AS") or self.is_name() else ""
+        self.found.tables[(alias or table).lower()] = table
+        self.found.tables.setdefault(table.lower(), table)
+        return table, alias
+
+    def _ordering(self) -> Ordering:
+        expression = self.expression()
+        descending = self.take("ASC", "DESC") == "DESC"
+        nulls = self.expect("FIRST", "LAST") if self.take("NULLS") else ""
+        return Ordering(expression, descending, nulls)
+
+    def expression(self, level: int = 0) -> Expression:
+        """Operands joined by operators, those of `LEVELS[level]` and of all that bind tighter."""
+        if level == len(LEVELS):
+            return self._operand()
+        self._deeper(level == 0)
+        if level == COMPARING:
+            left = self._compared()
+        else:
+            left = self.expression(level + 1)
+            while operator := self.take(*LEVELS[level]):
+                left = Binary(operator, left, self.expression(level + 1))
+        self._nesting -= level == 0
+        return left
+
+    def _compared(self) -> Expression:
+        """[NOT …] a sum, and what it is compared with."""
+        if self.take("NOT"):
+            self._deeper()
+            negated = Unary("NOT", self._compared())
+            self._nesting -= 1
+            return negated
+        left = self.expression(COMPARING + 1)
+        while (right := self._comparison(left)) is not None:
+            left = right
+        return left
+
+    def _comparison(self, left: Expression) -> Expression | None:
+        """`left` with the comparison that follows it; None where none does."""
+        if self.take("IS"):
+            operator = "IS NOT" if self.take("NOT") else "IS"
+            return Binary(operator, left, self.expression(COMPARING + 1))
+        negation = "NOT " * bool(self.take("NOT"))
+        if self.take("IN"):
+            return Binary(f"{negation}IN", left, self._group())
+        if self.take("BETWEEN"):
+            low = self.expression(COMPARING + 1)
+            self.expect("AND")
+            return Between(left, low, self.expression(COMPARING + 1), bool(negation))
+        if self.take("LIKE"):
+            pattern = self.expression(COMPARING + 1)
+            if self.take("ESCAPE"):
+                pattern = Binary("ESCAPE", pattern, self.expression(COMPARING + 1))
+            return Binary(f"{negation}LIKE", left, pattern)
+        if negation:
+            raise self.unexpected("IN, BETWEEN or LIKE")
+        operator = self.take(*LEVELS[COMPARING])
+        return Binary(operator, left, self._right()) if operator else None
+
+    def _right(self) -> Expression:
+        """The right side of =, < and the like, which NOT may open."""
+        return self._compared() if self.token.keyword == "NOT" else self.expression(COMPARING + 1)
+
+    def _operand(self) -> Expression:
+        if sign := self.take("-", "+"):
+            self._deeper()
+            signed = Unary(sign, self._operand())
+            self._nesting -= 1
+            return signed
+        operand = self._plain()
+        if self.take("COLLATE"):
+            operand = Binary("COLLATE", operand, Literal(self.expect("NOCASE", "BINARY", "RTRIM")))
+        return operand
+
+    def _plain(self) -> Expression:
+        token = self.token
+        if token.kind in ("string", "number") or token.keyword in LITERALS:
+            return Literal(self.skip().text)
+        if rule := self._special.get(token.keyword):
+            return rule()
+        if token.text == "(" and token.kind == "operator":
+            return self._group()
+        if token.kind == "word" and self.ahead(1) == "(":
+            return self._call()
+        return self._column()
+
+    def _group(self) -> Expression:
+        """(query) or (expression, …), also empty."""
+        self.expect("(")
+        if self.token.keyword in ("SELECT", "WITH"):
+            inner: Expression = Nested(self.query())
+        else:
+            empty = self.token.kind == "operator" and self.token.text == ")"
+            inner = Group(() if empty else self.list(self.expression))
+        self.expect(")")
+        return inner
+
+    def _exists(self) -> Expression:
+        self.expect("EXISTS")
+        group = self._group()
+        return Nested(group.query, exists=True) if isinstance(group, Nested) else Unary("EXISTS ", group)
+
+    def _case(self) -> Expression:
+        self.expect("CASE")
+        subject = self.expression() if self.token.keyword != "WHEN" else None
+        self.expect("WHEN")
+        branches = [self._branch()]
+        while self.take("WHEN"):
+            branches.append(self._branch())
+        otherwise = self.expression() if self.take("ELSE") else None
+        self.expect("END")
+        return Case(subject, tuple(branches), otherwise)
+
+    def _branch(self) -> tuple[Expression, Expression]:
+        when = self.expression()
+        self.expect("THEN")
+        return when, self.expression()
+
+    def _cast(self) -> Expression:
+        self.expect("CAST")
+        self.expect("(")
+        operand = self.expression()
+        self.expect("AS")
+        kind = self.expect(*TYPES)
+        self.expect(")")
+        return Cast(operand, kind)
+
+    def _call(self) -> Expression:
+        token = self.skip(2)
+        if token.text.lower() not in FUNCTIONS:
+            known = ", ".join(sorted(FUNCTIONS))
+            raise SqlError(
+                f"character {token.place}: the function {one_line(token.text, 40)!r} is not admitted; "
+                f"functions are {known}"
+            )
+        distinct = False
+        arguments: tuple[Expression, ...] = ()
+        if self.take("*"):
+            arguments = (Star(),)
+        else:
+            distinct = bool(self.take("DISTINCT"))
+            if self.token.text != ")":
+                arguments = self.list(self.expression)
+        self.expect(")")
+        return Call(token.text, arguments, distinct)
+
+    def _column(self) -> Expression:
+        place, quotes = self.token.place, self.token.kind == "name"
+        first = self.name("a value or a column")
+        table, name = (first, self.name("a column")) if self.take(".") else ("", first)
+        self.found.columns.append(Column(table, name, place))
+        return Name(table, name, quotes and not table)
+
+    def _column_name(self) -> str:
+        place, name = self.token.place, self.name("a column")
+        self.found.columns.append(Column("", name, place))
+        return name
+
+    def _alias(self) -> str:
+        name = self.name("a name")
+        self.found.aliases.add(name.lower())
+        return name
+
+    def _deeper(self, counts: bool = True) -> None:
+        self._nesting += counts
+        if self._nesting > MAX_NESTING:
+            raise SqlError(f"the statement is nested deeper than {MAX_NESTING} levels")
 
 
-TOKEN = re.compile(
-    r"(?P<space>[ \t\r\n]+)"
-    r"|(?P<string>'(?:[^'\x00]|'')*')"
-    r'|(?P<name>"(?:[^"\x00]|"")+"|`(?:[^`\x00]|``)+`|\[[^\]\x00]+\])'
-    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z_]))"
-    r"|(?P<word>[^\W\d]\w*)"
-    r"|(?P<operator>\|\||<=|>=|<>|!=|==|(?!--|/\*)[-+*/%<>=(),.;])"
-)
 NAMES = ("word", "name")
 LITERALS = {"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"}
-ARITHMETIC = ("+", "-", "*", "/", "%", "||")
-OPERATORS = (*ARITHMETIC, "=", "==", "<>", "!=", "<", "<=", ">", ">=", "AND", "OR")
-TYPES = ("INTEGER", "INT", "REAL", "FLOAT", "TEXT", "NUMERIC")
-FUNCTIONS = frozenset(
-    (
-        *(
-            "count",
-            "sum",
-            "avg",
-            "min",
-            "max",
-            "total",
-            "group_concat",
-            "abs",
-            "round",
-            "length",
-            "lower",
-            "upper",
-        ),
-        *(
-            "trim",
-            "ltrim",
-            "rtrim",
-            "substr",
-            "instr",
-            "replace",
-            "coalesce",
-            "ifnull",
-            "nullif",
-            "iif",
-            "typeof",
-        ),
-        *("date", "time", "datetime", "julianday", "strftime"),
-    )
+# Operators from the loosest to the tightest, as SQLite binds them.
+LEVELS = (
+    ("OR",),
+    ("AND",),
+    ("=", "==", "<>", "!=", "<", "<=", ">", ">="),
+    ("+", "-"),
+    ("*", "/", "%"),
+    ("||",),
 )
-# Every word with a meaning of its own: it names nothing unless it is quoted.
-_KEYWORDS = """
-ALL ALTER ANALYZE AND AS ASC ATTACH BEGIN BETWEEN BY CASE CAST COLLATE COMMIT CREATE CROSS
-DELETE DESC DETACH DISTINCT DROP ELSE END ESCAPE EXCEPT EXISTS EXPLAIN FALSE FROM FULL
-GLOB GROUP HAVING IN INDEXED INNER INSERT INTERSECT INTO IS JOIN LEFT LIKE LIMIT MATCH
-NATURAL NOT NULL NULLS OFFSET ON OR ORDER OUTER OVER PRAGMA RECURSIVE REGEXP REINDEX
-RELEASE RIGHT ROLLBACK SAVEPOINT SELECT SET THEN TRUE UNION UPDATE USING VACUUM VALUES
-WHEN WHERE WINDOW WITH
-"""
-KEYWORDS = frozenset(_KEYWORDS.split())
+COMPARING = 2
+TYPES = ("INTEGER", "INT", "REAL", "FLOAT", "TEXT", "NUMERIC")

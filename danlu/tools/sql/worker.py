@@ -48,6 +48,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     connection = sqlite3.connect(f"{request['uri']}?{flags}", uri=True, timeout=limits["busy_s"])
     connection.text_factory = _text
     _configure(connection, limits)
+    if "plans" in request:
+        return {"plans": _plans(connection, request, limits)}
+    if "phrases" in request:
+        return {"cells": _cells(connection, request, limits)}
     if "sql" not in request:
         return {"tables": _tables(connection)}
     return _run(connection, request, limits)
@@ -110,6 +114,69 @@ def _columns(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
     except sqlite3.OperationalError:  # a view over what is not there any more
         return {"columns": [], "keys": []}
     return {"columns": columns, "keys": keys}
+
+
+def _plans(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> list[Any]:
+    """Plan, steps in hundreds, and number of rows of statements, each on a copy with an index of its own."""
+    n_pages, page = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if n_pages * page > limits["memory_bytes"] // 8:
+        raise RefusedError("the database is too large to be tried out on a copy in memory")
+    copy = sqlite3.connect(":memory:")
+    connection.backup(copy)
+    copy.text_factory = _text
+    authorizer = _authorizer(set(request["tables"]), set(request["functions"]))
+    deadline = time.process_time() + limits["cpu_s"]
+    found: list[Any] = []
+    for sql, index in request["plans"]:
+        if index:
+            columns = ", ".join(map(_quoted, index[1]))
+            copy.execute(f"create index danlu_tried on {_quoted(index[0])} ({columns})")
+        copy.set_authorizer(authorizer)
+        found.append(_measured(copy, sql, deadline))
+        copy.set_authorizer(None)
+        if index:
+            copy.execute("drop index danlu_tried")
+    return found
+
+
+def _measured(copy: sqlite3.Connection, sql: str, deadline: float) -> Any:
+    plan = [row[3] for row in copy.execute(f"explain query plan {sql}")]
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return time.process_time() > deadline
+
+    copy.set_progress_handler(count, 100)
+    n_rows = sum(1 for _ in copy.execute(sql))
+    copy.set_progress_handler(None, 0)
+    return plan, steps, n_rows
+
+
+def _cells(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> list[list[str]]:
+    """Table, column and content of each cell that is one of some phrases, in whatever ASCII case.
+
+    Columns that the time does not suffice for are left out.
+    """
+    deadline = time.process_time() + limits["cpu_s"]
+    connection.set_progress_handler(lambda: time.process_time() > deadline, STEP)
+    connection.set_authorizer(_authorizer(set(request["tables"]), set()))
+    marks = ", ".join("?" * len(request["phrases"]))
+    found: list[list[str]] = []
+    for table, column in request["columns"]:
+        name = _quoted(column)
+        sql = f"select distinct {name} from {_quoted(table)} where {name} collate nocase in ({marks}) limit 20"
+        try:
+            cells = connection.execute(sql, request["phrases"]).fetchall()
+        except sqlite3.OperationalError:  # out of time, or a view over what is not there any more
+            continue
+        found += [[table, column, cell] for (cell,) in cells if isinstance(cell, str)]
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _run(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
