@@ -44,7 +44,7 @@ def button(page: Any, name: str) -> Any:
 
 
 def choose(page: Any, label: str, name: str) -> None:
-    page.get_by_label(label).first.click()
+    page.get_by_label(label, exact=True).click()
     page.get_by_role("option", name=name).click()
 
 
@@ -75,10 +75,7 @@ def test_a_model_calls_tools_and_the_whole_of_it_is_shown_and_kept(running: Runn
     assert not page.locator(".dl-given").first.is_visible()
     steps.nth(0).locator("summary").click()
     steps.nth(1).locator("summary").click()
-    assert (
-        steps.nth(0).locator(".dl-given").last.inner_text() == '{"result":"12"}'
-        or "12" in steps.nth(0).inner_text()
-    )
+    assert "12" in steps.nth(0).locator(".dl-given").last.inner_text()
     assert "whales.md:3" in steps.nth(1).locator("cite").inner_text()
     assert page.evaluate("document.querySelectorAll('.dl-turns :is(img, svg, iframe, script)').length") == 0
     check(visitor, "chat-tools")
@@ -96,7 +93,20 @@ def test_a_model_calls_tools_and_the_whole_of_it_is_shown_and_kept(running: Runn
     exported = list(ratings(store))[-1]["messages"]
     assert [each["role"] for each in exported] == [each.role for each in said]
     assert exported[1]["tool_calls"] == calls
-    # Asked again, the question is answered anew, beside the first call.
+
+
+def test_a_question_is_answered_anew_beside_the_calls_of_tools(running: Running, visit: Visit):
+    engine = running.engines["other"]
+    tokenizer = engine.tokenizer
+    call = [tokenizer.im_start_id, *tokenizer.encode("calculator\n{}"), tokenizer.im_end_id]
+    engine.turns, engine.text = [call], "I cannot say."
+    page = visit().go("chat")
+    choose(page, "Model", "other")
+    page.fill(".dl-composer textarea", "What is nothing?")
+    page.press(".dl-composer textarea", "Enter")
+    page.wait_for_selector(".dl-assistant >> text=I cannot say.")
+    button(page, "Another answer").wait_for()
+    assert page.locator(".dl-step").count() == 1
     engine.text = "Twelve."
     button(page, "Another answer").click()
     page.wait_for_selector(".dl-siblings >> text=2/2")
@@ -115,7 +125,7 @@ def test_prompts_become_ranking_tasks_beside_all_else(running: Running, visit: V
     visitor = visit()
     page = visitor.go("rank")
     page = visitor.go("tasks")
-    page.get_by_label("Prompts").fill("Why is the sky blue?\n\nAnd the sea?\n")
+    page.get_by_role("textbox", name="Prompts").fill("Why is the sky blue?\n\nAnd the sea?\n")
     page.get_by_label("Answers to each prompt").fill("3")
     page.get_by_label("People who do each task").fill("2")
     button(page, "Make the tasks").click()
@@ -157,7 +167,7 @@ def test_a_file_becomes_tasks_to_write_answers_and_a_job_can_be_stopped(
     running.store.undo(BOSS, made.id)
     engine.endless, engine.step_s = True, 0.02
     try:
-        page.get_by_label("Prompts").fill("One?\nTwo?")
+        page.get_by_role("textbox", name="Prompts").fill("One?\nTwo?")
         button(page, "Make the tasks").click()
         page.wait_for_selector("text=Being made")
         button(page, "Stop").click()
