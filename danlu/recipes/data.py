@@ -23,7 +23,7 @@ SPLITS = ("train", "held_out")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     path: tuple[Path, ...]  # files and folders; what is not here is looked for under the folder $DANLU_DATA
-    out: Path  # will hold train.jsonl, held_out.jsonl, account.json, dropped.ndjson; with a tokenizer, shards/ too
+    out: Path  # for train, held_out, dropped, account.json, and shards/ if there is a tokenizer
     tokenizer: Path | None = None  # directory with a tokenizer.json; then token shards are written too
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)

@@ -1,4 +1,4 @@
-"""What the studio's page Inspect sees: models loaded for it alone, so that nothing that is served is touched."""
+"""What the page Inspect sees: models are loaded for it alone, so that none that is served is touched."""
 
 from __future__ import annotations
 
@@ -286,14 +286,16 @@ def _document(subject: Subject, example: Example, record: Record) -> Shown:
     if example.ids:
         if example.fingerprint != tokenizer.fingerprint:
             raise InspectError(
-                "these shards were made with another tokenizer than this model's; choose a model trained on them"
+                "these shards were made with another tokenizer than this model's; "
+                "choose a model that was trained on them"
             )
         ids = list(example.ids)
     else:
         text = example.fields.get("text")
         if not isinstance(text, str):
             raise InspectError(
-                f"{record.source}:{record.line} has no field 'text', which pretraining reads; choose another stage"
+                f"{record.source}:{record.line} has no field 'text', which pretraining reads; "
+                "choose another stage"
             )
         ids = [*tokenizer.encode(text), tokenizer.eos_id]
     return _row(subject, [tokenizer.eos_id, *ids], [False] + [True] * len(ids))

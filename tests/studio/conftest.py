@@ -19,10 +19,12 @@ from small_studio import BOSS, Running, Visitor, until
 
 from danlu.feedback.store import Store
 from danlu.generate.sampling import SamplingConfig
+from danlu.recipes.studio_inspect import ModelMicroscope
 from danlu.serve.api.limits import Limits
 from danlu.serve.api.server import Server, bind
 from danlu.serve.api.service import Served, Service
 from danlu.serve.studio.app import create_studio
+from danlu.serve.studio.data_sets import Library
 from danlu.serve.studio.studio import Studio
 from danlu.serve.studio.voice import Voice
 from danlu.serve.studio.workshop import Workshop
@@ -60,7 +62,13 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
     workshop = Workshop(
         runs=runs, db=store.database.name, models={name: runs / name for name in engines}, load=load
     )
-    studio = Studio(store=store, voices=voices, workshop=workshop)
+    studio = Studio(
+        store=store,
+        voices=voices,
+        workshop=workshop,
+        library=Library({"runs": runs}),
+        microscope=ModelMicroscope(),
+    )
     studio.accounts.add(BOSS, "admin", f"password of {BOSS}")  # alone on this machine: nobody signs in
     listening = bind("127.0.0.1", 0)
     config = uvicorn.Config(create_studio(studio), lifespan="on", log_level="warning", access_log=False)

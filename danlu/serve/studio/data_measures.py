@@ -19,7 +19,6 @@ from danlu.tokenizer.bpe import Tokenizer
 N_MEASURED = 5000  # records
 N_CHARS = 4000  # of each that are compared
 N_GROUPS = 50  # of repeated records that are shown
-PER_OCTAVE = 2  # columns of the lengths between a length and its double
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +78,11 @@ def _measure(data_set: DataSet, tokenizer: Tokenizer | None) -> Measures:
 
 
 def columns(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """How many lengths lie between one and the next of 1, √2, 2, 2√2, 4, …, rounded up; 0 by itself."""
-    places = Counter(math.floor(PER_OCTAVE * math.log2(n) + 1e-9) if n else -1 for n in lengths)
+    """How many lengths lie from each of 0, 1, 2, 4, 8, … to below the next."""
+    places = Counter(n.bit_length() for n in lengths)
     if not places:
         return []
-    return [
-        (math.ceil(2 ** (at / PER_OCTAVE) - 1e-9) if at >= 0 else 0, places[at])
-        for at in range(min(places), max(places) + 1)
-    ]
+    return [(1 << at >> 1, places[at]) for at in range(min(places), max(places) + 1)]
 
 
 def _exact(texts: Sequence[tuple[int, bytes, str]]) -> list[Repeats]:

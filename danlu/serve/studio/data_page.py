@@ -191,16 +191,14 @@ def _list(visit: Visit, asked: Asked, sets: Sequence[DataSet]) -> None:
         with rows:
             for each in found[:MOST_LISTED]:
                 here = each.name == asked.name
-                with ui.element("li").classes("dl-row dl-run" + " dl-here" * here):
-                    with ui.element("div").classes("dl-run-words"):
-                        link = ui.link(shown(each.name), Asked.of({"set": each.name}).address())
-                        link.classes("dl-row-title dl-text")
-                        if here:
-                            link.props('aria-current="true"')
-                        about = visit.say(f"data.kind_{each.kind}")
-                        ui.label(f"{about} · {_count(each)} · {size(each.n_bytes)}").classes(
-                            "dl-quiet dl-small"
-                        )
+                row = ui.element("li").classes("dl-row dl-run" + " dl-here" * here)
+                with row, ui.element("div").classes("dl-run-words"):
+                    link = ui.link(shown(each.name), Asked.of({"set": each.name}).address())
+                    link.classes("dl-row-title dl-text")
+                    if here:
+                        link.props('aria-current="true"')
+                    about = visit.say(f"data.kind_{each.kind}")
+                    ui.label(f"{about} · {_count(each)} · {size(each.n_bytes)}").classes("dl-quiet dl-small")
             if len(found) > MOST_LISTED:
                 ui.label(visit.say("data.more_sets", n=f"{len(found) - MOST_LISTED:,}")).classes("dl-quiet")
 

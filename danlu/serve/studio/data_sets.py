@@ -1,7 +1,7 @@
 """Data sets below the folders that the studio was started with, and nothing outside them.
 
-Files are by anybody and of any size: a place in one is found by an index of its lines, a line has a limit, and
-what is no record is shown as what it is.
+Files are by anybody and of any size: a place in one is found by an index of its lines, a line has a limit,
+and what is no record is shown as what it is.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ def _kind_of(path: Path, n_bytes: int, changed_at: int) -> Kind:
     """What the first record of a file is."""
     with path.open("rb") as file:
         first = next((line for _, line, _ in _lines(file, MOST_LINE) if line), b"")
-    return kind_of(_tree(first))
+    return kind_of(_tree(first) or {})
 
 
 def kind_of(tree: Mapping[str, Any]) -> Kind:
@@ -313,13 +313,13 @@ def kind_of(tree: Mapping[str, Any]) -> Kind:
     return "documents" if isinstance(tree.get("text"), str) else "other"
 
 
-def _tree(line: bytes) -> Mapping[str, Any]:
-    """The JSON object of a line; an empty one where it is none."""
+def _tree(line: bytes) -> Mapping[str, Any] | None:
+    """The JSON object of a line, if it is one."""
     try:
         tree = json.loads(line)
     except (ValueError, RecursionError):
-        return {}
-    return cast(Mapping[str, Any], tree) if isinstance(tree, dict) else {}
+        return None
+    return cast(Mapping[str, Any], tree) if isinstance(tree, dict) else None
 
 
 def read(data_set: DataSet, first: int, n: int) -> list[Record]:
@@ -336,9 +336,9 @@ def records(data_set: DataSet, first: int = 0, step: int = 1) -> Iterator[Record
         for number, line, length in lines_of(data_set).read(first):
             if (number - first) % step:
                 continue
-            tree = {} if length > MOST_LINE else _tree(line)
-            raw = "" if tree else line[:4000].decode("utf-8", "replace")
-            yield Record(number=number + 1, tree=tree, raw=raw, n_bytes=length)
+            tree = None if length > MOST_LINE else _tree(line)
+            raw = line[:4000].decode("utf-8", "replace") if tree is None else ""
+            yield Record(number=number + 1, tree=tree or {}, raw=raw, n_bytes=length)
     except OSError as error:
         raise DataSetError(f"{data_set.name} cannot be read: {error.strerror}") from error
 

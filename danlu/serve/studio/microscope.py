@@ -129,34 +129,34 @@ class Scores:
 class Microscope(Protocol):
     """Looks into models; every method may take a while, and InspectError is all that it raises."""
 
-    def read(self, model: Path, said: Said) -> Sequence[int]:
+    def read(self, model: Path, /, said: Said) -> Sequence[int]:
         """A text as ids, whole."""
         ...
 
-    def tokens(self, model: Path, ids: Sequence[int], n_best: int) -> Reading:
+    def tokens(self, model: Path, /, ids: Sequence[int], n_best: int) -> Reading:
         """Each token with its probability and alternatives, and last what is expected next."""
         ...
 
-    def branch(self, model: Path, ids: Sequence[int], n_new: int) -> Branch:
+    def branch(self, model: Path, /, ids: Sequence[int], n_new: int) -> Branch:
         """Go on greedily from the last of some ids."""
         ...
 
-    def heads(self, model: Path, ids: Sequence[int]) -> Sequence[int]:
+    def heads(self, model: Path, /, ids: Sequence[int]) -> Sequence[int]:
         """How many heads each layer has."""
         ...
 
-    def head(self, model: Path, ids: Sequence[int], layer: int, head: int) -> HeadSeen:
+    def head(self, model: Path, /, ids: Sequence[int], layer: int, head: int) -> HeadSeen:
         """What one head looks at."""
         ...
 
-    def lens(self, model: Path, ids: Sequence[int]) -> Lens:
+    def lens(self, model: Path, /, ids: Sequence[int]) -> Lens:
         """What each layer would say."""
         ...
 
-    def masks(self, model: Path, stage: Stage, example: Example) -> Masks:
+    def masks(self, model: Path, /, stage: Stage, example: Example) -> Masks:
         """What a stage would learn of an example."""
         ...
 
-    def scores(self, model: Path, said: Said) -> Scores:
+    def scores(self, model: Path, /, said: Said) -> Scores:
         """What a reward model says of each beginning of a text."""
         ...

@@ -7,8 +7,8 @@ INSPECT = {
     "inspect.off": "This studio was started without anything that looks into models.",
     "inspect.what": "What to look at",
     "inspect.views": "Views",
-    "inspect.about": "Choose a model and a text, or a chat of yours, and press Look. What training learns of a "
-    "record is opened from the page Data.",
+    "inspect.about": "Choose a model and a text, or a chat of yours, and press Look. What training learns "
+    "of a record is opened from the page Data.",
     "inspect.model": "Model",
     "inspect.reward_model": "Reward model",
     "inspect.source": "Text or chat",
