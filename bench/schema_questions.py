@@ -173,7 +173,12 @@ def condition(table: Subject, wording: Wording) -> tuple[str, str, list[tuple[st
 
 
 def count_all(t: Subject, w: Wording) -> Made:
-    english = ("How many {m} are there?", "What is the number of {m}?", "Count the {m}.", "How many {m} do we have?")
+    english = (
+        "How many {m} are there?",
+        "What is the number of {m}?",
+        "Count the {m}.",
+        "How many {m} do we have?",
+    )
     return Made(
         w.say(english, ("有多少{m}？", "一共有多少个{m}？", "{m}有几个？", "{m}的总数是多少？"), m=t.many),
         f"SELECT COUNT(*) FROM {t.sql}",
@@ -190,12 +195,21 @@ def count_some(t: Subject, w: Wording) -> Made:
 def listing(t: Subject, w: Wording) -> Made:
     first, second = t.any(), t.any()
     if first == second or w.rng.random() < 0.5:
-        english = ("List the {c} of all {m}.", "What are the {c} of the {m}?", "Show all {c}.", "Give me the {c} of every {t}.")
+        english = (
+            "List the {c} of all {m}.",
+            "What are the {c} of the {m}?",
+            "Show all {c}.",
+            "Give me the {c} of every {t}.",
+        )
         chinese = ("列出所有{m}的{c}。", "{m}的{c}是什么？", "显示全部{m}的{c}")
         return Made(
             w.say(english, chinese, c=first.said, m=t.many, t=t.one), f"SELECT {first.sql} FROM {t.sql}"
         )
-    english = ("What are the {c} and {d} of all {m}?", "Show the {c} and {d} of each {t}.", "List {c} and {d} for all {m}.")
+    english = (
+        "What are the {c} and {d} of all {m}?",
+        "Show the {c} and {d} of each {t}.",
+        "List {c} and {d} for all {m}.",
+    )
     chinese = ("列出所有{m}的{c}和{d}。", "每个{t}的{c}和{d}是什么？")
     said = w.say(english, chinese, c=first.said, d=second.said, m=t.many, t=t.one)
     return Made(said, f"SELECT {first.sql}, {second.sql} FROM {t.sql}")
@@ -203,7 +217,12 @@ def listing(t: Subject, w: Wording) -> Made:
 
 def distinct(t: Subject, w: Wording) -> Made:
     column = t.text()
-    english = ("What are the different {c} of {m}?", "List all distinct {c} of the {m}.", "Show the unique {c}.", "Which different {c} do the {m} have?")
+    english = (
+        "What are the different {c} of {m}?",
+        "List all distinct {c} of the {m}.",
+        "Show the unique {c}.",
+        "Which different {c} do the {m} have?",
+    )
     chinese = ("{m}有哪些不同的{c}？", "列出不重复的{c}。")
     return Made(
         w.say(english, chinese, c=column.said, m=t.many), f"SELECT DISTINCT {column.sql} FROM {t.sql}"
@@ -283,10 +302,16 @@ def ordered(t: Subject, w: Wording) -> Made:
     falling = w.rng.random() < 0.5
     how = w.rng.choice(FALLING if falling else RISING)
     han = "从高到低" if falling else "从低到高"
-    english = ("List the {c} of {m} sorted by {b} {h}.", "What are the {c} of all {m} ordered by {b} {h}?", "Show the {c} of {m} in {b} order {h}.")
+    english = (
+        "List the {c} of {m} sorted by {b} {h}.",
+        "What are the {c} of all {m} ordered by {b} {h}?",
+        "Show the {c} of {m} in {b} order {h}.",
+    )
     chinese = ("按{b}{z}列出{m}的{c}。", "{m}的{c}，按{b}{z}排列")
     said = w.say(english, chinese, c=column.said, m=t.many, b=by.said, h=how, z=han)
-    return Made(said.replace(" .", "."), f"SELECT {column.sql} FROM {t.sql} ORDER BY {by.sql}{' DESC' * falling}")
+    return Made(
+        said.replace(" .", "."), f"SELECT {column.sql} FROM {t.sql} ORDER BY {by.sql}{' DESC' * falling}"
+    )
 
 
 def extreme(t: Subject, w: Wording) -> Made:
@@ -294,11 +319,18 @@ def extreme(t: Subject, w: Wording) -> Made:
     words, how = w.end()
     if w.rng.random() < 0.25:
         amount = w.rng.choice(("3", "5", "10"))
-        english = ("Show the {c} of the {n} {m} with the {e} {b}.", "List the {c} of the top {n} {m} by {e} {b}.")
+        english = (
+            "Show the {c} of the {n} {m} with the {e} {b}.",
+            "List the {c} of the top {n} {m} by {e} {b}.",
+        )
         chinese = ("{b}{e}的{n}个{m}的{c}是什么？",)
     else:
         amount = "1"
-        english = ("What is the {c} of the {t} with the {e} {b}?", "Which {t} has the {e} {b}? Show its {c}.", "Find the {c} of the {t} with {e} {b}.")
+        english = (
+            "What is the {c} of the {t} with the {e} {b}?",
+            "Which {t} has the {e} {b}? Show its {c}.",
+            "Find the {c} of the {t} with {e} {b}.",
+        )
         chinese = ("{b}{e}的{m}的{c}是什么？", "哪个{m}的{b}{e}？给出{c}。")
     said = w.say(english, chinese, c=column.said, t=t.one, m=t.many, e=words, b=by.said, n=amount)
     falling = " DESC" * (how == "DESC")
@@ -307,7 +339,12 @@ def extreme(t: Subject, w: Wording) -> Made:
 
 def counted_by(t: Subject, w: Wording) -> Made:
     column = t.text()
-    english = ("How many {m} are there for each {c}?", "Show each {c} and the number of {m}.", "Count the {m} by {c}.", "What is the number of {m} of each {c}?")
+    english = (
+        "How many {m} are there for each {c}?",
+        "Show each {c} and the number of {m}.",
+        "Count the {m} by {c}.",
+        "What is the number of {m} of each {c}?",
+    )
     chinese = ("每个{c}各有多少{m}？", "按{c}统计{m}的数量。", "各{c}的{m}数是多少？")
     return Made(
         w.say(english, chinese, c=column.said, m=t.many),
@@ -318,7 +355,11 @@ def counted_by(t: Subject, w: Wording) -> Made:
 def aggregated_by(t: Subject, w: Wording) -> Made:
     column, of = t.text(), t.number()
     words, function = w.aggregate()
-    english = ("What is the {a} {o} for each {c}?", "Show the {c} and the {a} {o} of the {m} of each {c}.", "Find the {a} {o} of {m} by {c}.")
+    english = (
+        "What is the {a} {o} for each {c}?",
+        "Show the {c} and the {a} {o} of the {m} of each {c}.",
+        "Find the {a} {o} of {m} by {c}.",
+    )
     chinese = ("每个{c}的{a}{o}是多少？", "按{c}统计{a}{o}。")
     return Made(
         w.say(english, chinese, c=column.said, o=of.said, a=words, m=t.many),
@@ -329,7 +370,11 @@ def aggregated_by(t: Subject, w: Wording) -> Made:
 def commonest(t: Subject, w: Wording) -> Made:
     column = t.text()
     most = w.rng.random() < 0.7
-    english = ("What is the most common {c} of {m}?", "Which {c} has the most {m}?", "Find the {c} with the largest number of {m}.")
+    english = (
+        "What is the most common {c} of {m}?",
+        "Which {c} has the most {m}?",
+        "Find the {c} with the largest number of {m}.",
+    )
     fewest = ("What is the least common {c} of {m}?", "Which {c} has the fewest {m}?")
     chinese, han_fewest = ("哪个{c}的{m}最多？", "{m}最常见的{c}是什么？"), ("哪个{c}的{m}最少？",)
     said = w.say(english if most else fewest, chinese if most else han_fewest, c=column.said, m=t.many)
@@ -344,7 +389,11 @@ def having(t: Subject, w: Wording) -> Made:
     operator, english_words, han_words = w.rng.choice(
         ((">", "more than", "超过"), (">=", "at least", "至少有"), ("<", "fewer than", "少于"))
     )
-    english = ("Which {c} have {o} {n} {m}?", "Find the {c} that has {o} {n} {m}.", "What are the {c} with {o} {n} {m}?")
+    english = (
+        "Which {c} have {o} {n} {m}?",
+        "Find the {c} that has {o} {n} {m}.",
+        "What are the {c} with {o} {n} {m}?",
+    )
     chinese = ("哪些{c}的{m}{z}{n}个？",)
     said = w.say(english, chinese, c=column.said, o=english_words, z=han_words, n=amount, m=t.many)
     return Made(
@@ -355,7 +404,10 @@ def having(t: Subject, w: Wording) -> Made:
 def above_average(t: Subject, w: Wording) -> Made:
     column, of = t.any(), t.number()
     over = w.rng.random() < 0.6
-    english = ("Show the {c} of {m} whose {o} is {w} average.", "Which {m} have {o} {w} the average? Give the {c}.")
+    english = (
+        "Show the {c} of {m} whose {o} is {w} average.",
+        "Which {m} have {o} {w} the average? Give the {c}.",
+    )
     chinese = ("{o}{z}平均值的{m}的{c}是什么？",)
     said = w.say(
         english,
@@ -374,7 +426,10 @@ def above_average(t: Subject, w: Wording) -> Made:
 def between(t: Subject, w: Wording) -> Made:
     column, of = t.any(), t.number()
     low, high = sorted(w.rng.sample((5, 10, 50, 100, 500, 1990, 2010, 3000), 2))
-    english = ("What are the {c} of {m} with {o} between {x} and {y}?", "List the {c} of {m} whose {o} is from {x} to {y}.")
+    english = (
+        "What are the {c} of {m} with {o} between {x} and {y}?",
+        "List the {c} of {m} whose {o} is from {x} to {y}.",
+    )
     chinese = ("{o}在{x}到{y}之间的{m}的{c}是什么？",)
     return Made(
         w.say(english, chinese, c=column.said, m=t.many, o=of.said, x=str(low), y=str(high)),
@@ -384,7 +439,11 @@ def between(t: Subject, w: Wording) -> Made:
 
 def both_sides(a: Subject, b: Subject, w: Wording) -> Made:
     mine, theirs = a.any(), b.any()
-    english = ("Show the {c} of each {a} and the {d} of its {b}.", "What are the {c} of {m} and the {d} of the {b} they belong to?", "List {a} {c} and {b} {d}.")
+    english = (
+        "Show the {c} of each {a} and the {d} of its {b}.",
+        "What are the {c} of {m} and the {d} of the {b} they belong to?",
+        "List {a} {c} and {b} {d}.",
+    )
     chinese = ("每个{a}的{c}和它的{b}的{d}是什么？", "列出{a}的{c}以及{b}的{d}。")
     said = w.say(english, chinese, a=a.one, m=a.many, b=b.one, c=mine.said, d=theirs.said)
     return Made(said, f"SELECT {mine.sql}, {theirs.sql} FROM {a.sql}, {b.sql}")
@@ -413,18 +472,29 @@ def counted_by_other(a: Subject, b: Subject, w: Wording) -> Made:
     key = key_of(b)
     kind = w.rng.random()
     if kind < 0.5:
-        english = ("How many {m} does each {b} have? Show the {c}.", "Show the {c} of each {b} and the number of {m}.", "For each {b}, show its {c} and how many {m} it has.")
+        english = (
+            "How many {m} does each {b} have? Show the {c}.",
+            "Show the {c} of each {b} and the number of {m}.",
+            "For each {b}, show its {c} and how many {m} it has.",
+        )
         chinese = ("每个{b}有多少{m}？列出{c}。", "各{b}的{c}和{m}的数量是多少？")
         said = w.say(english, chinese, m=a.many, b=b.one, c=column.said)
         return Made(said, f"SELECT {column.sql}, COUNT(*) FROM {a.sql}, {b.sql} GROUP BY {key}")
     if kind < 0.8:
-        english = ("Which {b} has the most {m}? Show its {c}.", "What is the {c} of the {b} with the most {m}?", "Find the {c} of the {b} that has the largest number of {m}.")
+        english = (
+            "Which {b} has the most {m}? Show its {c}.",
+            "What is the {c} of the {b} with the most {m}?",
+            "Find the {c} of the {b} that has the largest number of {m}.",
+        )
         chinese = ("{m}最多的{b}的{c}是什么？", "哪个{b}的{m}最多？给出{c}。")
         said = w.say(english, chinese, m=a.many, b=b.one, c=column.said)
         ranked = f"GROUP BY {key} ORDER BY COUNT(*) DESC LIMIT 1"
         return Made(said, f"SELECT {column.sql} FROM {a.sql}, {b.sql} {ranked}")
     amount = w.rng.choice(("2", "3", "5"))
-    english = ("Which {p} have at least {n} {m}? List the {c}.", "Show the {c} of the {p} with at least {n} {m}.")
+    english = (
+        "Which {p} have at least {n} {m}? List the {c}.",
+        "Show the {c} of the {p} with at least {n} {m}.",
+    )
     chinese = ("至少有{n}个{m}的{b}的{c}是什么？",)
     said = w.say(english, chinese, m=a.many, p=b.many, b=b.one, c=column.said, n=amount)
     grouped = f"GROUP BY {key} HAVING COUNT(*) >= {amount}"
@@ -434,7 +504,11 @@ def counted_by_other(a: Subject, b: Subject, w: Wording) -> Made:
 def those_without(a: Subject, b: Subject, w: Wording) -> Made:
     column = b.any()
     mine, _, theirs = next(key for key in a.table.foreign_keys if key[1] == b.table.name)
-    english = ("Show the {c} of the {p} that have no {m}.", "What are the {c} of {p} without any {m}?", "Which {p} do not have any {m}? List the {c}.")
+    english = (
+        "Show the {c} of the {p} that have no {m}.",
+        "What are the {c} of {p} without any {m}?",
+        "Which {p} do not have any {m}? List the {c}.",
+    )
     chinese = ("没有{m}的{b}的{c}是什么？", "哪些{b}没有{m}？列出{c}。")
     key = f"{b.sql}.{quoted(theirs)}" if theirs else key_of(b)
     inner = f"(SELECT {a.sql}.{quoted(mine)} FROM {a.sql})"
@@ -455,9 +529,19 @@ SINGLE: tuple[Single, ...] = (
     *(count_all, count_some, listing, distinct, count_distinct, filtered, filtered, twice_filtered),
     *(aggregated, ordered, extreme, counted_by, aggregated_by, commonest, having, above_average, between),
 )
-JOINED: tuple[Joined, ...] = (both_sides, filtered_by_other, filtered_by_other, counted_by_other, those_without)
+JOINED: tuple[Joined, ...] = (
+    both_sides,
+    filtered_by_other,
+    filtered_by_other,
+    counted_by_other,
+    those_without,
+)
 COMPARISONS = (
-    (">", ("greater than", "more than", "above", "over", "larger than", "higher than"), ("大于", "超过", "高于", "多于")),
+    (
+        ">",
+        ("greater than", "more than", "above", "over", "larger than", "higher than"),
+        ("大于", "超过", "高于", "多于"),
+    ),
     ("<", ("less than", "below", "under", "smaller than", "lower than"), ("小于", "低于", "少于", "不到")),
     (">=", ("at least", "no less than", "or more than"), ("不小于", "至少为", "不低于")),
     ("<=", ("at most", "no more than"), ("不超过", "最多为", "不大于")),
@@ -478,4 +562,23 @@ VALUES = (
     *("Toyota", "Computer Science", "active", "The Great Day", "Lisa Ray", "USA", "cat", "dog", "Monday"),
     *("gold", "Blue River", "Dr. Lee", "O'Neil", "B-17", "VIP", "jazz", "Math", "Texas", "yes", "completed"),
 )
-HAN_VALUES = ("北京", "上海", "张伟", "李娜", "销售部", "红色", "中国", "数学", "语文", "男", "女", "已完成", "手机", "华为", "周杰伦", "广东", "苹果", "四川省")
+HAN_VALUES = (
+    "北京",
+    "上海",
+    "张伟",
+    "李娜",
+    "销售部",
+    "红色",
+    "中国",
+    "数学",
+    "语文",
+    "男",
+    "女",
+    "已完成",
+    "手机",
+    "华为",
+    "周杰伦",
+    "广东",
+    "苹果",
+    "四川省",
+)

@@ -3,7 +3,7 @@
     python bench/text_to_sql.py DATA OUT                 all steps; a step that is done is not done again
     python bench/text_to_sql.py DATA OUT steps=test      one of make, pretrain, train, test
     python bench/text_to_sql.py DATA OUT minutes=25      of training in all
-    python bench/text_to_sql.py DATA OUT classic=FOLDER  holds GeoQuery and Restaurants (default DATA/../data-nc)
+    python bench/text_to_sql.py DATA OUT classic=FOLDER  of GeoQuery and Restaurants (else DATA/../data-nc)
 
 WikiSQL is split by table as its authors did; its logical form counts. Spider's open part has questions for
 17 databases: 9 are learnt from, 2 tuned on, 6 tested on, none of whose schemas was seen. GeoQuery is split as
@@ -58,7 +58,7 @@ from danlu.tools.sql.tree import Binary, Call, Expression, Literal, Name, Query,
 LIMITS = SqlLimits(wall_s=120, rows=5000, answer_bytes=2_000_000)
 Held = dict[str, list[tuple[str, str, str]]]
 STEPS = ("make", "pretrain", "train", "test")
-SHAPE = "model.d_model=256 model.n_layers=6 model.d_ff=704 model.max_seq_len=768".split()
+SHAPE = ["model.d_model=256", "model.n_layers=6", "model.d_ff=704", "model.max_seq_len=768"]
 CHINESE = {
     "学生": "学号 姓名 年龄# 班级 城市 成绩#",
     "课程": "课程号 名称 学分# 教师 学期",
@@ -170,12 +170,18 @@ def rows_of(folder: Path, name: str) -> Iterator[tuple[str, Question]]:
     path = folder / "db" / f"{name}.sqlite"
     schema = Database(path, LIMITS).schema()
     held = cells_held(path, schema)
-    numbered = {**dict.fromkeys("012345", "train"), "6": "dev", **dict.fromkeys("789", "test")}
+    numbered: dict[str, str] = {
+        **dict.fromkeys("012345", "train"),
+        "6": "dev",
+        **dict.fromkeys("789", "test"),
+    }
     for row in records(folder / f"open.{name}.jsonl"):
         sql = row["sql"]
-        if name == "restaurants":  # the statements call the key ID, the database calls it RESTAURANT_ID
-            sql = sql.replace("alias0.ID", "alias0.RESTAURANT_ID").replace("alias1.ID", "alias1.RESTAURANT_ID")
-        yield numbered.get(row["split"], row["split"]), asked(row["question"], sql, path, schema, held)
+        if name == "restaurants":  # the statements call the key ID, the database RESTAURANT_ID
+            sql = sql.replace("alias0.ID", "alias0.RESTAURANT_ID").replace(
+                "alias1.ID", "alias1.RESTAURANT_ID"
+            )
+        yield numbered.get(row["split"], ""), asked(row["question"], sql, path, schema, held)
 
 
 def asked(text: str, sql: str, path: Path, schema: Schema, held: Held) -> Question:
@@ -184,7 +190,7 @@ def asked(text: str, sql: str, path: Path, schema: Schema, held: Held) -> Questi
 
 
 def cells_held(path: Path, schema: Schema) -> Held:
-    """All texts of a database in lower case; what the tool looks up a question at a time, in a process each."""
+    """All texts of a database in lower case; the tool looks up those of one question, in a process."""
     held: Held = {}
     connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     connection.text_factory = lambda raw: raw.decode("utf-8", errors="replace")
@@ -203,7 +209,7 @@ def held_in(held: Held, phrases: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def patterns(folder: Path) -> Iterator[Question]:
-    """Questions made from patterns, over Spider's schemas that no question is asked about, and Chinese ones."""
+    """Questions from patterns, over Spider's schemas that no question is asked about, and Chinese ones."""
     rng = random.Random(1)
     used = {row["db_id"] for row in records(folder / "open.dev.jsonl")}
     schemas = [schema_of(row) for row in records(folder / "open.schemas.jsonl") if row["db_id"] not in used]
@@ -232,9 +238,16 @@ def chinese(rng: random.Random) -> Schema:
     tables = [
         Table(
             name,
-            {column.rstrip("#"): "number" if column.endswith("#") else "text" for column in CHINESE[name].split()},
+            {
+                column.rstrip("#"): "number" if column.endswith("#") else "text"
+                for column in CHINESE[name].split()
+            },
             [CHINESE[name].split()[0]],
-            [(key, other, key) for key, other in (("部门号", "部门"), ("客户号", "客户"), ("商品号", "商品")) if key in CHINESE[name] and name != other],
+            [
+                (key, other, key)
+                for key, other in (("部门号", "部门"), ("客户号", "客户"), ("商品号", "商品"))
+                if key in CHINESE[name] and name != other
+            ],
         )
         for name in rng.sample(sorted(CHINESE), rng.randint(2, 6))
     ]
@@ -247,9 +260,7 @@ def chinese(rng: random.Random) -> Schema:
     )
 
 
-def cells_of(
-    question: str, cells: Iterable[tuple[str, str, str]], schema: Schema
-) -> list[CellLink]:
+def cells_of(question: str, cells: Iterable[tuple[str, str, str]], schema: Schema) -> list[CellLink]:
     """Links as a database with these cells would give them."""
     linked = link(question, schema)
     found: list[CellLink] = []
@@ -284,7 +295,9 @@ def make(sets: Sets, out: Path) -> None:
     texts = out / "texts"
     texts.mkdir(exist_ok=True)
     for path, pairs in ((texts / "train.jsonl", chats[::2]), (texts / "held_out.jsonl", held_out)):
-        lines = (json.dumps({"text": f"{asked}\n{sketch}"}, ensure_ascii=False) + "\n" for asked, sketch in pairs)
+        lines = (
+            json.dumps({"text": f"{asked}\n{sketch}"}, ensure_ascii=False) + "\n" for asked, sketch in pairs
+        )
         path.write_text("".join(lines), encoding="utf-8")
 
 
@@ -343,7 +356,7 @@ def pretrain(out: Path, minutes: float) -> None:
         tokenize(out / "texts", out / "tokenizer", out / "shards")
     danlu(
         *f"pretrain tokenizer={out}/tokenizer shards={out}/shards out={out}/base minutes={minutes}".split(),
-        *f"batch_size=24 seq_len=384 optim.lr=4e-3 sample_prompts=[]".split(),
+        *["batch_size=24", "seq_len=384", "optim.lr=4e-3", "sample_prompts=[]"],
         *SHAPE,
     )
 
@@ -371,7 +384,10 @@ def test(sets: Sets, out: Path, part: str, n: int) -> None:
 
 
 def judged(
-    judge: LogicalForm | RowsAlike, asked: Sequence[Question], linked: Sequence[Linked], sketches: Sequence[str]
+    judge: LogicalForm | RowsAlike,
+    asked: Sequence[Question],
+    linked: Sequence[Linked],
+    sketches: Sequence[str],
 ) -> str:
     right = 0
     for question, each, sketch in zip(asked, linked, sketches, strict=True):

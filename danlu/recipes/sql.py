@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ def run(config: SqlConfig) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Path]:
+def opened(path: Path) -> Generator[Path]:
     """A SQLite file; CSV files become one for as long as it is needed."""
     if is_csv(path):
         with as_database(path) as made:

@@ -11,9 +11,9 @@ import torch
 from danlu.cli import main
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel
+from danlu.recipes.speaker import Speaker
 from danlu.recipes.sql import is_empty, is_select
 from danlu.recipes.sql_model import SqlModel
-from danlu.recipes.speaker import Speaker
 from danlu.recipes.stage import publish
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat

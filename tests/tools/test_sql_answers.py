@@ -1,4 +1,4 @@
-"""What is said beside the rows: explanation, reasons for emptiness, advice with its evidence, proposals, charts."""
+"""What is said beside the rows: explanation, reasons, advice with its evidence, proposals, charts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Database:
 @pytest.mark.parametrize(
     "sql",
     [
-        "WITH f(a, b) AS (SELECT 1, 'x''y') SELECT DISTINCT f.a AS q FROM f WHERE NOT a = -1 OR b IS NOT NULL",
+        "WITH f(a, b) AS (SELECT 1, 'x''y') SELECT DISTINCT f.a AS q FROM f WHERE NOT a = -1 OR b IS NULL",
         "SELECT k.name, count(DISTINCT c.x) FROM c LEFT JOIN k ON c.k = k.i, l USING (i) "
         "GROUP BY k.name, 2 HAVING sum(x) > 1 + 2 * 3 ORDER BY 1 DESC NULLS LAST, x LIMIT 3 OFFSET 4",
         "SELECT CASE x WHEN 1 THEN 'a' ELSE 'b' END, CAST(x AS TEXT) || '!' FROM (SELECT x FROM t) AS s",
@@ -63,7 +63,9 @@ def test_operators_bind_as_in_sqlite(shop: Database):
     connection = sqlite3.connect(":memory:")
     for text in ("1 + 2 * 3 - 4 || 5", "1 OR 0 AND 0", "NOT 1 = 2", "2 = 1 + 1 AND 3 > 2 OR 0", "NOT 0 + 1"):
         tree = read(f"SELECT {text}").query.selects[0].items[0].expression
-        (plain,), (bracketed,) = (connection.execute(f"SELECT {each}").fetchone() for each in (text, nested(tree)))
+        (plain,), (bracketed,) = (
+            connection.execute(f"SELECT {each}").fetchone() for each in (text, nested(tree))
+        )
         assert plain == bracketed, text
     connection.close()
 
@@ -106,7 +108,10 @@ def test_the_condition_that_empties_a_result_is_found(shop: Database):
     schema = shop.schema()
     found = emptiness.why_empty("SELECT name FROM customer WHERE city = 'paris' AND id < 30", shop, schema)
     assert found.n_unconditioned == 300
-    assert [(each.left_out, each.n_rows) for each in found.without] == [("city = 'paris'", 30), ("id < 30", 0)]
+    assert [(each.left_out, each.n_rows) for each in found.without] == [
+        ("city = 'paris'", 30),
+        ("id < 30", 0),
+    ]
     assert found.near == [("city", "paris", "Paris")]
     assert emptiness.in_words(found)[-1] == "city holds 'Paris', asked for is 'paris'"
 
@@ -149,7 +154,10 @@ def test_a_change_is_shown_with_the_rows_that_it_would_touch_and_not_made(shop: 
     assert found.touched.columns == ["id", "name", "city", "city → new", "name → new"]
     assert found.touched.rows[0] == [0, "c0", "Paris", "PARIS", "x"]
     assert propose("DELETE FROM sale", shop, schema).n_touched == 3000
-    assert propose("INSERT INTO customer (id, name) VALUES (1, 'a'), (2, lower('B'))", shop, schema).n_touched == 2
+    assert (
+        propose("INSERT INTO customer (id, name) VALUES (1, 'a'), (2, lower('B'))", shop, schema).n_touched
+        == 2
+    )
     assert shop.path.read_bytes() == before
 
 
@@ -213,7 +221,7 @@ def test_what_no_chart_fits_has_none():
 
 
 def test_a_csv_file_is_read_as_a_table_with_types(tmp_path: Path):
-    (tmp_path / "my sales.csv").write_text("\ufeffname;n;x\n李;1;2.5\n\"a;b\";02;\n", encoding="utf-8")
+    (tmp_path / "my sales.csv").write_text('\ufeffname;n;x\n李;1;2.5\n"a;b";02;\n', encoding="utf-8")
     with as_database(tmp_path / "my sales.csv") as path:
         database = Database(path, PATIENT)
         assert database.schema().describe() == '"my sales"(name TEXT, n TEXT, x REAL)'
@@ -242,7 +250,13 @@ def test_bad_csv_is_refused_with_the_reason(tmp_path: Path, content: bytes, mess
 def test_hostile_cells_and_names_of_csv_files_stay_what_they_are(tmp_path: Path):
     import csv
 
-    texts = [t for t in HOSTILE if t == whole_unicode(t) and "\0" not in t and not set("\r\n\x85\u2028\u2029\x1c\x1d\x1e\x0b\x0c") & set(t)]
+    texts = [
+        t
+        for t in HOSTILE
+        if t == whole_unicode(t)
+        and "\0" not in t
+        and not set("\r\n\x85\u2028\u2029\x1c\x1d\x1e\x0b\x0c") & set(t)
+    ]
     for number, text in enumerate(texts[:40]):
         path = tmp_path / f"{number}.csv"
         with path.open("w", encoding="utf-8", newline="") as file:

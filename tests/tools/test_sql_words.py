@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 from hostile import HOSTILE
@@ -55,7 +54,8 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Database:
             create table city (cityName text, country text references country(code), people integer);
             create table mayor (name text, cityName text);
             insert into country values ('CN', '中国'), ('FR', 'France');
-            insert into city values ('北京', 'CN', 21893095), ('Paris', 'FR', 2102650), ('Lyon', 'FR', 522250);
+            insert into city values ('北京', 'CN', 21893095);
+            insert into city values ('Paris', 'FR', 2102650), ('Lyon', 'FR', 522250);
             insert into mayor values ('Anne O''Hara', 'Paris');
             """
         )

@@ -1,7 +1,7 @@
 """What would make a SELECT cheaper: an index or another wording, tried out on a copy in memory.
 
-Evidence is SQLite's own plan (EXPLAIN QUERY PLAN) and the number of steps its machine takes, before and after.
-The file itself is never touched.
+Evidence is SQLite's own plan (EXPLAIN QUERY PLAN) and the number of steps its machine takes, before and
+after. The file itself is never touched.
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ from dataclasses import dataclass
 
 from danlu.tools.sql.database import Database, Schema
 from danlu.tools.sql.render import named, render
-from danlu.tools.sql.syntax import read
-from danlu.tools.sql.tree import Between, Binary, Call, Expression, Group, Literal, Name, Query, Select, changed, conditions, walk
+from danlu.tools.sql.tree import (
+    Between,
+    Binary,
+    Call,
+    Expression,
+    Group,
+    Literal,
+    Name,
+    Query,
+    Select,
+    changed,
+    conditions,
+    walk,
+)
 
 WORTH_IT = 0.8  # of the steps before; what saves less is not suggested
 MAX_TRIED = 6

@@ -1,4 +1,4 @@
-"""A picture of rows, where one says more than the table: bars for names with a number, a line for a course."""
+"""A picture of rows, where one says more than the table: bars for names with numbers, a line for a course."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Chart:
 
 
 def chart_of(rows: Rows) -> Chart | None:
-    """The chart that fits, if one does: two columns or more, the last that holds numbers against the first."""
+    """The chart that fits, if one does: the last column of numbers against the first."""
     n = len(rows.rows)
     numeric = [i for i in range(1, len(rows.columns)) if _all_numbers([row[i] for row in rows.rows])]
     if n < 2 or not numeric:
         return None
     i = numeric[-1]
     labels = [_label(row[0]) for row in rows.rows]
-    values = [float(row[i]) for row in rows.rows if isinstance(row[i], int | float)]
+    values = [float(cell) for cell in (row[i] for row in rows.rows) if isinstance(cell, int | float)]
     over_time = all(TIME.fullmatch(label) for label in labels) and labels == sorted(labels)
     if over_time and n >= 3:
         return Chart("line", rows.columns[0], rows.columns[i], labels, values)

@@ -6,7 +6,7 @@ import csv
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def is_csv(path: Path) -> bool:
 
 
 @contextmanager
-def as_database(path: Path) -> Iterator[Path]:
+def as_database(path: Path) -> Generator[Path]:
     """A SQLite file with a table for each CSV file, named after it, for as long as it is needed."""
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,9 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise SqlError(f"{where}: no such file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise SqlError(f"{where}: {size:,} bytes; CSV files are read up to {MAX_BYTES:,}, make a database of it")
+        raise SqlError(
+            f"{where}: {size:,} bytes; CSV files are read up to {MAX_BYTES:,}, make a database of it"
+        )
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,7 +9,20 @@ from danlu.tools.sql.database import Database, Schema
 from danlu.tools.sql.render import expression, render
 from danlu.tools.sql.syntax import read
 from danlu.tools.sql.tokens import SqlError
-from danlu.tools.sql.tree import Binary, Call, Expression, Item, Literal, Name, Query, Select, Source, Star, all_of, conditions
+from danlu.tools.sql.tree import (
+    Binary,
+    Call,
+    Expression,
+    Item,
+    Literal,
+    Name,
+    Query,
+    Select,
+    Source,
+    Star,
+    all_of,
+    conditions,
+)
 from danlu.tools.visible import one_line
 
 
@@ -34,7 +47,7 @@ class Emptiness:
 def why_empty(sql: str, database: Database, schema: Schema) -> Emptiness:
     """What holds the rows of a statement back; for one SELECT whose tables stand in FROM."""
     query = read(sql).query
-    if len(query.selects) > 1 or query.commons:
+    if len(query.selects) != 1 or query.commons:
         raise SqlError("only one plain SELECT is looked into; this one joins several")
     select = query.selects[0]
     if not select.sources:
@@ -112,10 +125,13 @@ def in_words(found: Emptiness) -> list[str]:
     lines = [f"{found.n_unconditioned:,} rows before any condition"]
     for each in found.without:
         rows = f"{each.n_rows:,} row{'s' * (each.n_rows != 1)}"
-        what = {"join": "where unmatched rows are kept at", "having": "without HAVING"}.get(each.kind, "without")
+        what = {"join": "where unmatched rows are kept at", "having": "without HAVING"}.get(
+            each.kind, "without"
+        )
         lines.append(one_line(f"{rows} {what} {each.left_out}", 300))
     lines += [
-        one_line(f"{column} holds {there!r}, asked for is {asked!r}", 300) for column, asked, there in found.near
+        one_line(f"{column} holds {there!r}, asked for is {asked!r}", 300)
+        for column, asked, there in found.near
     ]
     if found.without and not any(each.n_rows for each in found.without if each.kind != "join"):
         lines.append("no single condition is to blame: leaving out one is not enough")

@@ -68,7 +68,9 @@ class Linked:
     words: Sequence[Word]
     tables: Sequence[Table]
     columns: Sequence[ColumnRef]
-    names: Mapping[int, Sequence[tuple[str, ColumnRef | str]]]  # last word of a phrase → (= or ~, what it names)
+    names: Mapping[
+        int, Sequence[tuple[str, ColumnRef | str]]
+    ]  # last word of a phrase → (= or ~, what it names)
     cells: Sequence[CellLink] = field(default_factory=tuple[CellLink, ...])
 
     def span(self, first: int, last: int) -> str:
@@ -113,7 +115,7 @@ def link(question: str, schema: Schema, cells: Sequence[CellLink] = ()) -> Linke
 
 
 def phrases(words: Sequence[Word], question: str) -> Iterator[tuple[int, int, str]]:
-    """Parts of a question that may be a cell, longest first: number of the first and last word, and the text."""
+    """Parts of a question that may be a cell, longest first: numbers of the first and last word, the text."""
     for n in range(min(MAX_PHRASE, len(words)), 0, -1):
         for first in range(len(words) - n + 1):
             last = first + n - 1

@@ -1,4 +1,4 @@
-"""SQL that people wrote as a sketch, for a model to learn from: names become codes, values words of the question."""
+"""SQL that people wrote as a sketch: names become codes, and values words of the question."""
 
 from __future__ import annotations
 

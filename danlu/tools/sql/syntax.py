@@ -134,9 +134,7 @@ class Tokens:
         return found
 
     def is_name(self) -> bool:
-        return self.token.kind == "name" or (
-            self.token.kind == "word" and self.token.keyword not in KEYWORDS
-        )
+        return self.token.kind == "name" or (self.token.kind == "word" and self.token.keyword not in KEYWORDS)
 
     def name(self, what: str) -> str:
         if not self.is_name():

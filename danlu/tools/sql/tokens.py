@@ -1,7 +1,7 @@
 """The words that SQL is made of: cutting a text into tokens, and writing tokens down again.
 
-The database never sees the text that was given, only the tokens that were read here, so the two cannot disagree
-about where a string or a comment ends.
+The database never sees the text that was given, only the tokens that were read here, so the two cannot
+disagree about where a string or a comment ends.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from danlu.tools.error import ToolError
 from danlu.tools.visible import one_line
+
 
 class SqlError(ToolError):
     """A statement is not admitted, or a database cannot answer it."""

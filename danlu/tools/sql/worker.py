@@ -118,7 +118,9 @@ def _columns(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
 
 def _plans(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> list[Any]:
     """Plan, steps in hundreds, and number of rows of statements, each on a copy with an index of its own."""
-    n_pages, page = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    n_pages, page = (
+        connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
     if n_pages * page > limits["memory_bytes"] // 8:
         raise RefusedError("the database is too large to be tried out on a copy in memory")
     copy = sqlite3.connect(":memory:")
@@ -154,7 +156,9 @@ def _measured(copy: sqlite3.Connection, sql: str, deadline: float) -> Any:
     return plan, steps, n_rows
 
 
-def _cells(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]) -> list[list[str]]:
+def _cells(
+    connection: sqlite3.Connection, request: dict[str, Any], limits: dict[str, Any]
+) -> list[list[str]]:
     """Table, column and content of each cell that is one of some phrases, in whatever ASCII case.
 
     Columns that the time does not suffice for are left out.
@@ -166,7 +170,9 @@ def _cells(connection: sqlite3.Connection, request: dict[str, Any], limits: dict
     found: list[list[str]] = []
     for table, column in request["columns"]:
         name = _quoted(column)
-        sql = f"select distinct {name} from {_quoted(table)} where {name} collate nocase in ({marks}) limit 20"
+        sql = (
+            f"select distinct {name} from {_quoted(table)} where {name} collate nocase in ({marks}) limit 20"
+        )
         try:
             cells = connection.execute(sql, request["phrases"]).fetchall()
         except sqlite3.OperationalError:  # out of time, or a view over what is not there any more

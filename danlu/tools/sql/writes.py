@@ -1,4 +1,4 @@
-"""A change to a database as a proposal: its SQL, and the rows that it would touch. Nothing here executes it."""
+"""A change to a database as a proposal: its SQL, and the rows that it would touch; nothing executes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from danlu.tools.sql.database import Database, Rows, Schema
 from danlu.tools.sql.render import expression, named, render
 from danlu.tools.sql.syntax import Reader, tokens_of
 from danlu.tools.sql.tokens import SqlError
-from danlu.tools.sql.tree import Call, Expression, Group, Item, Name, Nested, Query, Select, Source, Star, walk
+from danlu.tools.sql.tree import (
+    Call,
+    Expression,
+    Group,
+    Item,
+    Name,
+    Nested,
+    Query,
+    Select,
+    Source,
+    Star,
+    walk,
+)
 from danlu.tools.visible import one_line
 
 VERBS = ("DELETE", "UPDATE", "INSERT")
@@ -38,8 +50,10 @@ class Write:
 def is_write(text: str) -> bool:
     """Whether a text begins as a statement that changes rows."""
     words = text.split(maxsplit=2)
-    return len(words) > 1 and words[0].upper() in VERBS and (
-        words[0].isupper() or words[1].upper() in ("FROM", "INTO")
+    return (
+        len(words) > 1
+        and words[0].upper() in VERBS
+        and (words[0].isupper() or words[1].upper() in ("FROM", "INTO"))
     )
 
 
