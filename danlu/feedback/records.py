@@ -288,6 +288,26 @@ class Hide(Body):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Persona(Body):
+    """A system prompt with a name, to begin conversations with; of one person the last of a name stands."""
+
+    kind: ClassVar[str] = "persona"
+
+    name: str
+    prompt: str
+    shared: bool = False  # others may choose it too
+
+    def __post_init__(self) -> None:
+        checked_name(self.name)
+        if not self.name.strip() or not self.prompt.strip():
+            raise FeedbackError("a persona needs a name and a system prompt")
+
+    @property
+    def subject(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Body):
     """Work for people: rank or rate some answers to the turn `prompt`, or write one."""
 
@@ -506,7 +526,7 @@ NODES = (Message.kind, Demonstration.kind, Edit.kind)
 BODIES: Mapping[str, type[Body]] = {
     each.kind: each
     for each in (
-        *(Conversation, Message, Demonstration, Edit, Rename, Hide),
+        *(Conversation, Message, Demonstration, Edit, Rename, Hide, Persona),
         *(Task, Ranking, Verdict, Rating, Flag, Comment, Skip, Undo),
     )
 }
@@ -517,5 +537,5 @@ ANSWERS: Mapping[Doing, tuple[str, ...]] = {
     "demonstrate": (Demonstration.kind, Edit.kind),
 }
 DONE = tuple(kind for kinds in ANSWERS.values() for kind in kinds)
-UNDOABLE = (*DONE, Verdict.kind, Flag.kind, Comment.kind, Skip.kind, Hide.kind, Task.kind)
+UNDOABLE = (*DONE, Verdict.kind, Flag.kind, Comment.kind, Skip.kind, Hide.kind, Persona.kind, Task.kind)
 COMPLETIONS: Mapping[Doing, tuple[int, int]] = {"rank": (LEAST, MOST), "rate": (1, 1), "demonstrate": (0, 1)}

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import Speaking
 from small_studio import BOSS, PHONE, Running, Visitor, until
 
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.exchange import ratings
-from danlu.feedback.records import Event, Message, Task
+from danlu.feedback.records import Event, Message, Persona, Task
+from danlu.serve.studio.personas import personas
 from danlu.serve.studio.steps import citations
 from danlu.serve.studio.task_maker import Wanted, read_prompts
 
@@ -39,6 +41,11 @@ def of_task(running: Running, task: Event) -> tuple[list[Any], list[Message]]:
     return running.store.messages(body.prompt), [running.store.get(each).body for each in body.completions]
 
 
+def say(page: Any, text: str) -> None:
+    page.fill(".dl-composer textarea", text)
+    page.press(".dl-composer textarea", "Enter")
+
+
 def button(page: Any, name: str) -> Any:
     return page.get_by_role("button", name=name, exact=True)
 
@@ -48,25 +55,22 @@ def choose(page: Any, label: str, name: str) -> None:
     page.get_by_role("option", name=name).click()
 
 
-def test_a_model_calls_tools_and_the_whole_of_it_is_shown_and_kept(running: Running, visit: Visit):
-    engine, store = running.engines["other"], running.store
+def book_and_sum(engine: Speaking) -> None:
+    """Have a model call two tools before it answers."""
     tokenizer = engine.tokenizer
-    call, end = [tokenizer.im_start_id], [tokenizer.im_end_id]
-    question = json.dumps({"question": "whales"})
-    engine.turns = [
-        tokenizer.encode("One moment.")
-        + call
-        + tokenizer.encode('calculator\n{"expression": "3*4"}')
-        + call
-        + tokenizer.encode(f"look_up\n{question}")
-        + end,
-    ]
+    turn = tokenizer.encode("One moment.")
+    for call in ('calculator\n{"expression": "3*4"}', 'look_up\n{"question": "whales"}'):
+        turn += [tokenizer.im_start_id, *tokenizer.encode(call)]
+    engine.turns = [[*turn, tokenizer.im_end_id]]
     engine.text = "It is 12, as the book says."
+
+
+def test_a_model_calls_tools_and_all_of_it_is_folded_into_the_answer(running: Running, visit: Visit):
+    book_and_sum(running.engines["other"])
     visitor = visit()
     page = visitor.go("chat")
     choose(page, "Model", "other")
-    page.fill(".dl-composer textarea", "What is 3 times 4?")
-    page.press(".dl-composer textarea", "Enter")
+    say(page, "What is 3 times 4?")
     page.wait_for_selector(".dl-assistant >> text=It is 12, as the book says.")
     button(page, "Another answer").wait_for()
     assert page.locator(".dl-assistant").count() == 1
@@ -75,21 +79,30 @@ def test_a_model_calls_tools_and_the_whole_of_it_is_shown_and_kept(running: Runn
     assert not page.locator(".dl-given").first.is_visible()
     steps.nth(0).locator("summary").click()
     steps.nth(1).locator("summary").click()
-    assert "12" in steps.nth(0).locator(".dl-given").last.inner_text()
-    assert "whales.md:3" in steps.nth(1).locator("cite").inner_text()
+    assert steps.nth(0).locator(".dl-given").all_inner_texts() == ['{"expression": "3*4"}', '"12"']
+    assert steps.nth(1).locator("cite").inner_text() == "whales.md:3"
     assert page.evaluate("document.querySelectorAll('.dl-turns :is(img, svg, iframe, script)').length") == 0
     check(visitor, "chat-tools")
+
+
+def test_calls_and_results_are_kept_and_an_export_gives_the_whole_chat(running: Running, visit: Visit):
+    engine, store = running.engines["other"], running.store
+    book_and_sum(engine)
+    page = visit().go("chat")
+    choose(page, "Model", "other")
+    say(page, "And 3 times 4 again?")
+    button(page, "Good answer").click()
+    page.wait_for_selector("[aria-label='Good answer'][aria-pressed=true]")
     said = [each.body for each in store.events(Message.kind)][-5:]
     assert [each.role for each in said] == ["user", "assistant", "tool", "tool", "assistant"]
     calls = said[1].more["tool_calls"]
     assert [each["function"]["name"] for each in calls] == ["calculator", "look_up"]
     assert [each.more["tool_call_id"] for each in said[2:4]] == [each["id"] for each in calls]
     assert (said[1].content, said[4].content) == ("One moment.", engine.text)
-    assert said[4].origin.token_ids == (*tokenizer.encode(engine.text), tokenizer.im_end_id)
-    # The model read the results, and an export gives the whole chat.
-    assert tokenizer.encode("whales.md:3")[-1] in engine.requests[-1].prompt_ids
-    button(page, "Good answer").click()
-    page.wait_for_selector("[aria-label='Good answer'][aria-pressed=true]")
+    assert said[4].origin.token_ids == (*engine.tokenizer.encode(engine.text), engine.tokenizer.im_end_id)
+    # What the tool said has been read by the model: a header for each turn and each call, and its own.
+    ids = engine.requests[-1].prompt_ids
+    assert sum(i == engine.tokenizer.im_start_id for i in ids) == 1 + 1 + 3 + 2 + 1
     exported = list(ratings(store))[-1]["messages"]
     assert [each["role"] for each in exported] == [each.role for each in said]
     assert exported[1]["tool_calls"] == calls
@@ -102,8 +115,7 @@ def test_a_question_is_answered_anew_beside_the_calls_of_tools(running: Running,
     engine.turns, engine.text = [call], "I cannot say."
     page = visit().go("chat")
     choose(page, "Model", "other")
-    page.fill(".dl-composer textarea", "What is nothing?")
-    page.press(".dl-composer textarea", "Enter")
+    say(page, "What is nothing?")
     page.wait_for_selector(".dl-assistant >> text=I cannot say.")
     button(page, "Another answer").wait_for()
     assert page.locator(".dl-step").count() == 1
@@ -183,8 +195,7 @@ def test_the_versions_of_an_answer_become_one_ranking_task(running: Running, vis
     page = visit().go("chat")
     choose(page, "Model", "tiny")
     engine.text = "First version."
-    page.fill(".dl-composer textarea", "Hello versions?")
-    page.press(".dl-composer textarea", "Enter")
+    say(page, "Hello versions?")
     button(page, "Another answer").wait_for()
     assert button(page, "Rank these versions").count() == 0
     engine.text = "Second version."
@@ -243,3 +254,41 @@ def test_only_a_list_of_quotations_with_places_is_shown_as_citations():
         '{"found": [{"quote": 1, "place": 2}]}',
     ):
         assert citations(other) == []
+
+
+def test_a_system_prompt_is_kept_under_a_name_and_chosen_again(running: Running, visit: Visit):
+    store = running.store
+    store.add("ann", Persona(name="Shared one", prompt="Speak like ann.", shared=True))
+    store.add("ann", Persona(name="Private one", prompt="Speak in secret."))
+    visitor = visit()
+    page = visitor.go("chat")
+    field = page.get_by_label("System prompt of a new conversation")
+    for prompt in ("Be brief.", "Be very brief."):  # the second takes the first one's place
+        field.fill(prompt)
+        button(page, "Keep this system prompt as a persona").click()
+        page.get_by_label("Name of the persona").fill("<b>Brief</b>")
+        button(page, "Save").click()
+        page.locator(".q-dialog").wait_for(state="detached")
+    page.reload()
+    page.wait_for_function("window.socket && window.socket.connected")
+    page.get_by_label("Persona", exact=True).click()
+    assert page.get_by_role("option").all_inner_texts() == ["<b>Brief</b>", "Shared one (by ann)"]
+    page.get_by_role("option", name="Shared one").click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('textarea')].some(e => e.value === 'Speak like ann.')"
+    )
+    assert button(page, "Remove this persona").is_disabled()
+    page.get_by_label("Persona", exact=True).click()
+    page.get_by_role("option", name="Brief").click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('textarea')].some(e => e.value === 'Be very brief.')"
+    )
+    check(visitor, "chat-persona")
+    button(page, "Remove this persona").click()
+    until(lambda: [each.body.name for each in personas(store, BOSS)] == ["Shared one"])
+    assert {each.body.name for each in personas(store, "ann")} == {"Shared one", "Private one"}
+
+
+def test_a_persona_without_words_is_refused():
+    with pytest.raises(FeedbackError, match="needs a name and a system prompt"):
+        Persona(name="x", prompt=" ")

@@ -27,6 +27,7 @@ from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.conversation import Tree, new_event
 from danlu.serve.studio.history import show_history
+from danlu.serve.studio.personas import show_personas
 from danlu.serve.studio.replies import Draft
 from danlu.serve.studio.sampling_panel import SamplingPanel
 from danlu.serve.studio.steps import steps_html
@@ -128,6 +129,7 @@ async def build(visit: Visit) -> None:
             with notices:
                 await _open(talk)
             panel.take(talk.branch)
+            await show_personas(visit, panel)
             with upper:
                 talk.history = await show_history(visit, lambda: talk.conversation)
     with area:

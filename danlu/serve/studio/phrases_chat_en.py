@@ -9,6 +9,15 @@ CHATTING = {
     "step.given": "Result",
     "step.waits": "No result yet",
     "step.text": "What was said to the tool, or by it",
+    # personas
+    "persona.choose": "Persona",
+    "persona.keep": "Keep this system prompt as a persona",
+    "persona.keep_about": "A persona of yours with the same name is replaced.",
+    "persona.name": "Name of the persona",
+    "persona.shared": "Others may choose it too",
+    "persona.empty": "A persona needs a name, and a system prompt in the panel.",
+    "persona.remove": "Remove this persona",
+    "persona.of": "{name} (by {person})",
     # making tasks
     "chat.rank": "Rank these versions",
     "chat.ranked": "The {n} versions are a ranking task now. Whoever ranks sees this conversation.",

@@ -9,6 +9,15 @@ CHATTING = {
     "step.given": "返回结果",
     "step.waits": "还没有结果",
     "step.text": "发给工具或工具返回的内容",
+    # 人设
+    "persona.choose": "人设",
+    "persona.keep": "把当前系统提示词存为人设",
+    "persona.keep_about": "你已有的同名人设会被替换。",
+    "persona.name": "人设名称",
+    "persona.shared": "其他人也可以选用",
+    "persona.empty": "人设需要名称，面板里也要写有系统提示词。",
+    "persona.remove": "删除这个人设",
+    "persona.of": "{name}（{person}）",
     # 制作任务
     "chat.rank": "把这些版本拿去排序",
     "chat.ranked": "{n} 个版本已成为一个排序任务，排序的人会看到这段对话。",

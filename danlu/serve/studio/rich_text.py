@@ -22,6 +22,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from danlu.serve.studio.formulas import add_formulas
 from danlu.tools.visible import whole_unicode
 
 SCHEMES = frozenset({"http", "https", "mailto"})
@@ -70,6 +71,7 @@ def _formatted(text: str, copy: str) -> str:
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 20})
     markdown.enable(["table", "strikethrough"]).disable(["image", "html_block", "html_inline"])
+    add_formulas(markdown)
     markdown.validateLink = _is_harmless
     markdown.add_render_rule("fence", _code)
     markdown.add_render_rule("code_block", _code)

@@ -23,6 +23,7 @@ class SamplingPanel:
             names = [voice.name for voice in studio.voices]
             self._model = ui.select(names, value=names[0], label=visit.say("sampling.model"))
             self._model.props("outlined dense options-dense").classes("dl-field")
+            self.personas = ui.element("div").classes("dl-line")
             self._system = text_field(visit.say("sampling.system"), lines=2, most=20_000)
             self._temperature = _number(visit.say("sampling.temperature"), given.temperature, 0, 2, 0.1)
             self._top_p = _number("top_p", given.top_p, 0, 1, 0.05)
@@ -44,6 +45,10 @@ class SamplingPanel:
     def system(self) -> str:
         """What a new conversation begins with."""
         return str(self._system.value or "").strip()
+
+    def set_system(self, prompt: str) -> None:
+        """Have new conversations begin with this."""
+        self._system.set_value(prompt)
 
     @property
     def sampling(self) -> Sampling:
