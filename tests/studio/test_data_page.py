@@ -1,4 +1,4 @@
-"""The page Data in a real browser: pages of records, search, what cleaning dropped, measures, and bad files."""
+"""The page Data in a real browser: records, search, what cleaning dropped, measures, and bad files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def folder(running: Running) -> Iterator[Path]:
         for i in range(30)
     ]
     chinese = [f"第{i}座房子有{i * i}扇窗户，里面的人都喜欢喝茶、吃点心。" for i in range(20)]
-    junk = ["lrfbw mdl rw lpfgwxq gzwmphcsg", texts[3].upper(), f"{texts[4]} And it is warm inside."]
+    twice = texts[4] = " ".join(texts[4:9])
+    junk = ["lrfbw mdl rw lpfgwxq gzwmphcsg", texts[3].upper(), f"{twice} And it is warm inside."]
     documents = (Document(text, "raw.txt", i) for i, text in enumerate([*texts, *chinese, *junk]))
     write_clean(documents, root / "clean", CleaningConfig(held_out=0.0))
     turns = [{"role": "user", "content": f"Why? {HOSTILE}"}, {"role": "assistant", "content": HOSTILE}]

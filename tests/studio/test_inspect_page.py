@@ -1,4 +1,4 @@
-"""The page Inspect in a real browser, over a small model: every view, branches, hostile text, what is missing."""
+"""The page Inspect in a real browser, over a small model: its views, branches, hostile text."""
 
 from __future__ import annotations
 

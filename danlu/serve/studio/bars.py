@@ -27,7 +27,12 @@ def bars(visit: Visit, title: str, counts: Mapping[str, int], *, lying: bool = F
 def _options(title: str, counts: Mapping[str, int], *, lying: bool) -> dict[str, Any]:
     names, values = list(counts), list(counts.values())
     named = {"type": "category", "data": names, "axisLabel": {"color": INK}, "inverse": lying}
-    counted = {"type": "value", "axisLabel": {"color": INK}, "splitLine": {"lineStyle": {"color": LINE}}}
+    counted = {
+        "type": "value",
+        "minInterval": 1,
+        "axisLabel": {"color": INK},
+        "splitLine": {"lineStyle": {"color": LINE}},
+    }
     return {
         "animation": False,
         "color": COLOURS,

@@ -73,13 +73,18 @@ def mask_table(visit: Visit, masks: Masks) -> str:
 
 
 def mask_strip(masks: Masks) -> str:
-    """The same as running text; what is learnt stands on a ground."""
-    tokens = (
-        f'<span class="dl-token dl-mark-{MARKS[line.mark]}" title="{line.at}">{text(line.label)}</span>'
-        for line in masks.lines
-        if line.mark != "P"
-    )
-    return f'<div class="dl-strip">{"".join(tokens)}</div>'
+    """The same as running text: a token that is learnt stands on a ground, where a score is read too."""
+    tokens: list[tuple[str, str]] = []
+    known = False  # whether the token that is read here was shown as the target before it
+    for line in masks.lines:
+        is_learnt = line.mark in ("*", "$")
+        if line.mark != "P" and not known:
+            tokens.append((line.label, "" if is_learnt else line.mark))
+        if is_learnt:
+            tokens.append((line.target, line.mark))
+        known = is_learnt
+    spans = (f'<span class="dl-token dl-mark-{MARKS[mark]}">{text(label)}</span>' for label, mark in tokens)
+    return f'<div class="dl-strip">{"".join(spans)}</div>'
 
 
 def score_strip(found: Scores) -> str:

@@ -39,7 +39,7 @@ from danlu.serve.studio.run_records import find_runs
 from danlu.serve.studio.visit import Visit, told
 from danlu.serve.studio.workshop import Workshop
 from danlu.tokenizer import chat as chat_format
-from danlu.tools.visible import one_line
+from danlu.tools.visible import one_line, visible
 
 VIEWS = ("tokens", "heads", "lens", "masks", "scores")
 N_BEST = 5  # alternatives of each token
@@ -253,7 +253,7 @@ async def _look_at_tokens(table: Table) -> Callable[[], None]:
 def _tokens(table: Table, found: Reading) -> None:
     visit = table.visit
     here = found.tokens[table.first : table.first + N_LINES]
-    branches = ui.element("div").classes("dl-work")
+    branches = ui.element("div").classes("dl-columns")
     with ui.element("section").classes("dl-answer"):
         ui.label(visit.say("inspect.tokens")).classes("dl-heading").props('role="heading" aria-level="2"')
         known = [each for each in found.tokens if each.logprob is not None]
@@ -334,9 +334,8 @@ async def _branch(visit: Visit, table: Table, at: int, token: int, branches: ui.
         waiting.delete()
     with branches:
         if not branches.default_slot.children:
-            ui.label(visit.say("inspect.branches")).classes("dl-heading").props(
-                'role="heading" aria-level="2"'
-            )
+            heading = ui.label(visit.say("inspect.branches")).classes("dl-heading dl-across")
+            heading.props('role="heading" aria-level="2"')
         _branched(table, at, found)
     ui.run_javascript("document.querySelector('.dl-branch:last-child')?.scrollIntoView({block: 'nearest'})")
 
@@ -345,9 +344,9 @@ def _branched(table: Table, at: int, found: Branch) -> None:
     visit = table.visit
     with ui.element("article").classes("dl-answer dl-branch"):
         ui.label(visit.say("inspect.from", at=at)).classes("dl-who")
-        before = inspect_html.text(found.before[-300:])
-        parts = f'<span class="dl-quiet">{before}</span><b>{inspect_html.text(found.token)}</b>'
-        _markup(f'<p class="dl-typed">{parts}{inspect_html.text(found.after)}</p>').classes("dl-text")
+        before, token, after = map(visible, (found.before[-300:], found.token, found.after))
+        parts = f'<span class="dl-quiet">{inspect_html.text(before)}</span><b>{inspect_html.text(token)}</b>'
+        _markup(f'<p class="dl-typed">{parts}{inspect_html.text(after)}</p>').classes("dl-text")
         if not found.ended:
             ui.label(visit.say("inspect.goes_on")).classes("dl-quiet dl-small")
 

@@ -15,7 +15,7 @@ DATA = {
     "data.kind": "Kind",
     "data.records": "Records",
     "data.size": "Size",
-    "data.n_records": "{n} records",
+    "data.n_records": "records: {n}",
     "data.kind_documents": "documents",
     "data.kind_dropped": "dropped by cleaning",
     "data.kind_chats": "chats",
