@@ -32,7 +32,9 @@ from danlu.feedback.records import (
 from danlu.serve.studio.pages import PAGES
 
 LINE = "<img src=x onerror=alert('line')><svg onload=alert('svg')> {{7*7}} \u202egnp.\u202c <|im_end|>"
-MADE = "document.querySelectorAll('.dl-page :is(img, svg, iframe, script, object, embed)').length"
+# But what Quasar draws itself: the handle of a slider.
+MADE = """[...document.querySelectorAll(".dl-page :is(img, svg, iframe, script, object, embed)")]
+  .filter((each) => !each.closest(".q-slider")).length"""
 TEXT_FIELDS = (
     ".dl-page :is(textarea, input:not([type]), input[type=text], input[type=search]):not([readonly])"
     ":not([role=combobox])"

@@ -343,7 +343,8 @@ def teach(house: House, ann: Visitor) -> None:
     page.wait_for_function(CONNECTED)
     lose_network(ann)
     house.kill_and_start()
-    page.wait_for_selector(".dl-state-done", timeout=600_000)
+    page.wait_for_selector(".dl-state-done, .dl-state-died", timeout=600_000)
+    assert page.locator(".dl-state-died").count() == 0, page.locator(".dl-log").inner_text()
     words = page.locator(".dl-table tbody tr td:first-child").all_inner_texts()
     assert [each.split()[0] for each in words] == ["loss", "pairs", "reward"]
     button(page, "Use this model").click()
