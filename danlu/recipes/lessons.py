@@ -120,7 +120,14 @@ def is_usable(record: Tree, name: str, chat_format: ChatFormat, longest: int) ->
         check_messages(prompt_in(record))
     except (shapes.ShapeError, ChatError):
         return False
-    return True
+    return name != "rankings" or all(has_tokens(record))
+
+
+def has_tokens(ranking: Tree) -> Iterator[bool]:
+    """Of each completion, whether a reward model could see it: one that was cut before it began has no token."""
+    unfinished = ranking.get("unfinished") or [False] * len(ranking["completions"])
+    for text, cut in zip(ranking["completions"], unfinished, strict=True):
+        yield bool(text) or not cut
 
 
 def prompt_in(record: Tree) -> Sequence[Message]:

@@ -158,3 +158,19 @@ def test_what_is_missing_is_said(tmp_path, model, capsys, given, words, message)
     db = collected(tmp_path / "f.db", **given)
     assert teach(model, db, tmp_path / "lesson", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_ranking_of_an_answer_that_never_began_is_left_out_and_told(tmp_path, model, capsys):
+    db = collected(tmp_path / "f.db")
+    reader = Reader("2026-05-04T09:00:00+00:00")
+    prompt = [{"role": "user", "content": "What colour is nothing?"}]
+    ranked = {"prompt": prompt, "completions": ["It is blue.", ""], "ranks": [1, 2]}
+    reader.comparison({**ranked, "unfinished": [False, True]})
+    reader.comparison({**ranked, "completions": ["It is red.", ""], "unfinished": [True, False]})
+    with Store.open(db) as store:
+        store.take_in(list(reader.events.values()))
+    assert teach(model, db, tmp_path / "lesson", "stage=reward") == 0
+    assert "left out: 1 rankings that this model cannot read" in capsys.readouterr().out
+    learnt = lines_of(tmp_path / "lesson" / "data" / "rankings.jsonl")
+    held_out = lines_of(tmp_path / "lesson" / "data" / "held_out_rankings.jsonl")
+    assert len(learnt) + len(held_out) == len(THINGS) + 1

@@ -71,12 +71,13 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     studio.accounts.add(BOSS, "admin", f"password of {BOSS}")  # alone on this machine: nobody signs in
     listening = bind("127.0.0.1", 0)
-    config = uvicorn.Config(create_studio(studio), lifespan="on", log_level="warning", access_log=False)
+    app = create_studio(studio)
+    config = uvicorn.Config(app, lifespan="on", log_level="warning", access_log=False)
     server = Server(config)
     thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listening]),))
     thread.start()
     until(lambda: server.started)
-    yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", studio, engines)
+    yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", studio, engines, app)
     server.should_exit = True
     thread.join(30)
     assert not thread.is_alive()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
 from scripted import Speaking
 
 from danlu.feedback.store import Store
@@ -23,6 +24,7 @@ class Running:
     address: str
     studio: Studio
     engines: dict[str, Speaking]
+    app: FastAPI
 
     @property
     def store(self) -> Store:

@@ -39,7 +39,7 @@ def open_frame(visit: Visit, here: Page, pages: Sequence[Page], address: str) ->
         ui.label(visit.say(f"page.{here.name}")).classes("dl-title").props('role="heading" aria-level="1"')
         ui.space()
         _preferences(visit, address)
-    return ui.column().classes(f"dl-page dl-page-{here.name}").props('role="main" id="main"')
+    return ui.column().classes(f"dl-page dl-page-{here.name}")
 
 
 def _open_head(visit: Visit, here: Page) -> None:

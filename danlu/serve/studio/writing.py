@@ -86,7 +86,8 @@ class Desk:
         self._began = monotonic()
         self.box = text_field(visit.say("writing.answer"), draft if written is None else written, lines=8)
         self.box.props("debounce=300").on_value_change(self._look)
-        self._remarks = ui.element("ul").classes("dl-remarks").props('role="status"')
+        with ui.element("div").props('role="status"'):
+            self._remarks = ui.element("ul").classes("dl-remarks")
         self._changes: ui.html | None = None
         if draft:
             ui.label(visit.say("writing.changes")).classes("dl-heading")
