@@ -170,7 +170,8 @@ def rows_of(folder: Path, name: str) -> Iterator[tuple[str, Question]]:
     path = folder / "db" / f"{name}.sqlite"
     schema = Database(path, LIMITS).schema()
     held = cells_held(path, schema)
-    numbered: dict[str, str] = {
+    numbered = {
+        **{part: part for part in ("train", "dev", "test")},
         **dict.fromkeys("012345", "train"),
         "6": "dev",
         **dict.fromkeys("789", "test"),
@@ -181,7 +182,7 @@ def rows_of(folder: Path, name: str) -> Iterator[tuple[str, Question]]:
             sql = sql.replace("alias0.ID", "alias0.RESTAURANT_ID").replace(
                 "alias1.ID", "alias1.RESTAURANT_ID"
             )
-        yield numbered.get(row["split"], ""), asked(row["question"], sql, path, schema, held)
+        yield numbered[row["split"]], asked(row["question"], sql, path, schema, held)
 
 
 def asked(text: str, sql: str, path: Path, schema: Schema, held: Held) -> Question:
@@ -351,7 +352,7 @@ def as_chat(pair: tuple[str, str]) -> str:
 
 def pretrain(out: Path, minutes: float) -> None:
     if not (out / "tokenizer" / "tokenizer.json").exists():
-        danlu(*f"tokenizer texts={out}/texts out={out}/tokenizer vocab_size=4096".split())
+        danlu(*f"tokenizer texts={out}/texts out={out}/tokenizer vocab_size=4096 max_bytes=4000000".split())
     if not (out / "shards").exists():
         tokenize(out / "texts", out / "tokenizer", out / "shards")
     danlu(

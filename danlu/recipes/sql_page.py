@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def write(path: Path, question: str, found: Rows, steps: Sequence[str], chart: C
     if path.suffix == ".png":
         if chart is None:
             raise ConfigError(f"out is {path}, but no chart fits these rows; name a .html file for the table")
-        with matplotlib.rc_context(PRINTED):
+        with matplotlib.rc_context(PRINTED), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a machine without Chinese fonts draws boxes
             figure = Figure(figsize=(6, height(chart)), layout="constrained")
             FigureCanvasAgg(figure)
             draw(figure, chart, "#0f766e")
@@ -39,7 +41,8 @@ def page_of(question: str, found: Rows, steps: Sequence[str], chart: Chart | Non
     said = [tag("p", tag("code", one_line(found.sql, 10_000)))]
     said.append(tag("ol", *(tag("li", step) for step in steps)))
     if chart is not None:
-        with matplotlib.rc_context(SETTINGS):
+        with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the browser has the fonts
             figure, _ = new_figure((6, height(chart)))
             figure.clear()
             draw(figure, chart, ROLES["accent"])
