@@ -50,7 +50,7 @@ ATTRIBUTES = frozenset(
 
 
 def add_formulas(markdown: MarkdownIt) -> None:
-    """Have Markdown read formulas: $…$, \\(…\\), $$…$$ and \\[…\\]."""
+    """Have Markdown read formulas between dollars, and between backslashed brackets."""
     markdown.inline.ruler.before("escape", "formula", _inline)
     markdown.block.ruler.before(
         "fence", "formula_block", _block, {"alt": ["paragraph", "blockquote", "list"]}
@@ -81,7 +81,7 @@ def _is_too_much(latex: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _faults() -> tuple[type[Exception], ...]:
-    """What the library raises of a formula that it cannot read: its own errors, and those of its own slips."""
+    """What the library raises of a formula that it cannot read: errors of its own, and its slips."""
     own = vars(import_module("latex2mathml.exceptions")).values()
     named = [each for each in own if isinstance(each, type) and issubclass(each, Exception)]
     return (*named, LookupError, ValueError, TypeError, AttributeError, RuntimeError, StopIteration)
