@@ -124,7 +124,7 @@ def is_usable(record: Tree, name: str, chat_format: ChatFormat, longest: int) ->
 
 
 def has_tokens(ranking: Tree) -> Iterator[bool]:
-    """Of each completion, whether a reward model could see it: one that was cut before it began has no token."""
+    """Of each completion, whether a reward model could see it; one cut before it began has no token."""
     unfinished = ranking.get("unfinished") or [False] * len(ranking["completions"])
     for text, cut in zip(ranking["completions"], unfinished, strict=True):
         yield bool(text) or not cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -84,7 +85,7 @@ def height(chart: Chart) -> float:
     return 0.8 + 0.25 * len(chart.labels) if chart.kind == "bars" else 3.0
 
 
-PRINTED = {
+PRINTED: dict[Any, Any] = {
     **{key: value for key, value in SETTINGS.items() if not key.startswith("svg.")},
     "axes.edgecolor": "#bbbbbb",
     "axes.labelcolor": "#444444",

@@ -1,4 +1,4 @@
-"""Text that would do harm in every place where somebody can put text, and every page looked at: it only shows.
+"""Text that would do harm wherever somebody can put text, and every page looked at: it only shows.
 
 What would run says so in a dialog, and what would load asks another server; the visitor fails on either.
 """
@@ -21,13 +21,11 @@ from danlu.feedback.records import (
     Conversation,
     Demonstration,
     Edit,
-    Flag,
     Message,
     Origin,
     Ranking,
     Rating,
     Task,
-    Verdict,
 )
 from danlu.serve.studio.pages import PAGES
 
@@ -52,7 +50,9 @@ def poisoned(running: Running) -> Iterator[dict[str, list[str]]]:
     asked = store.add(BOSS, Message(**place, parent=system.id, role="user", content=HOSTILE))
     origin = Origin(model=LINE, name=LINE, sampling={"seed": LINE})
     said = [
-        store.add("", Message(**place, parent=asked.id, role="assistant", content=f"{n} {HOSTILE}", origin=origin))
+        store.add(
+            "", Message(**place, parent=asked.id, role="assistant", content=f"{n} {HOSTILE}", origin=origin)
+        )
         for n in range(3)
     ]
     nodes = tuple(each.id for each in said)
@@ -94,7 +94,10 @@ def write_lesson(path: Path) -> None:
     (path / "lesson.json").write_text(json.dumps(lesson), encoding="utf-8")
     (path / "log.txt").write_text(HOSTILE, encoding="utf-8")
     (out / "steps.json").write_text(json.dumps(["collect", LINE]), encoding="utf-8")
-    sample = {"messages": [{"content": HOSTILE}], "answers": {k: {"text": HOSTILE} for k in ("before", "after")}}
+    sample = {
+        "messages": [{"content": HOSTILE}],
+        "answers": {k: {"text": HOSTILE} for k in ("before", "after")},
+    }
     row = {"what": "loss", "n": LINE, "before": 1.0, "after": 0.5}
     (out / "result.json").write_text(json.dumps({"table": [row], "samples": [sample]}), encoding="utf-8")
 

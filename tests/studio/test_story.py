@@ -270,19 +270,7 @@ def rank(house: House, ann: Visitor, bob: Visitor) -> None:
     for turn in range(10):
         ann.page.keyboard.press("1")
         ann.page.wait_for_selector(".dl-placed")
-        if turn == 2:
-            ann.page.reload()
-            ann.page.wait_for_selector(".dl-answer")
-            ann.page.wait_for_function(CONNECTED)
-        elif turn == 4:
-            lose_network(ann, lambda: hand_in(house, bob, "bob"))
-            ann.page.keyboard.press("u")
-        elif turn == 6:
-            house.kill_and_start()
-            for visitor in (ann, bob):
-                visitor.page.wait_for_selector(".dl-answer")
-        else:
-            ann.page.keyboard.press("u")
+        disturb(house, ann, bob, turn)
         ann.page.wait_for_selector(".dl-placed", state="detached")
         if turn == 3:
             picture(ann, "rank")
@@ -293,6 +281,28 @@ def rank(house: House, ann: Visitor, bob: Visitor) -> None:
     while bob.page.locator(".dl-answer").count():
         hand_in(house, bob, "bob")
     assert len(house.events(Ranking, "ann")) == 10
+    check_shares(house)
+
+
+def disturb(house: House, ann: Visitor, bob: Visitor, turn: int) -> None:
+    """What comes in between while Ann has begun: a reload, no network, a dead server, or a change of mind."""
+    if turn == 2:
+        ann.page.reload()
+        ann.page.wait_for_selector(".dl-answer")
+        ann.page.wait_for_function(CONNECTED)
+    elif turn == 4:
+        lose_network(ann, lambda: hand_in(house, bob, "bob"))
+        ann.page.keyboard.press("u")
+    elif turn == 6:
+        house.kill_and_start()
+        for visitor in (ann, bob):
+            visitor.page.wait_for_selector(".dl-answer")
+    else:
+        ann.page.keyboard.press("u")
+
+
+def check_shares(house: House) -> None:
+    """No task was judged more often than it was to be, and those judged twice by both."""
     tasks = {each.id: each.body for each in house.events(Task) if getattr(each.body, "do", "") == "rank"}
     done = Counter(each.task for each in house.events(Ranking))
     wanted = {name: body.overlap for name, body in tasks.items() if isinstance(body, Task)}
