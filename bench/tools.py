@@ -27,7 +27,7 @@ from danlu.tools.calculator.evaluate import evaluate
 from danlu.tools.calculator.syntax import Equation, parse
 from danlu.tools.error import ToolError
 from danlu.tools.search.answer import Answer, ask, verify
-from danlu.tools.search.index import Index
+from danlu.tools.search.index import Index, SearchError
 
 MAX_ASKED = 1000  # questions of a set; more say no more
 ANNOTATION = re.compile(r"<<([^<>=]+)=([^<>]+)>>")
@@ -146,8 +146,11 @@ class indexed:
 
 
 def checked(index: Index, question: str) -> Answer:
-    """The answer, each of its citations looked up again."""
-    answer = ask(index, question)
+    """The answer, each of its citations looked up again; a question of function words alone has none."""
+    try:
+        answer = ask(index, question)
+    except SearchError:
+        return Answer(question, (), ())
     for citation in answer.citations:
         verify(index, citation)
     return answer
