@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from scripted import HOSTILE
 from small_studio import BOSS, PHONE, Running
-from test_pages import Visit, button, check, question
+from test_pages import Visit, button, check
 
-from danlu.feedback.records import Rename
+from danlu.feedback.records import Conversation, Message
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.recipes.stage import publish
 from danlu.serve.studio.microscope import InspectError
+from danlu.tokenizer.chat import ChatFormat
 
 SIZES: dict[str, Any] = {
     "d_model": 16,
@@ -76,7 +77,7 @@ def test_every_view_of_a_text(visit: Visit, models: Path):
     check(visitor, "inspect-tokens-en")
     button(page, "Attention").click()
     page.wait_for_selector(".dl-drawing svg.large image")
-    page.get_by_label("Layer").click()
+    page.get_by_label("Layer", exact=True).click()
     page.get_by_role("option", name="2").click()
     page.wait_for_selector("[aria-label='Attention of layer 2, head 0']")
     check(visitor, "inspect-heads-en")
@@ -111,15 +112,20 @@ def test_an_alternative_is_branched_to_by_keyboard_and_looked_at(visit: Visit, m
 
 
 def test_a_chat_of_the_history_is_looked_at(running: Running, visit: Visit, models: Path):
-    asked, _ = question(running.store, "What is fine?", f"The weather. {HOSTILE}")
-    conversation = asked.body.conversation  # type: ignore[union-attr]
-    root = running.store.get(conversation)
-    running.store.add(BOSS, Rename(conversation=root.id, title=HOSTILE))
+    store = running.store
+    root = store.add(BOSS, Conversation(title=f"Fine? {HOSTILE}"))
+    asked = store.add(BOSS, Message(conversation=root.id, role="user", content="What is fine?"))
+    place = {"conversation": root.id, "parent": asked.id, "role": "assistant"}
+    store.add("", Message(**place, content="The weather."))
     page = visit().go("inspect")
     page.get_by_label("Text or chat").click()
-    options = page.get_by_role("option").all_inner_texts()
-    assert options[0] == "the text below"
-    page.keyboard.press("Escape")
+    page.get_by_role("option", name="Fine? <script>").click()
+    button(page, "Look").click()
+    page.wait_for_selector(".dl-strip")
+    chat = ChatFormat(running.engines["tiny"].tokenizer)
+    said: list[Any] = [{"role": "user", "content": "What is fine?"}]
+    n = len(chat.render([*said, {"role": "assistant", "content": "The weather."}]).ids)
+    page.wait_for_selector(f"text={n} tokens")
     assert harmless(page)
 
 
@@ -130,11 +136,11 @@ def test_what_training_learns_of_a_record(visit: Visit, models: Path):
     page.wait_for_selector(".dl-mark-learnt")
     assert harmless(page)
     check(visitor, "inspect-masks-en")
-    page.get_by_label("Stage").click()
+    page.get_by_label("Stage", exact=True).click()
     page.get_by_role("option", name="reward model").click()
     page.wait_for_selector("[role=alert] >> text=is no comparison")
     page = visitor.go("inspect?view=masks&set=runs/records.jsonl&n=2")
-    page.get_by_label("Stage").click()
+    page.get_by_label("Stage", exact=True).click()
     page.get_by_role("option", name="reward model").click()
     page.wait_for_selector("td >> text=S")
 
@@ -146,7 +152,11 @@ def test_hostile_text_does_nothing_but_show(visit: Visit, models: Path):
     page.locator("tbody tr").nth(3).locator("button").first.click()
     page.wait_for_selector(".dl-branch")
     assert harmless(page)
-    for view, place in (("Attention", ".dl-drawing svg"), ("Logit lens", ".dl-cells"), ("Reward", "canvas")):
+    for view, place in (
+        ("Attention", ".dl-drawing svg.large"),
+        ("Logit lens", ".dl-cells"),
+        ("Reward", "canvas"),
+    ):
         button(page, view).click()
         page.wait_for_selector(place)
         assert harmless(page)
@@ -201,6 +211,8 @@ def test_the_views_in_chinese_in_the_dark_on_a_phone(visit: Visit, models: Path,
     button(page, "查看").click()
     page.wait_for_selector(".dl-strip")
     button(page, view).click()
-    page.wait_for_selector({"注意力": ".dl-drawing svg", "逐层预测": ".dl-cells"}.get(view, ".dl-strip"))
+    page.wait_for_selector(
+        {"注意力": ".dl-drawing svg.large", "逐层预测": ".dl-cells"}.get(view, ".dl-strip")
+    )
     names = {"词元": "tokens", "注意力": "heads", "逐层预测": "lens", "奖励": "scores"}
     check(visitor, f"inspect-{names[view]}-zh-dark-phone")

@@ -141,7 +141,7 @@ def _overview(visit: Visit, library: Library, sets: Sequence[DataSet]) -> None:
         return
     with ui.element("section").classes("dl-answer"):
         ui.label(visit.say("data.pick")).classes("dl-heading").props('role="heading" aria-level="2"')
-        with ui.element("div").classes("dl-wide-table"), ui.element("table").classes("dl-table"):
+        with ui.element("div").classes("dl-wide-table"), ui.element("table").classes("dl-table dl-sets"):
             _head(visit, "data.set", "data.kind", "data.records", "data.size")
             with ui.element("tbody"):
                 for each in sets[:MOST_LISTED]:
@@ -259,7 +259,7 @@ def _cleaning(visit: Visit, opened: Opened) -> None:
     with (
         ui.expansion(visit.say("data.cleaning"), value=is_open).classes("dl-panel dl-answer"),
         ui.element("div").classes("dl-wide-table"),
-        ui.element("table").classes("dl-table"),
+        ui.element("table").classes("dl-table dl-cleaning"),
     ):
         _head(visit, "data.step", "data.rule", "data.documents", "data.bytes", "data.example")
         with ui.element("tbody"):

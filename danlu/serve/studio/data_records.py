@@ -42,7 +42,7 @@ def laid_out(tree: Mapping[str, Any]) -> Shown:
         made = list(_parts(name, value, tree))
         parts += made
         if not made:
-            small.append(f"{name} = {_json(value)[:SMALL]}")
+            small.append(f"{name[:100]} = {(value if isinstance(value, str) else _json(value))[:SMALL]}")
     return Shown(parts=parts[:MOST_PARTS], about=" · ".join(small))
 
 
