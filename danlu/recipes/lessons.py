@@ -38,7 +38,9 @@ from danlu.train.checkpoint import replace_file
 
 Stage = Literal["sft", "reward", "ppo", "round"]
 Tree = dict[str, Any]
-OPEN_SFT = SftConfig(base=OPEN, data=OPEN, out=OPEN, too_long="drop")
+# As many epochs as InstructGPT's (Ouyang et al. 2022, section 3.5); where they are too long, the minutes end them.
+OPEN_SFT = SftConfig(base=OPEN, data=OPEN, out=OPEN, too_long="drop", n_epochs=16.0)
+FOR_A_ROW = 50  # demonstrations for each row of a batch: few of them would else be one update an epoch, or less
 SHOWN = 8  # held-out prompts whose answers are shown side by side
 MOST_MEASURED = 400  # held-out prompts that are answered
 
@@ -168,9 +170,11 @@ def divide(records: Sequence[Tree], held_out: float) -> dict[str, list[Tree]]:
 def demonstrate(job: Lesson) -> None:
     """SFT on what people wrote."""
     data = job.needed("demonstrations", "demonstrations or better answers")
+    n = len(read_chats(data))
     sft.run(
         replace(
             job.sft,
+            batch_size=min(job.sft.batch_size, max(1, n // FOR_A_ROW)),
             base=job.model,
             data=data,
             held_out=job.data("held_out_demonstrations"),

@@ -32,7 +32,7 @@ class StudioConfig:
     db: str = "feedback.db"  # SQLite file, or postgresql://user@host/name
     host: str = "127.0.0.1"  # any other than this machine's own takes accounts
     port: int = 8000
-    hosts: tuple[str, ...] = ()  # further names by which browsers call the server
+    hosts: tuple[str, ...] = ()  # further names by which browsers call the server; any takes accounts
     person: str = "me"  # who judges, as long as there is no account
     queue: QueueConfig = field(default_factory=QueueConfig)
     sampling: SamplingConfig = field(  # where the page does not say
@@ -63,7 +63,8 @@ def run(config: StudioConfig) -> None:
     from danlu.serve.studio.workshop import Workshop, check_runs
 
     check_runs(config.runs)
-    local = is_loopback(config.host)
+    # A name that is not this machine's own means that a proxy lets others in.
+    local = is_loopback(config.host) and not config.hosts
     with Store.open(config.db, config.queue) as store, bind(config.host, config.port) as listening:
         workshop = Workshop(
             runs=config.runs,
@@ -84,7 +85,7 @@ def run(config: StudioConfig) -> None:
         )
         if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):
             raise ConfigError(
-                f"host is {config.host}, which others can reach, and nobody has an account; make the first "
+                f"{reached(config)}, so others can reach the studio, and nobody has an account; make the first "
                 f"with `danlu account NAME role=admin db={config.db}`"
             )
         app = create_studio(studio, hosts=names_of(config.host, config.hosts))
@@ -108,6 +109,11 @@ def folders_of(config: StudioConfig) -> dict[str, Path]:
             name = f"{stem}-{number}"
         folders[name] = path.resolve()
     return folders
+
+
+def reached(config: StudioConfig) -> str:
+    """By which setting others reach the server."""
+    return f"hosts names {config.hosts[0]}" if config.hosts else f"host is {config.host}"
 
 
 def load_voice(config: StudioConfig, path: Path, name: str | None = None) -> Voice:

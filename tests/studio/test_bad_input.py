@@ -12,11 +12,12 @@ import pytest
 from small_studio import BOSS, Running, until
 from sqlalchemy import event
 from test_command import model_dir  # noqa: F401
-from test_pages import Visit, bodies, button, ranking_task
+from test_pages import Visit, bodies, button, question, ranking_task
 from test_teaching_pages import finished, lessons  # noqa: F401
 
 from danlu.cli import main
-from danlu.feedback.records import Message, Ranking, Task
+from danlu.feedback.errors import FeedbackError
+from danlu.feedback.records import Event, Message, Ranking, Rating, Task
 from danlu.feedback.store import Store
 
 
@@ -41,16 +42,25 @@ def rank_it(page: Any) -> None:
         page.keyboard.press(key)
 
 
+def judge_until_full(running: Running, answer: Event, size: int) -> None:
+    """Others judge with comments of this length, until there is no room for another."""
+    said = Rating(completion=answer.id, value=1, comment="x" * size)
+    with pytest.raises(FeedbackError, match="the disk is full"):
+        for number in range(2000):
+            running.store.add(f"person {number}", said)
+
+
 def test_a_full_disk_refuses_the_judgement_which_is_handed_in_again(
     running: Running, visit: Visit, full_disk: list[bool]
 ):
     store = running.store
     ranking_task(store, "One.", "Two.", text="Where is room?")
     page = visit().go("rank", ".dl-answer")
-    page.get_by_label("Comment").fill("long " * 390)
-    page.locator(".dl-prompt").click()
+    _, (answer,) = question(store, "Is there room?", "Some.")
     n = len(bodies(store, Ranking))
     full_disk[0] = True
+    for size in (2000, 200, 1):  # every page that has room takes what still fits
+        judge_until_full(running, answer, size)
     rank_it(page)
     page.wait_for_selector(".q-notification >> text=the disk is full, and this was not accepted")
     full_disk[0] = False

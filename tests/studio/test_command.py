@@ -77,10 +77,11 @@ def model_dir(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
+@pytest.mark.parametrize("how", ["host=0.0.0.0", 'hosts=["studio.lan"]'])  # the second: behind a proxy
 def test_others_can_reach_it_only_where_somebody_has_an_account(
-    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
 ):
-    words = ["studio", str(model_dir), "host=0.0.0.0", "port=0", f"db={tmp_path / 'feedback.db'}"]
+    words = ["studio", str(model_dir), how, "port=0", f"db={tmp_path / 'feedback.db'}"]
     assert main(words) == 2
     assert "make the first with `danlu account NAME role=admin" in capsys.readouterr().err
 

@@ -32,7 +32,7 @@ from danlu.serve.studio.pages import PAGES
 LINE = "<img src=x onerror=alert('line')><svg onload=alert('svg')> {{7*7}} \u202egnp.\u202c <|im_end|>"
 # But what Quasar draws itself: the handle of a slider.
 MADE = """[...document.querySelectorAll(".dl-page :is(img, svg, iframe, script, object, embed)")]
-  .filter((each) => !each.closest(".q-slider")).length"""
+  .filter((each) => !each.closest(".q-slider")).map((each) => each.outerHTML.slice(0, 200))"""
 TEXT_FIELDS = (
     ".dl-page :is(textarea, input:not([type]), input[type=text], input[type=search]):not([readonly])"
     ":not([role=combobox])"
@@ -112,15 +112,15 @@ def test_hostile_text_on_every_page_does_nothing_but_show(
     for page in PAGES:
         for query in poisoned.get(page.name, [""]):
             visitor.go(page.name + query)
-            assert made(visitor.page) == 0, page.name
+            assert made(visitor.page) == [], page.name
             type_everywhere(visitor.page)
-            assert made(visitor.page) == 0, page.name
+            assert made(visitor.page) == [], page.name
             assert visitor.page.evaluate("document.body.innerText.includes('49')") is False, page.name
 
 
-def made(page: Any) -> int:
+def made(page: Any) -> list[str]:
     """Elements that hostile text has made; a chart draws on a canvas."""
-    return int(page.evaluate(MADE))
+    return page.evaluate(MADE)
 
 
 def type_everywhere(page: Any) -> None:

@@ -332,10 +332,12 @@ def _answer_actions(talk: Talk, node: Event) -> None:
         button.props["aria-pressed"] = "true" if value == wanted else "false"
         button.classes("dl-pressed" if value == wanted else "dl-open-icon")
     icon_button(visit.say("chat.better"), "edit_note", lambda: better_answer(talk.visit, node, talk.reload))
-    icon_button(visit.say("chat.again"), "refresh", talk.act(_answer, _asked_by(talk, node)))
+    asked = _asked_by(talk, node)
+    if asked.id != node.id:  # a conversation that was taken in may begin with an answer
+        icon_button(visit.say("chat.again"), "refresh", talk.act(_answer, asked))
     if isinstance(body, Message):
-        if body.origin.unfinished and body.origin.token_ids:
-            above = next(each for each in talk.branch if each.id == body.subject)
+        above = next((each for each in talk.branch if each.id == body.subject), None)
+        if above is not None and body.origin.unfinished and body.origin.token_ids:
             icon_button(visit.say("chat.continue"), "play_arrow", talk.act(_answer, above, node))
         draft = visit.studio.replies.known(node.id)
         if draft is not None:
