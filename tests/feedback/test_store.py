@@ -32,6 +32,7 @@ from danlu.feedback.records import (
     Hide,
     Message,
     Origin,
+    Persona,
     Ranking,
     Rating,
     Rename,
@@ -220,6 +221,7 @@ def test_history_shows_own_conversations_and_finds_what_was_said(store: Store):
 
 
 EXAMPLES = [
+    Persona(name="brief", prompt="Answer in one line.", shared=True),
     Conversation(title="x", about={"deep": [None, {"a": 1.5}], "none": "none"}),
     Message(conversation="c", role="tool", content="none", more={"tool_call_id": "1"}),
     Message(

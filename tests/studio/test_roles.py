@@ -36,7 +36,10 @@ PAGE_ROUTES: dict[tuple[str, str], Sequence[str]] = {
     ("GET", "/studio/compare"): JUDGES,
     ("GET", "/studio/rank"): JUDGES,
     ("GET", "/studio/demonstrate"): JUDGES,
+    ("GET", "/studio/tasks"): TRAINERS,
     ("GET", "/studio/teach"): TRAINERS,
+    ("GET", "/studio/inspect"): TRAINERS,
+    ("GET", "/studio/data"): TRAINERS,
     ("GET", "/studio/runs"): TRAINERS,
     ("GET", "/studio/report"): TRAINERS,
     ("GET", "/studio/people"): ADMINS,
@@ -55,6 +58,9 @@ FRAMEWORK = ("/studio/static", "/studio/_nicegui", "/studio/favicon.ico")
 API_ROUTES: dict[tuple[str, str], Sequence[str]] = {
     **dict.fromkeys([("GET", "/health"), ("GET", "/ready")], ANYBODY),
     ("GET", "/metrics"): ADMINS,
+    **dict.fromkeys(
+        [("GET", "/v1/adapters"), ("POST", "/v1/adapters"), ("DELETE", "/v1/adapters/{name}")], ADMINS
+    ),
 }
 FOR_TALKERS = ("/v1", "/tokenize", "/detokenize", "/tokenizer_info", "/openapi.json")
 
