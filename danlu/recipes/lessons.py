@@ -38,11 +38,11 @@ from danlu.train.checkpoint import replace_file
 
 Stage = Literal["sft", "reward", "ppo", "round"]
 Tree = dict[str, Any]
-# As many epochs as InstructGPT's (Ouyang et al. 2022, section 3.5); where they are too long, the minutes end them.
+# As many epochs as InstructGPT's (Ouyang et al. 2022, section 3.5); where they take too long, the minutes end
+# them.
 OPEN_SFT = SftConfig(base=OPEN, data=OPEN, out=OPEN, too_long="drop", n_epochs=16.0)
-FOR_A_ROW = (
-    50  # demonstrations for each row of a batch: few of them would else be one update an epoch, or less
-)
+# Demonstrations for each row of a batch: few of them would else be one update an epoch, or less.
+FOR_A_ROW = 50
 SHOWN = 8  # held-out prompts whose answers are shown side by side
 MOST_MEASURED = 400  # held-out prompts that are answered
 

@@ -85,8 +85,8 @@ def run(config: StudioConfig) -> None:
         )
         if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):
             raise ConfigError(
-                f"{reached(config)}, so others can reach the studio, and nobody has an account; make the first "
-                f"with `danlu account NAME role=admin db={config.db}`"
+                f"{reached(config)}, so others can reach the studio, and nobody has an account; make the "
+                f"first with `danlu account NAME role=admin db={config.db}`"
             )
         app = create_studio(studio, hosts=names_of(config.host, config.hosts))
         address = address_of(listening)

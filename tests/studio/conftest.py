@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import uvicorn
 from scripted import HOSTILE, Speaking
 from small_studio import BOSS, Running, Visitor, until
 
+from danlu.feedback.records import FeedbackError, Task
 from danlu.feedback.store import Store
 from danlu.generate.sampling import SamplingConfig
 from danlu.recipes.studio_inspect import ModelMicroscope
@@ -131,7 +133,12 @@ def visit(running: Running, chromium: Any) -> Iterator[Callable[..., Visitor]]:
         visitors.append(visitor)
         return visitor
 
+    before = {each.id for each in running.store.events(Task.kind)}
     yield open_one
+    for task in running.store.events(Task.kind):
+        if task.id not in before:  # the next test's tasks stand alone in the queue
+            with suppress(FeedbackError):  # it was withdrawn by the test itself
+                running.store.undo(task.person, task.id)
     for visitor in visitors:
         visitor.context.close()
         elsewhere = [

@@ -45,9 +45,13 @@ def rank_it(page: Any) -> None:
 def judge_until_full(running: Running, answer: Event, size: int) -> None:
     """Others judge with comments of this length, until there is no room for another."""
     said = Rating(completion=answer.id, value=1, comment="x" * size)
-    with pytest.raises(FeedbackError, match="the disk is full"):
+
+    def judge() -> None:
         for number in range(2000):
             running.store.add(f"person {number}", said)
+
+    with pytest.raises(FeedbackError, match="the disk is full"):
+        judge()
 
 
 def test_a_full_disk_refuses_the_judgement_which_is_handed_in_again(

@@ -182,7 +182,7 @@ def _names(
     everything: list[tuple[ColumnRef | str, list[str]]] = [(each, _stems(each.name)) for each in columns]
     everything += [(table.name, _stems(table.name)) for table in tables]
     for what, parts in sorted(everything, key=lambda pair: -len(pair[1])):
-        for first in _places(stems, parts):
+        for first in _places(stems, parts) if parts else ():  # a name may be made of nothing that is a word
             places = range(first, first + len(parts))
             if covered.isdisjoint(places) or begun.get(places[-1]) == first:
                 begun[places[-1]] = first
