@@ -107,6 +107,7 @@ def main() -> None:
     steps = settings.get("steps", ",".join(STEPS)).split(",")
     sets = everything(data, classic)
     if "make" in steps and not (out / "chats.jsonl").exists():
+        sets.train["patterns"] = list(patterns(data / "sql_spider"))
         make(sets, out)
     if "pretrain" in steps:
         pretrain(out, minutes / 5)
@@ -134,7 +135,6 @@ def everything(data: Path, classic: Path) -> Sets:
         sets.add(part, "WikiSQL", question)
     for part, question in spider(data / "sql_spider"):
         sets.add(part, "Spider", question)
-    sets.train["patterns"] = list(patterns(data / "sql_spider"))
     if classic.is_dir():
         for name in ("geography", "restaurants"):
             for part, question in rows_of(classic, name):
