@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from shutil import rmtree
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 from scripted import HOSTILE
 from small_studio import BOSS, PHONE, Running
 from test_pages import Visit, button, check
@@ -80,6 +82,8 @@ def test_every_view_of_a_text(visit: Visit, models: Path):
     page.get_by_label("Layer", exact=True).click()
     page.get_by_role("option", name="2").click()
     page.wait_for_selector("[aria-label='Attention of layer 2, head 0']")
+    drawn = imread(io.BytesIO(page.locator(".dl-drawing").screenshot()))
+    assert drawn[..., :3].mean() > 0.6  # light weights on white paper: no frame covers what it frames
     check(visitor, "inspect-heads-en")
     button(page, "Logit lens").click()
     page.wait_for_selector(".dl-cells")
