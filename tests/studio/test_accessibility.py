@@ -40,14 +40,18 @@ def furnished(running: Running) -> Iterator[None]:
     """Something to be seen on every page."""
     store, workshop = running.store, running.studio.workshop
     assert workshop is not None
-    running.engines["tiny"].text = "Good **day**.\n\n```py\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    running.engines[
+        "tiny"
+    ].text = "Good **day**.\n\n```py\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     _, made = question(store, "Which is better?", "One.", "Two.")
     told = store.add(BOSS, Ranking(completions=tuple(each.id for each in made), ranks=(1, 2)))
     tasks = [ranking_task(store, "One.", "Two.", "Three.", text="Why?")]
     asked, (draft,) = question(store, "Why is the sky blue?", "Because of the see.")
     tasks.append(store.add(BOSS, Task(do="demonstrate", prompt=asked.id, completions=(draft.id,))))
     write_lesson(workshop.folder / "0001-sft")
-    write_run(workshop.runs / "a", 'tokenizer = "t"\nshards = "s"\n', metrics_jsonl=lines(3.0), report_html="<p>")
+    write_run(
+        workshop.runs / "a", 'tokenizer = "t"\nshards = "s"\n', metrics_jsonl=lines(3.0), report_html="<p>"
+    )
     yield
     for each in (told, *tasks):
         store.undo(BOSS, each.id)
@@ -58,9 +62,7 @@ def furnished(running: Running) -> Iterator[None]:
 def faults_of(page: Any, script: str) -> list[str]:
     """What makes it hard for somebody, one line a fault."""
     page.evaluate(script)
-    found = page.evaluate(
-        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
-    )
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES)
     return [
         f"{fault['impact']} {fault['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
         for fault in found["violations"]
@@ -71,9 +73,7 @@ def faults_of(page: Any, script: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("place", [page.name for page in PAGES])
-def test_axe_finds_nothing(
-    running: Running, visit: Visit, furnished: None, axe: str, place: str, look: str
-):
+def test_axe_finds_nothing(running: Running, visit: Visit, furnished: None, axe: str, place: str, look: str):
     scheme, size = LOOKS[look]
     visitor = visit("zh-CN" if look != "light" else "en-US", color_scheme=scheme, viewport=size)
     page = visitor.go(place)

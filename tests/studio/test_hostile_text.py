@@ -32,9 +32,9 @@ from danlu.feedback.records import (
 from danlu.serve.studio.pages import PAGES
 
 LINE = "<img src=x onerror=alert('line')><svg onload=alert('svg')> {{7*7}} \u202egnp.\u202c <|im_end|>"
-# But what Quasar draws itself: the handle of a slider.
+# But what Quasar draws itself: the handle of a slider, the tick of a box.
 MADE = """[...document.querySelectorAll(".dl-page :is(img, svg, iframe, script, object, embed)")]
-  .filter((each) => !each.closest(".q-slider")).map((each) => each.outerHTML.slice(0, 200))"""
+  .filter((each) => !each.closest(".q-slider, .q-checkbox")).map((each) => each.outerHTML.slice(0, 200))"""
 TEXT_FIELDS = (
     ".dl-page :is(textarea, input:not([type]), input[type=text], input[type=search]):not([readonly])"
     ":not([role=combobox])"
@@ -52,7 +52,9 @@ def poisoned(running: Running) -> Iterator[dict[str, list[str]]]:
     asked = store.add(BOSS, Message(**place, parent=system.id, role="user", content=HOSTILE))
     origin = Origin(model=LINE, name=LINE, sampling={"seed": LINE})
     said = [
-        store.add("", Message(**place, parent=asked.id, role="assistant", content=f"{n} {HOSTILE}", origin=origin))
+        store.add(
+            "", Message(**place, parent=asked.id, role="assistant", content=f"{n} {HOSTILE}", origin=origin)
+        )
         for n in range(3)
     ]
     nodes = tuple(each.id for each in said)
@@ -94,7 +96,10 @@ def write_lesson(path: Path) -> None:
     (path / "lesson.json").write_text(json.dumps(lesson), encoding="utf-8")
     (path / "log.txt").write_text(HOSTILE, encoding="utf-8")
     (out / "steps.json").write_text(json.dumps(["collect", LINE]), encoding="utf-8")
-    sample = {"messages": [{"content": HOSTILE}], "answers": {k: {"text": HOSTILE} for k in ("before", "after")}}
+    sample = {
+        "messages": [{"content": HOSTILE}],
+        "answers": {k: {"text": HOSTILE} for k in ("before", "after")},
+    }
     row = {"what": "loss", "n": LINE, "before": 1.0, "after": 0.5}
     (out / "result.json").write_text(json.dumps({"table": [row], "samples": [sample]}), encoding="utf-8")
 

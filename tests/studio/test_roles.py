@@ -21,7 +21,12 @@ from danlu.serve.studio.pages import PAGES
 from danlu.serve.studio.studio import AccountKeys
 
 ROLES: Sequence[Role] = ("admin", "trainer", "annotator", "guest")
-PEOPLE = {"role-admin": "admin", "role-trainer": "trainer", "role-annotator": "annotator", "role-guest": "guest"}
+PEOPLE = {
+    "role-admin": "admin",
+    "role-trainer": "trainer",
+    "role-annotator": "annotator",
+    "role-guest": "guest",
+}
 ANYBODY = (*ROLES, "nobody")
 TALKERS, JUDGES, TRAINERS, ADMINS = ROLES, ROLES[:3], ROLES[:2], ROLES[:1]
 
