@@ -38,11 +38,11 @@ from danlu.train.checkpoint import replace_file
 
 Stage = Literal["sft", "reward", "ppo", "round"]
 Tree = dict[str, Any]
-# As many epochs as InstructGPT's (Ouyang et al. 2022, section 3.5); where they take too long, the minutes end
-# them.
+# As many epochs as InstructGPT's (Ouyang et al. 2022, section 3.5), or as the minutes allow.
 OPEN_SFT = SftConfig(base=OPEN, data=OPEN, out=OPEN, too_long="drop", n_epochs=16.0)
-# Demonstrations for each row of a batch: few of them would else be one update an epoch, or less.
-FOR_A_ROW = 50
+# Of few demonstrations an epoch would be one update, or less.
+FOR_A_ROW = 50  # demonstrations for each row of a batch
+FEW_EPOCHS = 40.0  # at least, where there are fewer: 16 updates do not change what a model calls itself
 SHOWN = 8  # held-out prompts whose answers are shown side by side
 MOST_MEASURED = 400  # held-out prompts that are answered
 
@@ -128,7 +128,7 @@ def is_usable(record: Tree, name: str, chat_format: ChatFormat, longest: int) ->
 
 
 def has_tokens(ranking: Tree) -> Iterator[bool]:
-    """Of each completion, whether a reward model could see it; one cut before it began has no token."""
+    """Of each completion, whether it has a token: one that was cut before it began has none."""
     unfinished = ranking.get("unfinished") or [False] * len(ranking["completions"])
     for text, cut in zip(ranking["completions"], unfinished, strict=True):
         yield bool(text) or not cut
@@ -177,6 +177,7 @@ def demonstrate(job: Lesson) -> None:
         replace(
             job.sft,
             batch_size=min(job.sft.batch_size, max(1, n // FOR_A_ROW)),
+            n_epochs=job.sft.n_epochs if n >= FOR_A_ROW else max(job.sft.n_epochs, FEW_EPOCHS),
             base=job.model,
             data=data,
             held_out=job.data("held_out_demonstrations"),
