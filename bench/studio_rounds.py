@@ -2,15 +2,16 @@
 
     python bench/studio_rounds.py runs/demo --out runs/studio_rounds [--rounds 3] [--labels 2000] [--pages 40]
 
-Begins with the SFT model of a finished `danlu run` in the embedded world. In each round the model answers new
-questions; `danlu feedback tasks` makes tasks of them; the world's annotators, each with an account, rank
-them; `danlu feedback export` writes what they said; `danlu rlhf` trains a reward model on it and the policy by
-PPO, and examines the model. The first `--pages` tasks of a round are ranked by keys on the page Rank of
-`danlu studio` in a browser (Playwright, and Chromium at /usr/bin/chromium or in the variable CHROMIUM), in
-several windows at once; the others by the calls that this page makes, everybody in a thread of their own.
+Begins with the SFT model of a finished `danlu run` in the embedded world. In each round the model answers
+new questions; `danlu feedback tasks` makes tasks of them; the world's annotators, each with an account,
+rank them; `danlu feedback export` writes what they said; `danlu rlhf` trains a reward model on it and the
+policy by PPO, and examines the model. The first `--pages` tasks of a round are ranked by keys on the page
+Rank of `danlu studio` in a browser (Playwright, and Chromium at /usr/bin/chromium or in the variable
+CHROMIUM), in several windows at once; the others by the calls that this page makes, everybody in a thread
+of their own.
 
-Prints how many judgements there are, and the exam and the true score after every round with its paired gain.
-The same command goes on where it was cut off.
+Prints how many judgements there are, and the exam and the true score after every round with its paired
+gain. The same command goes on where it was cut off.
 """
 
 from __future__ import annotations
