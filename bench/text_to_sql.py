@@ -496,7 +496,7 @@ def share(count: int, n: int) -> str:
     p, z = count / n, 1.96
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    return f"{100 * p:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {n}"
+    return f"{100 * p:.1f} % [{100 * max(low, 0):.1f}, {100 * high:.1f}] of {n}"
 
 
 if __name__ == "__main__":
