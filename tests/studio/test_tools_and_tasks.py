@@ -274,6 +274,7 @@ def test_a_system_prompt_is_kept_under_a_name_and_chosen_again(running: Running,
     page.reload()
     page.wait_for_function("window.socket && window.socket.connected")
     page.get_by_label("Persona", exact=True).click()
+    page.get_by_role("option").nth(1).wait_for()
     assert page.get_by_role("option").all_inner_texts() == ["<b>Brief</b>", "Shared one (by ann)"]
     page.get_by_role("option", name="Shared one").click()
     page.wait_for_function(

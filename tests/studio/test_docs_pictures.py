@@ -1,6 +1,6 @@
 """The pictures of the docs: pages as a reader of the tutorial sees them.
 
-    DANLU_PICTURES=docs/pictures python -m pytest -m slow tests/studio/test_pictures.py
+    DANLU_PICTURES=docs/pictures python -m pytest -m slow tests/studio/test_docs_pictures.py
 
 writes them, in few colours, so that they are small.
 """
