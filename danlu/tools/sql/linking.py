@@ -200,8 +200,9 @@ def _names(
 
 
 def _places(stems: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
+    """Where a name begins among the words; one without any letter or sign is nowhere."""
     for first in range(len(stems) - len(parts) + 1):
-        if stems[first : first + len(parts)] == list(parts):
+        if parts and stems[first : first + len(parts)] == list(parts):
             yield first
 
 
