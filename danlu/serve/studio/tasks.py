@@ -128,18 +128,17 @@ async def build(visit: Visit) -> None:
             action(visit.say("tasks.make"), lambda: begin(visit, form), icon="playlist_add", main=True)
     area = ui.element("section").classes("dl-work").props('role="status"')
     area.props["aria-label"] = visit.say("tasks.jobs")
-    seen = ""
+    shown: dict[str, JobView] = {}
 
     def look() -> None:
-        nonlocal seen
         jobs = visit.studio.tasks.jobs
-        now = repr([(job.id, job.state, job.n_done, len(job.faults)) for job in jobs])
-        if now != seen:
-            seen = now
-            area.clear()
-            with area:
-                for job in jobs:
-                    _show_job(visit, job)
+        for job in reversed(jobs):  # the newest comes to stand at the top
+            if job.id not in shown:
+                with area:
+                    shown[job.id] = JobView(visit, job)
+            shown[job.id].update()
+        for gone in shown.keys() - {job.id for job in jobs}:
+            shown.pop(gone).card.delete()
 
     look()
     ui.timer(LOOK_S, look)
@@ -171,23 +170,42 @@ async def stop(visit: Visit, job: Job) -> None:
     visit.studio.tasks.stop(job)
 
 
-def _show_job(visit: Visit, job: Job) -> None:
-    made = job.n_done - len(job.faults) - job.n_known
-    with ui.element("article").classes("dl-answer"):
-        with ui.element("div").classes("dl-answer-head"):
-            ui.label(visit.say(f"tasks.{job.state}")).classes("dl-heading")
-            ui.label(visit.say("tasks.progress", n=job.n_done, all=job.n_prompts, made=made))
-            ui.space()
-            if job.state == "running":
-                action(visit.say("chat.stop"), lambda: stop(visit, job), icon="stop")
-            elif made:
-                do = job.wanted.do
-                ui.link(visit.say(f"page.{do}"), f"/{do}")
-        bar = ui.linear_progress(value=job.n_done / job.n_prompts, show_value=False, size="6px")
-        bar.props["aria-label"] = visit.say("tasks.progress", n=job.n_done, all=job.n_prompts, made=made)
-        if job.n_known:
-            ui.label(visit.say("tasks.known", n=job.n_known)).classes("dl-quiet dl-small")
-        for fault in job.faults[:MOST_FAULTS]:
-            ui.label(fault).classes("dl-alert dl-small")
-        if len(job.faults) > MOST_FAULTS:
-            ui.label(visit.say("tasks.more_faults", n=len(job.faults) - MOST_FAULTS)).classes("dl-alert")
+class JobView:
+    """A job as it goes. Only what has changed is drawn anew; a click on Stop does not go astray."""
+
+    def __init__(self, visit: Visit, job: Job) -> None:
+        self._visit, self._job, self._seen = visit, job, ("", 0)
+        self.card = ui.element("article").classes("dl-answer")
+        self.card.move(target_index=0)
+        with self.card:
+            with ui.element("div").classes("dl-answer-head"):
+                self._state = ui.label().classes("dl-heading")
+                self._progress = ui.label()
+                ui.space()
+                self._stop = action(visit.say("chat.stop"), lambda: stop(visit, job), icon="stop")
+                self._link = ui.link(visit.say(f"page.{job.wanted.do}"), f"/{job.wanted.do}")
+            self._bar = ui.linear_progress(show_value=False, size="6px")
+            self._notes = ui.element("div")
+
+    def update(self) -> None:
+        """Draw what has changed."""
+        job, say = self._job, self._visit.say
+        if self._seen == (job.state, job.n_done):
+            return
+        self._seen = job.state, job.n_done
+        made = job.n_done - len(job.faults) - job.n_known
+        progress = say("tasks.progress", n=job.n_done, all=job.n_prompts, made=made)
+        self._state.set_text(say(f"tasks.{job.state}"))
+        self._progress.set_text(progress)
+        self._stop.set_visibility(job.state == "running")
+        self._link.set_visibility(job.state != "running" and made > 0)
+        self._bar.set_value(job.n_done / job.n_prompts)
+        self._bar.props["aria-label"] = progress
+        self._notes.clear()
+        with self._notes:
+            if job.n_known:
+                ui.label(say("tasks.known", n=job.n_known)).classes("dl-quiet dl-small")
+            for fault in job.faults[:MOST_FAULTS]:
+                ui.label(fault).classes("dl-alert dl-small")
+            if len(job.faults) > MOST_FAULTS:
+                ui.label(say("tasks.more_faults", n=len(job.faults) - MOST_FAULTS)).classes("dl-alert")
