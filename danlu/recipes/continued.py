@@ -47,6 +47,7 @@ from danlu.train.run import Run, open_run
 from danlu.train.schedule import ScheduleConfig
 
 NEW, GENERAL = "new", "general"  # the two texts, by the names that files and metrics give them
+BEFORE = "before.json"  # what the base makes of the held-out parts; written last before training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +147,32 @@ def open_base(path: Path) -> tuple[Tokenizer, LanguageModel]:
 def prepare(stage_run: Run, config: ContinueConfig, old: Tokenizer, model: LanguageModel) -> None:
     """Texts cleaned and divided, the vocabulary, the shards, and what the base makes of the held-out parts.
 
-    What is done is not done again: `before.json`, written last, says that all is there.
+    What is done is not done again.
     """
-    mark = config.out / "before.json"
-    if mark.exists():
+    if is_prepared(config):
         return
-    folders = {name: text_folder(config, name) for name in config.texts}
-    tokenizer = vocabulary(config, old, folders[NEW])
-    tokenizer.save(config.out / "tokenizer")
+    folders = write_shards(config, old)
     before: dict[str, Any] = {}
     for name, folder in folders.items():
-        shards = config.out / "shards" / name
-        data.tokenize(folder, config.out / "tokenizer", shards)
-        known = tokenize_documents(documents(folder / "held_out.jsonl"), old, shards / "held_out_before")
+        out = config.out / "shards" / name / "held_out_before"
+        known = tokenize_documents(documents(folder / "held_out.jsonl"), old, out)
         before[name] = loss_on(model, known, config)
     stage_run.log(0, held_out=before)
-    replace_file(mark, json.dumps(before, indent=2))
+    replace_file(config.out / BEFORE, json.dumps(before, indent=2))
+
+
+def is_prepared(config: ContinueConfig) -> bool:
+    """Whether texts, vocabulary and shards lie in the run directory."""
+    return (config.out / BEFORE).exists()
+
+
+def write_shards(config: ContinueConfig, old: Tokenizer) -> dict[str, Path]:
+    """Texts cleaned and divided, the vocabulary, and the shards; where each text lies, by name."""
+    folders = {name: text_folder(config, name) for name in config.texts}
+    vocabulary(config, old, folders[NEW]).save(config.out / "tokenizer")
+    for name, folder in folders.items():
+        data.tokenize(folder, config.out / "tokenizer", config.out / "shards" / name)
+    return folders
 
 
 def text_folder(config: ContinueConfig, name: str) -> Path:
@@ -205,21 +216,18 @@ def open_all(config: ContinueConfig, tokenizer: Tokenizer, split: str) -> dict[s
 
 def batches_of(config: ContinueConfig, shards: dict[str, Shards]) -> PackedBatches | ReplayBatches:
     """Batches of the new text, with general text among them if there is any to replay."""
-    packed = {
-        name: PackedBatches(
-            each,
-            rows_each(config.batch_size),
-            config.seq_len,
-            config.seed,
-            rank=rank(),
-            world=world(),
-            lead_with_eos=True,
-        )
-        for name, each in shards.items()
-    }
-    if GENERAL not in packed or not config.replay:
-        return packed[NEW]
-    return ReplayBatches(packed[NEW], packed[GENERAL], config.replay)
+    new = packed(config, shards[NEW])
+    if GENERAL not in shards or not config.replay:
+        return new
+    return ReplayBatches(new, packed(config, shards[GENERAL]), config.replay)
+
+
+def packed(config: ContinueConfig, shards: Shards) -> PackedBatches:
+    """Rows of one text."""
+    rows = rows_each(config.batch_size)
+    return PackedBatches(
+        shards, rows, config.seq_len, config.seed, rank=rank(), world=world(), lead_with_eos=True
+    )
 
 
 def stage_of(
@@ -248,7 +256,7 @@ def conclude(
 ) -> None:
     """Measure again, from what was written, and say what was gained and forgotten."""
     model = load_language_model(stage_run.model, vocab_size=tokenizer.vocab_size)
-    before = json.loads((config.out / "before.json").read_text(encoding="utf-8"))
+    before = json.loads((config.out / BEFORE).read_text(encoding="utf-8"))
     after = {name: loss_on(model, each, config) for name, each in held_out.items()}
     stage_run.log(n_steps, held_out=after)
     page = forgetting_page(str(config.out), before, after, stage_run.metrics())

@@ -12,20 +12,15 @@ from pathlib import Path
 
 from danlu.config import ConfigError, load, read_toml
 from danlu.inspect.view import check_line, console
-from danlu.recipes.checkups import (
-    CHECKUPS,
-    Checkup,
-    GrpoDoctor,
-    PpoDoctor,
-    PretrainDoctor,
-    RewardDoctor,
-    RlooDoctor,
-    SftDoctor,
-)
+from danlu.recipes import checkups, pretrain, rollout_checkup
+from danlu.recipes.checking import Checkup
+from danlu.recipes.checkups import ContinueDoctor, PretrainDoctor, RewardDoctor, SftDoctor
+from danlu.recipes.continued import ContinueConfig
+from danlu.recipes.rollout_checkup import GrpoDoctor, PolicyDoctor, PpoDoctor, RlooDoctor
 
 SUMMARY = "show and check what a stage will train on: danlu doctor STAGE …, or a run directory"
 
-DoctorConfig = PretrainDoctor | SftDoctor | RewardDoctor | PpoDoctor | GrpoDoctor | RlooDoctor
+DoctorConfig = PretrainDoctor | ContinueDoctor | SftDoctor | RewardDoctor | PolicyDoctor
 FORMS: dict[str, type] = {
     "pretrain": PretrainDoctor,
     "sft": SftDoctor,
@@ -43,7 +38,7 @@ class UnfitError(ValueError):
 def run(config: DoctorConfig) -> Path:
     """Show and check; anything wrong is an error once all is shown."""
     screen = console()
-    checkup: Checkup = CHECKUPS[type(config)]
+    checkup: Checkup = (checkups.CHECKUPS | rollout_checkup.CHECKUPS)[type(config)]
     wrong: list[str] = []
     for finding in checkup(config, screen):
         screen.print(check_line(finding))
@@ -61,7 +56,9 @@ def choose(words: Sequence[str]) -> tuple[type, list[str]]:
     """
     first, *rest = words or [""]
     if first in FORMS:
-        return FORMS[first], [_config_in(word) for word in rest[:1]] + rest[1:]
+        rest = [_config_in(word) for word in rest[:1]] + rest[1:]
+        goes_on = first == "pretrain" and pretrain.choose(rest)[0] is ContinueConfig
+        return ContinueDoctor if goes_on else FORMS[first], rest
     path = Path(_config_in(first))
     if path.suffix != ".toml":
         raise ConfigError(
@@ -80,7 +77,7 @@ def _config_in(word: str) -> str:
 def recognise(path: Path) -> type:
     """The first stage whose settings a config file holds, or else the first that could be meant."""
     keys = read_toml(path).keys()
-    meant = [form for form in FORMS.values() if required_settings(form) <= keys]
+    meant = [form for form in (*FORMS.values(), ContinueDoctor) if required_settings(form) <= keys]
     if not meant:
         raise ConfigError(f"{path}: holds the settings of none of {', '.join(FORMS)}")
     return next((form for form in meant if is_config_of(form, path)), meant[0])

@@ -113,6 +113,29 @@ def test_a_sound_stage_is_shown_and_found_well(
     assert shown.endswith("Nothing is wrong.\n")
 
 
+def test_a_base_that_goes_on_is_checked_with_its_new_tokens(models: Path, tmp_path: Path, capsys):
+    lines = [f"In the harbour of number {i} the harbour master counts {i * 7} boats." for i in range(60)]
+    for name, some in (("train", lines[:50]), ("held_out", lines[50:])):
+        records = "".join(json.dumps({"text": line}) + "\n" for line in some)
+        (tmp_path / f"{name}.jsonl").write_text(records, encoding="utf-8")
+    words = [
+        *("pretrain", f"base={models / 'base'}", f"data={tmp_path}", "new_tokens=8", "min_count=2"),
+        *("batch_size=4", "seq_len=32", "example=2"),
+    ]
+    shown = told(capsys, 0, words)
+    assert "example 2, token by token" in shown
+    assert "harbour" in shown
+    assert "\nok     loss before training" in shown
+    assert "\nok     sampler and training agree" in shown
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["held_out.jsonl", "train.jsonl"]
+
+
+def test_masked_pretraining_is_refused(words: dict[str, list[str]], capsys):
+    assert "the doctor knows causal pretraining only" in told(
+        capsys, 2, [*words["pretrain"], "objective=mlm"]
+    )
+
+
 @pytest.mark.parametrize("kind", ["plackett_luce", "davidson", "rao_kupper"])
 def test_rankings_are_examined_under_the_likelihood_that_is_set(kind: str, words, models, tmp_path, capsys):
     rankings = tmp_path / "rankings.jsonl"
