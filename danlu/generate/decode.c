@@ -16,7 +16,7 @@
 
 #include "draw.h"
 
-enum { BLOCK_TOKENS = 64, LINE = 16 /* floats in what the processor fetches at once */ };
+enum { BLOCK_TOKENS = 128, QUERIES = TILE_ROWS / 2, LINE = 16 /* floats in what the processor fetches at once */ };
 
 typedef struct {
     const float *input_norm;
@@ -85,60 +85,71 @@ typedef struct {
     const int32_t *blocks;
 } Pages;
 
-/* What a query makes of `count` positions of a block, whole vectors of them; `after` is fetched meanwhile: a cache of
- * many rows does not fit near the processor. */
-INLINE void score(int count, const float *q, const float *keys, const float *after, int64_t block_size, int64_t head_dim,
-                  float scale, float *weights) {
-    vec even[VECTORS] = {}, odd[VECTORS] = {};
+/* One head's queries of tokens that follow one another: what is read for one serves all. */
+typedef struct {
+    const float *x; /* (queries, stride) */
+    int64_t stride, weights_stride, out_stride;
+    int64_t seen; /* positions that the first of them sees; each further one sees one more */
+} Queries;
+
+/* What queries make of `count` vectors of positions of a block; `after` is fetched meanwhile: a cache of many rows
+ * does not fit near the processor. What one query gives does not depend on how many there are. */
+INLINE void score(int queries, int count, Queries q, const float *keys, const float *after, int64_t block_size,
+                  int64_t head_dim, float scale, float *weights) {
+    vec even[QUERIES][VECTORS] = {}, odd[QUERIES][VECTORS] = {};
     for (int64_t i = 0; i < head_dim; i += 2, keys += 2 * block_size, after += 2 * block_size)
         for (int j = 0; j < count; j++) {
             __builtin_prefetch(after + j * LANES, 0, 2);
             __builtin_prefetch(after + block_size + j * LANES, 0, 2);
-            even[j] += q[i] * load(keys + j * LANES);
-            odd[j] += q[i + 1] * load(keys + block_size + j * LANES);
+            vec first = load(keys + j * LANES), second = load(keys + block_size + j * LANES);
+            for (int r = 0; r < queries; r++) {
+                even[r][j] += q.x[r * q.stride + i] * first;
+                odd[r][j] += q.x[r * q.stride + i + 1] * second;
+            }
         }
-    for (int j = 0; j < count; j++) store(weights + j * LANES, (even[j] + odd[j]) * scale);
+    for (int r = 0; r < queries; r++)
+        for (int j = 0; j < count; j++)
+            store(weights + r * q.weights_stride + j * LANES, (even[r][j] + odd[r][j]) * scale);
 }
 
-/* The sum of `count` positions' values by weight, `n` vectors of each. */
-INLINE void mix(int n, int64_t count, const float *w, const float *values, const float *after, int64_t head_dim,
-                vec even[], vec odd[]) {
-    int64_t t = 0;
-    for (; t + 2 <= count; t += 2, values += 2 * head_dim, after += 2 * head_dim)
+/* Add `count` positions' values, an even number, by the queries' weights; `n` vectors of each. */
+INLINE void mix(int queries, int n, int64_t count, const float *w, int64_t w_stride, const float *values,
+                const float *after, int64_t head_dim, vec even[QUERIES][4], vec odd[QUERIES][4]) {
+    for (int64_t t = 0; t < count; t += 2, values += 2 * head_dim, after += 2 * head_dim)
         for (int i = 0; i < n; i++) {
             __builtin_prefetch(after + i * LANES, 0, 2);
             __builtin_prefetch(after + head_dim + i * LANES, 0, 2);
-            even[i] += w[t] * load(values + i * LANES);
-            odd[i] += w[t + 1] * load(values + head_dim + i * LANES);
+            vec first = load(values + i * LANES), second = load(values + head_dim + i * LANES);
+            for (int r = 0; r < queries; r++) {
+                even[r][i] += w[r * w_stride + t] * first;
+                odd[r][i] += w[r * w_stride + t + 1] * second;
+            }
         }
-    for (int i = 0; t < count && i < n; i++) even[i] += w[t] * load(values + i * LANES);
 }
 
-/* `n` vectors, from number `i` on, of the values' mean by weight. */
-INLINE void average(int n, int64_t i, Pages p, Pages next, int64_t positions, int64_t block_size, int64_t head_dim,
-                    const float *weights, float share, float *out) {
-    vec even[4] = {}, odd[4] = {};
-    for (int64_t start = 0, b = 0; start < positions; start += block_size, b++) {
-        int64_t block_floats = block_size * head_dim, left = positions - start;
-        mix(n, left < block_size ? left : block_size, weights + start, p.values + p.blocks[b] * block_floats + i,
-            next.values + next.blocks[b] * block_floats + i, head_dim, even, odd);
+/* `n` vectors, from number `i` on, of the values' means by the queries' weights. */
+INLINE void average(int queries, int n, int64_t i, Queries q, Pages p, Pages next, int64_t block_size,
+                    int64_t head_dim, const float *weights, const float *shares, float *out) {
+    vec even[QUERIES][4] = {}, odd[QUERIES][4] = {};
+    int64_t block_floats = block_size * head_dim, common = q.seen & ~(int64_t)1;
+    for (int64_t start = 0, b = 0; start < common; start += block_size, b++) {
+        int64_t left = common - start;
+        mix(queries, n, left < block_size ? left : block_size, weights + start, q.weights_stride,
+            p.values + p.blocks[b] * block_floats + i, next.values + next.blocks[b] * block_floats + i, head_dim, even,
+            odd);
     }
-    for (int j = 0; j < n; j++) store(out + i + j * LANES, (even[j] + odd[j]) * share);
+    for (int r = 0; r < queries; r++) {
+        for (int64_t t = common; t < q.seen + r; t++) {
+            const float *values = p.values + p.blocks[t / block_size] * block_floats + t % block_size * head_dim + i;
+            vec *sums = t % 2 ? odd[r] : even[r];
+            for (int j = 0; j < n; j++) sums[j] += weights[r * q.weights_stride + t] * load(values + j * LANES);
+        }
+        for (int j = 0; j < n; j++) store(out + r * q.out_stride + i + j * LANES, (even[r][j] + odd[r][j]) * shares[r]);
+    }
 }
 
-/* The values' mean, weighted by the softmax of the query's products with the n keys; head_dim and block_size are whole
- * vectors. `next` is what the next head needs. */
-static void attend(const float *q, Pages p, Pages next, int64_t n, int64_t block_size, int64_t head_dim,
-                   float *weights, float *out) {
-    float scale = 1.0f / sqrtf((float)head_dim), highest = -INFINITY;
-    int64_t block_floats = block_size * head_dim;
-    for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
-        const float *keys = p.keys + p.blocks[b] * block_floats, *after = next.keys + next.blocks[b] * block_floats;
-        int64_t end = round_up(n - start < block_size ? n - start : block_size, LANES), t = 0;
-        for (; t + PANEL <= end; t += PANEL)
-            score(VECTORS, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
-        for (; t < end; t += LANES) score(1, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
-    }
+/* Turn the products of a query with n keys into weights; returns one over their sum. */
+static float soften(float *weights, int64_t n) {
     for (int64_t t = n; t % LANES; t++) weights[t] = -INFINITY;
     vec highest_of = (vec){} - INFINITY;
     for (int64_t t = 0; t < n; t += LANES) {
@@ -146,6 +157,7 @@ static void attend(const float *q, Pages p, Pages next, int64_t n, int64_t block
         ivec higher = w > highest_of;
         highest_of = (vec)(((ivec)w & higher) | ((ivec)highest_of & ~higher));
     }
+    float highest = -INFINITY;
     for (int j = 0; j < LANES; j++) highest = highest_of[j] > highest ? highest_of[j] : highest;
     vec totals = {};
     for (int64_t t = 0; t < n; t += LANES) {
@@ -153,11 +165,33 @@ static void attend(const float *q, Pages p, Pages next, int64_t n, int64_t block
         store(weights + t, w);
         totals += w;
     }
-    float share = 1.0f / sum(totals);
+    return 1.0f / sum(totals);
+}
+
+/* For each query the values' mean, weighted by the softmax of its products with the keys; head_dim and block_size are
+ * whole vectors. `next` is what the next head needs. */
+INLINE void attend(int queries, Queries q, Pages p, Pages next, int64_t block_size, int64_t head_dim, float *weights,
+                   float *out) {
+    float scale = 1.0f / sqrtf((float)head_dim), shares[QUERIES];
+    int64_t block_floats = block_size * head_dim, n = q.seen + queries - 1;
+    for (int64_t start = 0, b = 0; start < n; start += block_size, b++) {
+        const float *keys = p.keys + p.blocks[b] * block_floats, *after = next.keys + next.blocks[b] * block_floats;
+        int64_t end = round_up(n - start < block_size ? n - start : block_size, LANES), t = 0;
+        for (; t + PANEL <= end; t += PANEL)
+            score(queries, VECTORS, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
+        for (; t < end; t += LANES)
+            score(queries, 1, q, keys + t, after + t, block_size, head_dim, scale, weights + start + t);
+    }
+    for (int r = 0; r < queries; r++) shares[r] = soften(weights + r * q.weights_stride, q.seen + r);
     int64_t i = 0;
-    for (; i + 4 * LANES <= head_dim; i += 4 * LANES)
-        average(4, i, p, next, n, block_size, head_dim, weights, share, out);
-    for (; i < head_dim; i += LANES) average(1, i, p, next, n, block_size, head_dim, weights, share, out);
+    enum { MANY = 16 / QUERIES / 2 };
+    if (queries == 1)
+        for (; i + 4 * LANES <= head_dim; i += 4 * LANES)
+            average(1, 4, i, q, p, next, block_size, head_dim, weights, shares, out);
+    for (; i + MANY * LANES <= head_dim; i += MANY * LANES)
+        average(queries, MANY, i, q, p, next, block_size, head_dim, weights, shares, out);
+    for (; i < head_dim; i += LANES)
+        average(queries, 1, i, q, p, next, block_size, head_dim, weights, shares, out);
 }
 
 /* Turn one token's queries and keys, put its key and value into the cache. */
@@ -183,7 +217,7 @@ typedef struct {
     int64_t x_stride, wide_stride;
     float *x, *wide;    /* BLOCK_TOKENS rows: residual stream, what a matrix wrote */
     Rows h, gated;      /* what a matrix reads: the first lies beside x, the second in `wide` */
-    float *weights;     /* of one query of each member, max_seq_len rounded up to vectors */
+    float *weights;     /* of each member's QUERIES queries, max_seq_len rounded up to vectors */
     int64_t weights_stride;
     int64_t size; /* floats in all */
 } Room;
@@ -206,7 +240,7 @@ static Room lay_out(const Model *m, int64_t n_members, float *scratch) {
               .weights_stride = round_up(m->max_seq_len, LANES) + LINE};
     w.x = reserve(scratch, &w.size, BLOCK_TOKENS * w.x_stride);
     w.wide = reserve(scratch, &w.size, BLOCK_TOKENS * w.wide_stride);
-    w.weights = reserve(scratch, &w.size, n_members * w.weights_stride);
+    w.weights = reserve(scratch, &w.size, n_members * QUERIES * w.weights_stride);
     w.h = (Rows){.x = reserve(scratch, &w.size, BLOCK_TOKENS * w.x_stride),
                  .stride = w.x_stride,
                  .narrow_stride = narrow,
@@ -257,10 +291,11 @@ typedef struct {
     int64_t n;
     Room w;
     float *logits;
+    int64_t n_runs, runs[BLOCK_TOKENS + 1]; /* where each run of tokens that attend together begins; the end */
 } Pass;
 
 /* Phases: first EMBED, then those from NORM_INPUT to MLP_OUT for each layer, at the end NORM_LAST and LM_HEAD. The
- * items of products are panels, those of ATTEND the heads of each token, all others have one for each token. */
+ * items of products are panels, those of ATTEND the heads of each run, all others have one for each token. */
 enum {
     NORM_INPUT, MULTIPLY_QKV, FINISH_QKV, ATTEND, PREPARE_OUT, MULTIPLY_OUT, NORM_MLP, MULTIPLY_GATE_UP, FINISH_GATE,
     MULTIPLY_MLP_OUT, LAYER_PHASES,
@@ -304,16 +339,34 @@ static void finish_qkv(const Pass *p, int64_t layer, int64_t i) {
     enter(m, l, qkv, p->tokens->positions[i], pages_of(m, layer, p->tokens, i));
 }
 
-/* One head of one token; `next` is the item that this member is likely to do then. */
-static void attend_one(const Pass *p, int64_t layer, int64_t item, int64_t next, float *weights) {
+/* Divide tokens into runs of at most QUERIES that follow one another in a sequence. */
+static void divide(Pass *p) {
+    const Tokens *t = p->tokens;
+    for (int64_t i = 0; i < p->n; i++) {
+        int follows = i && t->rows[i] == t->rows[i - 1] && t->positions[i] == t->positions[i - 1] + 1;
+        if (!follows || i - p->runs[p->n_runs - 1] == QUERIES) p->runs[p->n_runs++] = i;
+    }
+    p->runs[p->n_runs] = p->n;
+}
+
+/* One head of one run of tokens; `next` is the item that this member is likely to do then. */
+static void attend_run(const Pass *p, int64_t layer, int64_t item, int64_t next, float *weights) {
     const Model *m = p->m;
     int64_t d = m->head_dim, head = m->n_blocks * m->block_size * d, group = m->n_heads / m->n_kv_heads;
-    int64_t i = item / m->n_heads, q = item % m->n_heads;
-    int64_t here = q / group * head, after = next % m->n_heads / group * head;
-    Pages row = pages_of(m, layer, p->tokens, i), next_row = pages_of(m, layer, p->tokens, next / m->n_heads);
-    attend(p->w.wide + i * p->w.wide_stride + q * d, (Pages){row.keys + here, row.values + here, row.blocks},
-           (Pages){next_row.keys + after, next_row.values + after, next_row.blocks}, p->tokens->positions[i] + 1,
-           m->block_size, d, weights, p->w.h.x + i * p->w.x_stride + q * d);
+    int64_t first = p->runs[item / m->n_heads], end = p->runs[item / m->n_heads + 1], h = item % m->n_heads;
+    int64_t here = h / group * head, after = next % m->n_heads / group * head;
+    Pages row = pages_of(m, layer, p->tokens, first);
+    Pages next_row = pages_of(m, layer, p->tokens, p->runs[next / m->n_heads]);
+    row.keys += here, row.values += here, next_row.keys += after, next_row.values += after;
+    for (int64_t i = first; i < end; i += end - first == QUERIES ? QUERIES : 1) {
+        Queries q = {p->w.wide + i * p->w.wide_stride + h * d, p->w.wide_stride, p->w.weights_stride, p->w.x_stride,
+                     p->tokens->positions[i] + 1};
+        float *out = p->w.h.x + i * p->w.x_stride + h * d;
+        if (end - first == QUERIES)
+            attend(QUERIES, q, row, next_row, m->block_size, d, weights, out);
+        else
+            attend(1, q, row, next_row, m->block_size, d, weights, out);
+    }
 }
 
 /* What an adapter adds to one token's gate and up, and the product of up with SiLU of the gate. */
@@ -347,7 +400,7 @@ static int64_t n_of_phase(const void *job, int64_t phase) {
     const Layer *l = p->m->layers + layer;
     switch (kind) {
     case MULTIPLY_QKV: return n_panels(&l->q) + n_panels(&l->k) + n_panels(&l->v);
-    case ATTEND: return p->n * p->m->n_heads;
+    case ATTEND: return p->n_runs * p->m->n_heads;
     case MULTIPLY_OUT: return n_panels(&l->attention_out);
     case MULTIPLY_GATE_UP: return n_panels(&l->gate) + n_panels(&l->up);
     case MULTIPLY_MLP_OUT: return n_panels(&l->mlp_out);
@@ -382,7 +435,7 @@ static void run_item(const void *job, int64_t phase, int64_t item, int64_t next,
     case EMBED: embed(m, p->tokens->ids[item], p->w.x + item * p->w.x_stride); break;
     case NORM_INPUT: normalise_row(p, item, l->input_norm, layer - 1, MLP_OUT); break;
     case FINISH_QKV: finish_qkv(p, layer, item); break;
-    case ATTEND: attend_one(p, layer, item, next, p->w.weights + member * p->w.weights_stride); break;
+    case ATTEND: attend_run(p, layer, item, next, p->w.weights + member * QUERIES * p->w.weights_stride); break;
     case PREPARE_OUT: prepare(&p->w.h, item, m->n_heads * m->head_dim); break;
     case NORM_MLP: normalise_row(p, item, l->mlp_norm, layer, ATTENTION_OUT); break;
     case FINISH_GATE: gate(p, layer, item); break;
@@ -399,7 +452,8 @@ void forward(const Model *m, const Tokens *all, int64_t n, float *scratch, float
         int64_t count = n - start < BLOCK_TOKENS ? n - start : BLOCK_TOKENS;
         Tokens tokens = {all->ids + start, all->rows + start, all->positions + start,
                          all->updates ? all->updates + start : 0, all->tables, all->table_width};
-        Pass p = {m, &tokens, count, w, logits ? logits + start * m->vocab_size : 0};
+        Pass p = {m, &tokens, count, w, logits ? logits + start * m->vocab_size : 0, 0, {0}};
+        divide(&p);
         together(team, (Call){n_phases, n_of_phase, run_item, &p});
     }
 }
