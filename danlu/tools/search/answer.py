@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from danlu.config import ConfigError
 from danlu.tools.search.index import Index, Passage, SearchError
-from danlu.tools.search.words import content_terms, sentences, terms
+from danlu.tools.search.words import border_pairs, content_terms, sentences, terms
 from danlu.tools.visible import one_line
 
 MAX_QUESTION = 2000  # characters
@@ -59,7 +59,8 @@ def ask(index: Index, question: str, config: AnsweringConfig | None = None) -> A
     config = config or AnsweringConfig()
     if len(question) > MAX_QUESTION:
         raise SearchError(f"the question has {len(question):,} characters; at most {MAX_QUESTION:,} are read")
-    wanted = content_terms(question)
+    borders = border_pairs(question, index.occurs)
+    wanted = [term for term in content_terms(question) if term not in borders]
     if not wanted:
         raise SearchError("the question names nothing to look for; write what it is about")
     weights = index.weights(wanted)

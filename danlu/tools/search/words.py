@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MAX_TERM = 40  # characters of a term; longer ones are cut
 RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|[^\W_]+")
@@ -40,6 +40,23 @@ def content_terms(text: str) -> list[str]:
     return list(
         dict.fromkeys(term for term in kept if not (len(term) == 1 and HAN.match(term) and term in pairs))
     )
+
+
+def border_pairs(text: str, occurs: Callable[[str], bool]) -> set[str]:
+    """Pairs of Han characters that no document has, between two that some document has.
+
+    Such a pair is the end of one word and the beginning of the next, and says nothing; of a name that no
+    document has, neighbouring pairs are missing too.
+    """
+    cleaned = ASKING.sub(" ", unicodedata.normalize("NFKC", text).lower())
+    found: set[str] = set()
+    for run in RUN.findall(cleaned):
+        for piece in _by_script(run):
+            pairs = [piece[i : i + 2] for i in range(len(piece) - 1)] if HAN.match(piece) else []
+            there = [occurs(pair) for pair in pairs]
+            inner = zip(pairs[1:-1], there, there[1:], there[2:], strict=False)
+            found |= {pair for pair, before, here, after in inner if before and after and not here}
+    return found
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
