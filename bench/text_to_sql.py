@@ -58,7 +58,7 @@ from danlu.tools.sql.tree import Binary, Call, Expression, Literal, Name, Query,
 LIMITS = SqlLimits(wall_s=120, rows=5000, answer_bytes=2_000_000)
 Held = dict[str, list[tuple[str, str, str]]]
 STEPS = ("make", "pretrain", "train", "test")
-SHAPE = ["model.d_model=256", "model.n_layers=6", "model.d_ff=704", "model.max_seq_len=768"]
+SHAPE = ["model.d_model=192", "model.n_layers=6", "model.d_ff=512", "model.max_seq_len=768"]
 CHINESE = {
     "学生": "学号 姓名 年龄# 班级 城市 成绩#",
     "课程": "课程号 名称 学分# 教师 学期",
@@ -114,7 +114,8 @@ def main() -> None:
     if "train" in steps:
         danlu(
             *f"sft base={out}/base/model data={out}/chats.jsonl out={out}/sft n_epochs=40".split(),
-            *f"minutes={minutes * 4 / 5} seq_len=768 batch_size=12 too_long=drop optim.lr=3e-3".split(),
+            *f"minutes={minutes * 4 / 5} seq_len=768 batch_size=6 too_long=drop optim.lr=3e-3".split(),
+            "schedule.decay_fraction=0.4",
             *f"held_out={out}/dev.jsonl eval_every=200 sample_prompts=[]".split(),
         )
     if "test" in steps:
@@ -357,7 +358,7 @@ def pretrain(out: Path, minutes: float) -> None:
         tokenize(out / "texts", out / "tokenizer", out / "shards")
     danlu(
         *f"pretrain tokenizer={out}/tokenizer shards={out}/shards out={out}/base minutes={minutes}".split(),
-        *["batch_size=24", "seq_len=384", "optim.lr=4e-3", "sample_prompts=[]"],
+        *["batch_size=12", "seq_len=384", "optim.lr=4e-3", "sample_prompts=[]"],
         *SHAPE,
     )
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from danlu.tools.search.answer import Answer, ask, locate, verify
 from danlu.tools.search.index import Index, SearchError, passages
 from danlu.tools.search.reading import ReadingLimits, read_document
-from danlu.tools.search.words import content_terms, sentences, terms
+from danlu.tools.search.words import border_pairs, content_terms, sentences, terms
 
 
 @pytest.fixture
@@ -126,6 +126,22 @@ def test_words_are_found_in_both_languages():
     ]
     assert content_terms("When was the library founded?") == ["library", "founded"]
     assert content_terms("北京大学是哪一年成立的？") == ["北京", "京大", "大学", "成立"]
+
+
+def test_a_pair_on_the_border_of_two_words_does_not_speak_against_a_passage(folder: Path):
+    known = {"北京", "京大", "大学", "校址", "校史", "桑树"}
+    # 学校 lies between two known pairs; of 桑多港 no pair is known, so each of them stays.
+    assert border_pairs("北京大学校址", known.__contains__) == {"学校"}
+    assert border_pairs("桑多港校史", known.__contains__) == set()
+    assert border_pairs("大学校", known.__contains__) == set()  # nothing follows it
+    (folder / "车站.txt").write_text("火车站于1903年建成，年份已经核对。\n", encoding="utf-8")
+    index = Index.of(folder)
+    index.update()
+    assert not index.occurs("站建")
+    assert not index.occurs("成年")
+    (citation,) = ask(index, "火车站建成年份？").citations
+    assert citation.document == "车站.txt"
+    assert citation.support == 1.0
 
 
 @given(text=st.text("ab 。.!?\n”中文"))

@@ -136,6 +136,13 @@ def test_a_cell_is_written_as_it_stands_in_the_database(city: Database):
             "SELECT cityName FROM city WHERE people = (SELECT MAX(people) FROM city) AND country != 'FR'",
         ),
         (
+            "cities in FR whose people are 7 and whose name is Lyon",  # as the question says them
+            "SELECT country FROM city WHERE cityName = 'Lyon' AND people = 7 AND country = 'FR'",
+            "SELECT CD FROM TB WHERE CD = WC WC AND CE = WG WG AND CC = WL WL",
+            "SELECT country FROM city WHERE country = 'FR' COLLATE NOCASE AND people = 7 "
+            "AND cityName = 'Lyon' COLLATE NOCASE",
+        ),
+        (
             "names with an",
             "SELECT DISTINCT name FROM mayor WHERE name LIKE '%an%' ORDER BY name DESC LIMIT 3",
             "SELECT DISTINCT CF FROM TC WHERE CF LIKE WC WC ORDER BY CF DESC LIMIT 3",

@@ -24,6 +24,7 @@ from danlu.tools.sql.tree import (
     Unary,
     all_of,
     conditions,
+    walk,
 )
 
 Scope = dict[str, str]  # alias or name of a table in lower case → the table
@@ -76,6 +77,8 @@ class _Writer:
         yield "FROM"
         yield from sorted(self._codes.tables[table] for table in self._scopes[-1].values())
         where = [part for part in conditions(select.where) if not self._joins(part)]
+        # In the order in which the question says them: to write them is to read the question once.
+        where.sort(key=self._mention)
         if (whole := all_of(where)) is not None:
             yield from ["WHERE", *self._said(whole)]
         if select.group:
@@ -101,6 +104,12 @@ class _Writer:
         for i, each in enumerate(expressions):
             yield from [","] * bool(i)
             yield from self._said(each)
+
+    def _mention(self, part: Expression) -> int:
+        """The number of the first word of a condition's value; past the last word where it is not said."""
+        values = [each.value for each in walk(part) if isinstance(each, Literal)]
+        places = [place[0] for value in values if (place := place_of(value, self._linked))]
+        return min(places, default=len(self._linked.words))
 
     def _joins(self, part: Expression) -> bool:
         """Whether a condition only says how two tables of this SELECT are joined."""
