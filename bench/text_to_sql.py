@@ -48,15 +48,19 @@ from danlu.tools.sql.linking import (
     link,
     prompt,
     sequential,
+    spoken,
 )
 from danlu.tools.sql.sketch import sql_of
 from danlu.tools.sql.sketching import place_of, sketch_of
 from danlu.tools.sql.syntax import read
 from danlu.tools.sql.tokens import SqlError, quoted
 from danlu.tools.sql.tree import Binary, Call, Expression, Literal, Name, Query, conditions
+from danlu.tools.visible import visible
 
 LIMITS = SqlLimits(wall_s=120, rows=5000, answer_bytes=2_000_000)
+Lesson = tuple[str, str, str]  # what is asked, what is recited of it, the sketch
 Held = dict[str, list[tuple[str, str, str]]]
+RECITED = 16  # names and words of a prompt
 STEPS = ("make", "pretrain", "train", "test")
 SHAPE = ["model.d_model=192", "model.n_layers=6", "model.d_ff=512", "model.max_seq_len=768"]
 CHINESE = {
@@ -281,29 +285,27 @@ def make(sets: Sets, out: Path) -> None:
     """Chats to learn from, texts for the vocabulary and for the base model, and how many questions fit."""
     rng = random.Random(0)
     copies = {"WikiSQL": 2, "Spider": 12, "patterns": 1, "GeoQuery": 20, "Restaurants": 15}
-    chats: list[tuple[str, str]] = []
+    chats: list[Lesson] = []
     for name, found in sets.train.items():
         fates = Counter[str]()
         for question in found:
             fates[fate(question, rng, copies[name], chats)] += 1
         print(f"{name}: {dict(fates.most_common(6))}", flush=True)
     rng.shuffle(chats)
-    held_out = list[tuple[str, str]]()
+    held_out = list[Lesson]()
     for found in sets.dev.values():
         for question in rng.sample(found, min(150, len(found))):
             fate(question, rng, 1, held_out)
-    for path, pairs in ((out / "chats.jsonl", chats), (out / "dev.jsonl", held_out)):
-        path.write_text("".join(map(as_chat, pairs)), encoding="utf-8")
+    for path, lessons in ((out / "chats.jsonl", chats), (out / "dev.jsonl", held_out)):
+        path.write_text("".join(map(as_chat, lessons)), encoding="utf-8")
     texts = out / "texts"
     texts.mkdir(exist_ok=True)
-    for path, pairs in ((texts / "train.jsonl", chats[::2]), (texts / "held_out.jsonl", held_out)):
-        lines = (
-            json.dumps({"text": f"{asked}\n{sketch}"}, ensure_ascii=False) + "\n" for asked, sketch in pairs
-        )
+    for path, lessons in ((texts / "train.jsonl", chats[::2]), (texts / "held_out.jsonl", held_out)):
+        lines = (json.dumps({"text": "\n".join(each)}, ensure_ascii=False) + "\n" for each in lessons)
         path.write_text("".join(lines), encoding="utf-8")
 
 
-def fate(question: Question, rng: random.Random, n: int, chats: list[tuple[str, str]]) -> str:
+def fate(question: Question, rng: random.Random, n: int, chats: list[Lesson]) -> str:
     """Write a question down as chats; why it cannot be, if it cannot."""
     try:
         query = read(question.sql.rstrip().rstrip(";")).query
@@ -312,7 +314,9 @@ def fate(question: Question, rng: random.Random, n: int, chats: list[tuple[str, 
             if not question.cells and copy % 2:  # as if the table had rows
                 linked = link(question.text, question.schema, gold_cells(query, linked))
             codes = sequential(linked) if rng.random() < 0.4 else shifted(linked, rng)
-            chats.append((prompt(linked, codes), sketch_of(query, linked, codes)))
+            chats.append(
+                (prompt(linked, codes), recital(linked, codes, rng), sketch_of(query, linked, codes))
+            )
     except SqlError as error:
         return str(error)[:60]
     return "learnt"
@@ -346,8 +350,19 @@ def shifted(linked: Linked, rng: random.Random) -> Codes:
     )
 
 
-def as_chat(pair: tuple[str, str]) -> str:
-    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), pair, strict=True)]
+def recital(linked: Linked, codes: Codes, rng: random.Random) -> str:
+    """Names and words of a prompt once more, in another order, each with its code.
+
+    For the base model only: at every code it has to look up what stood before it, which is what sketches ask.
+    """
+    items = [(spoken(column.name), code) for column, code in codes.columns.items()]
+    items += [(visible(word.text), code) for word, code in zip(linked.words, codes.words, strict=True)]
+    return " ".join(f"{name} {code}" for name, code in rng.sample(items, min(len(items), RECITED)))
+
+
+def as_chat(lesson: Lesson) -> str:
+    asked, _, sketch = lesson
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": sketch}]
     return json.dumps({"messages": turns}, ensure_ascii=False) + "\n"
 
 

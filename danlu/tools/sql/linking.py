@@ -145,19 +145,23 @@ def sequential(linked: Linked) -> Codes:
 
 
 def prompt(linked: Linked, codes: Codes) -> str:
-    """What a model reads: the tables with their columns, then the question, all with codes and links."""
+    """What a model reads: the tables with their columns, then the question, all with codes and links.
+
+    A code stands behind what it is for: reading from left to right, a model knows at the code what it means,
+    and only has to say it again.
+    """
     lines: list[str] = []
     for table in linked.tables:
-        parts = [f"{codes.tables[table.name]} {spoken(table.name)}"]
+        parts = [f"{spoken(table.name)} {codes.tables[table.name]}"]
         parts += [
-            f"{codes.columns[column]} {spoken(column.name)}"
+            f"{spoken(column.name)} {codes.columns[column]}"
             for column in linked.columns
             if column.table == table.name
         ]
         lines.append(" ".join(parts))
     pieces: list[str] = []
     for number, word in enumerate(linked.words):
-        pieces.append(f"{codes.words[number]} {visible(word.text)}")
+        pieces.append(f"{visible(word.text)} {codes.words[number]}")
         for sign, what in linked.names.get(number, ()):
             pieces.append(f"{sign} {codes.tables[what] if isinstance(what, str) else codes.columns[what]}")
         pieces += [f": {codes.columns[cell.column]}" for cell in linked.cells if cell.last == number]
