@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -196,20 +196,14 @@ class Store:
         with self.database.write(lasting=False) as connection:
             queue.let_go(connection, person, task)
 
-    def ranking_of(self, person: str, completions: Collection[str]) -> Event | None:
-        """Somebody's own ranking, for no task, of exactly these answers."""
-        wanted = set(completions)
+    def own_rankings(self, person: str) -> dict[frozenset[str], Event]:
+        """Somebody's rankings for no task by the answers that they rank; the last of each."""
         with self.database.read() as connection:
             own = log.select(
                 connection,
                 *(EVENTS.c.kind == Ranking.kind, EVENTS.c.person == person, EVENTS.c.task == ""),
             )
-            found = [
-                each
-                for each in own
-                if isinstance(each.body, Ranking) and set(each.body.completions) == wanted
-            ]
-        return found[-1] if found else None
+            return {frozenset(each.body.completions): each for each in own if isinstance(each.body, Ranking)}
 
     def last_answer(self, person: str, *kinds: str) -> Event | None:
         """What somebody handed in last of all that stands, of some kinds, for a task."""

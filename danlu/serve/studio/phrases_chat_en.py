@@ -44,4 +44,10 @@ CHATTING = {
     "tasks.progress": "{n} of {all} prompts, {made} new tasks",
     "tasks.known": "{n} tasks were there before.",
     "tasks.more_faults": "And {n} more.",
+    # comparing in several turns
+    "compare.follow": "Go on with this conversation",
+    "compare.follow_about": "Answer {number} becomes what all of them have said; the order is drawn anew.",
+    "compare.follow_again": "No answers came to the last question. Ask it again, or something else.",
+    "compare.ask_on": "Ask all on",
+    "compare.keys_after": "Keys: Enter is the next question, c goes on with this conversation.",
 }
