@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from danlu.feedback import log, queue
 from danlu.feedback.database import Database, open_database
-from danlu.feedback.errors import FeedbackError
+from danlu.feedback.errors import FeedbackError, WithdrawnTaskError
 from danlu.feedback.queue import Assignment, QueueConfig
 from danlu.feedback.records import (
     ANSWERS,
@@ -232,6 +232,13 @@ class Store:
             log.get(connection, node_id)
             return log.thread(log.nodes_above(connection, [node_id]), node_id)
 
+    def threads(self, node_ids: Iterable[str]) -> Iterator[list[Event]]:
+        """The same of many nodes that are known, in their order; read some hundreds at a time."""
+        with self.database.read() as connection:
+            for some in log.batches(node_ids):
+                nodes = log.nodes_above(connection, some)
+                yield from (log.thread(nodes, each) for each in some)
+
     def messages(self, node_id: str) -> list[dict[str, Any]]:
         """The conversation down to a node, as chat messages."""
         return [message_of(node) for node in self.thread(node_id)]
@@ -346,8 +353,8 @@ def check_answer(connection: Connection, event: Event, referred: Mapping[str, Ev
     if event.kind in DONE and event.kind not in ANSWERS[task.do]:
         raise FeedbackError(f"the task is to {task.do}; a {event.kind} does not do it")
     if queue.task_state(connection, event.task) == "withdrawn":
-        raise FeedbackError(
-            "the task was withdrawn meanwhile; nothing is lost but this answer. Ask for the next one"
+        raise WithdrawnTaskError(
+            "the task was withdrawn meanwhile and takes no answer any more; skip it, or ask for the next one"
         )
     if isinstance(event.body, Ranking) and set(event.body.completions) != set(task.completions):
         raise FeedbackError("the completions are not those of the task; each of them needs a rank")

@@ -63,6 +63,7 @@ TRAINING = {
     "teach.what_accuracy": "奖励模型与人次序相同的回答对",
     "teach.what_score": "奖励模型给回答的平均分",
     "teach.judge_note": "这个分数出自练习时所用的奖励模型；由人评判请到“对比”页。",
+    "teach.judges": "它的奖励模型最新，已在使用：PPO 以它为准，“透视”页和 /v1/score 也用它打分。",
     "teach.samples": "前后的回答",
     "teach.use": "使用这个模型",
     "teach.used": "{name} 已载入：“对话”页默认用它，“对比”页也能选它。",

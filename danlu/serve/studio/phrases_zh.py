@@ -27,6 +27,8 @@ CHINESE = {
     "refused.page": "你的角色（{role}）不能打开这个页面，管理员可以调整。",
     "refused.role": "没有执行：你的角色（{role}）已无此权限。",
     "refused.signed_out": "没有执行：你已退出登录，请刷新页面重新登录。",
+    "refused.full_disk": "没有保存：磁盘已满。先前接受的内容都还在。请腾出空间后再试。",
+    "refused.withdrawn": "这个任务已被撤回，不再接受答案。请跳过它，做下一个。",
     # 登录
     "sign_in.title": "登录",
     "sign_in.name": "用户名",
