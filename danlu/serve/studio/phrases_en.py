@@ -27,7 +27,7 @@ ENGLISH = {
     "refused.page": "Your role ({role}) does not open this page. An administrator can change that.",
     "refused.role": "Not done: your role ({role}) does not allow it any more.",
     "refused.signed_out": "Not done: you are signed out. Reload the page to sign in again.",
-    "refused.full_disk": "Not accepted: the disk is full. What was accepted is safe. Make room, then try again.",
+    "refused.full_disk": "Not accepted: the disk is full. What was accepted is safe. Make room, try again.",
     "refused.withdrawn": "This task was withdrawn and takes no answer any more. Skip it for the next one.",
     # signing in
     "sign_in.title": "Sign in",
