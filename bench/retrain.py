@@ -71,7 +71,9 @@ def collect(rankings: Path, folder: Path, db: Path) -> dict[str, Any]:
     *lines, final = rankings.read_text(encoding="utf-8").splitlines()
     most, last = folder / "rankings.jsonl", json.loads(final)
     most.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "danlu", "feedback", "import", most, f"db={db}"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "danlu", "feedback", "import", f"path={most}", f"db={db}"], check=True
+    )
     reader = Reader("2026-01-01T00:00:00+00:00")
     reader.task(last["prompt"], [{"content": text} for text in last["completions"]])
     with Store.open(db) as store:

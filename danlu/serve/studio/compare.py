@@ -241,23 +241,25 @@ def _verdicts(arena: Arena, this: Contest) -> None:
 def _after(arena: Arena, this: Contest) -> None:
     """What comes next: another question, or one that goes on from the best answer."""
     visit = arena.visit
-    if this.goes_on is not None:
-        _follow_form(arena, this)
+    box = _follow_field(arena, this)
     with ui.row().classes("dl-buttons"):
+        if box is not None:
+            action(visit.say("compare.ask_on"), lambda: _begin(arena, str(box.value or "")), icon="send")
         action(visit.say("compare.next"), lambda: _key(arena, "Enter"), icon="arrow_forward", main=True)
-    ui.label(visit.say("compare.keys_after")).classes("dl-quiet dl-small dl-keyboard")
+    if box is not None:
+        ui.label(visit.say("compare.keys_after")).classes("dl-quiet dl-small dl-keyboard")
 
 
-def _follow_form(arena: Arena, this: Contest) -> None:
+def _follow_field(arena: Arena, this: Contest) -> ui.textarea | ui.input | None:
+    """Where the conversation is gone on with; None before the first verdict."""
     visit, best = arena.visit, this.now.best
+    if this.goes_on is None:
+        return None
     box = arena.follow = text_field(visit.say("compare.follow"), grows=True)
     box.on("keydown", lambda event: _begin(arena, str(event.args)), js_handler=SEND_KEYS)
-    with ui.element("div").classes("dl-line"):
-        about = visit.say(
-            "compare.follow_again" if best is None else "compare.follow_about", number=(best or 0) + 1
-        )
-        ui.label(about).classes("dl-quiet dl-small dl-grow")
-        action(visit.say("compare.ask_on"), lambda: _begin(arena, str(box.value or "")), icon="send")
+    about = "compare.follow_again" if best is None else "compare.follow_about"
+    ui.label(visit.say(about, number=(best or 0) + 1)).classes("dl-quiet dl-small")
+    return box
 
 
 async def _key(arena: Arena, key: str) -> None:
@@ -320,7 +322,11 @@ def _leaderboard(visit: Visit, rows: Sequence[tuple[str, float, float, float, in
                     ui.label(visit.say(key))
         for name, strength, low, high, n in rows:
             with ui.element("tr"):
-                for text in (name, f"{strength:+.0f}", f"{low:+.0f} … {high:+.0f}", f"{n:,}"):
+                for text in (name, _signed(strength), f"{_signed(low)} … {_signed(high)}", f"{n:,}"):
                     with ui.element("td"):
                         ui.label(text)
     ui.label(visit.say("compare.about")).classes("dl-quiet dl-small")
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.0f}".replace("-", "−")

@@ -46,8 +46,8 @@ CHATTING = {
     "tasks.more_faults": "And {n} more.",
     # comparing in several turns
     "compare.follow": "Go on with this conversation",
-    "compare.follow_about": "Answer {number} becomes what all of them have said; the order is drawn anew.",
+    "compare.follow_about": "All of them go on from answer {number}; who answers what is hidden again.",
     "compare.follow_again": "No answers came to the last question. Ask it again, or something else.",
-    "compare.ask_on": "Ask all on",
+    "compare.ask_on": "Ask on",
     "compare.keys_after": "Keys: Enter is the next question, c goes on with this conversation.",
 }

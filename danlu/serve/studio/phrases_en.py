@@ -42,6 +42,7 @@ ENGLISH = {
     "text.thoughts": "Thoughts",
     # chat
     "chat.aside": "Settings and history",
+    "chat.aside_close": "Close settings and history",
     "chat.history": "History",
     "chat.welcome": "What shall we talk about?",
     "chat.welcome_more": "All of it stays on this machine. Judge the answers: the model learns from that.",

@@ -42,6 +42,7 @@ CHINESE = {
     "text.thoughts": "思考过程",
     # 对话
     "chat.aside": "设置与历史",
+    "chat.aside_close": "关闭设置与历史",
     "chat.history": "历史",
     "chat.welcome": "想聊点什么？",
     "chat.welcome_more": "所有内容都留在这台机器上。请评价回答：模型就靠这些评价来学习。",
