@@ -1,6 +1,6 @@
 """How long from the last judgement to a retrained reward model in use?
 
-    python bench/retrain.py runs/demo [--minutes 5]
+    python bench/retrain.py runs/demo [--minutes 0.5]
 
 Takes the rankings of a finished `danlu run` into a feedback store, all but one, and starts `danlu studio`
 over its SFT model. Then somebody hands in the last one, and a lesson for the reward model is begun as the
@@ -41,7 +41,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="directory of a finished `danlu run` in the embedded world")
-    parser.add_argument("--minutes", type=float, default=5.0, help="for the stage at most, as on the page")
+    parser.add_argument("--minutes", type=float, default=0.5, help="for training at most, as on the page")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(arguments.run, Path(folder), arguments.minutes)

@@ -73,7 +73,7 @@ def test_what_is_said_is_shown_stored_and_never_run(running: Running, visit: Vis
     engine.text = f"Good **day**.\n\n{HOSTILE}"
     visitor = visit()
     page = visitor.go("chat")
-    page.get_by_label("System prompt of a new conversation").fill(f"Be brief. {HOSTILE}")
+    page.get_by_label("System prompt of a new chat").fill(f"Be brief. {HOSTILE}")
     say(page, f"Hello there! {HOSTILE}")
     page.wait_for_selector(".dl-assistant .dl-text strong:text('day')")
     button(page, "Another answer").wait_for()

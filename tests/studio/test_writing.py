@@ -28,8 +28,8 @@ def test_length_and_language_are_looked_at():
 def test_personal_data_is_found_unless_the_question_gave_it():
     told = remarks(QUESTION, f"{ANSWER} Write to ann@example.com or call 13812345678.")
     assert [(each.key, each.values) for each in told] == [
-        ("quality.private", {"kind": "email", "n": "1"}),
-        ("quality.private", {"kind": "phone", "n": "1"}),
+        ("quality.private_email", {"n": "1"}),
+        ("quality.private_phone", {"n": "1"}),
     ]
     assert keys("What does ann@example.com want to know?", f"{ANSWER} So wrote ann@example.com.") == []
 

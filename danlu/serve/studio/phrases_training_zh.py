@@ -59,7 +59,7 @@ TRAINING = {
     "teach.n": "数量",
     "teach.before": "之前",
     "teach.after": "之后",
-    "teach.what_loss": "对人写的回答的损失，奈特／词元（越小越好）",
+    "teach.what_loss": "对人写的回答的损失，nat/词元（越小越好）",
     "teach.what_accuracy": "奖励模型与人次序相同的回答对",
     "teach.what_score": "奖励模型给回答的平均分",
     "teach.judge_note": "这个分数出自练习时所用的奖励模型；由人评判请到“对比”页。",
@@ -104,7 +104,7 @@ TRAINING = {
     "runs.kind_other": "其他",
     # 人员
     "people.new": "新账号",
-    "people.name": "姓名",
+    "people.name": "用户名",
     "people.role": "角色",
     "people.password": "密码",
     "people.password_about": "至少 8 个字符；不设密码的账号只能用密钥打开。",
