@@ -281,8 +281,8 @@ def row(what: str, n: int, before: float | None, after: float, **more: Any) -> T
 
 
 RECORDS: Mapping[str, Callable[[Store], Iterable[Tree]]] = {
-    "demonstrations": exchange.chats,
-    "rankings": partial(exchange.comparisons, final=True),
+    "demonstrations": partial(exchange.chats, whole=False),
+    "rankings": partial(exchange.comparisons, final=True, whole=False),
     "prompts": prompts_of,
 }
 # Demonstrations give a reward model's scores their zero; prompts show what a policy has learnt.

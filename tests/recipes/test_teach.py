@@ -105,6 +105,8 @@ def test_a_stage_collects_what_it_reads_and_no_more(tmp_path, model):
         assert teach(model, db, tmp_path / stage, f"stage={stage}") == 0
         made = {path.stem.removeprefix("held_out_") for path in (tmp_path / stage / "data").iterdir()}
         assert made == set(names.split())
+    (first, *_) = lines_of(tmp_path / "reward" / "data" / "rankings.jsonl")
+    assert first.keys() == {"id", "prompt", "completions", "ranks"}  # where it comes from says the id
 
 
 def test_without_demonstrations_a_round_begins_with_the_reward_model(tmp_path, model):
