@@ -185,7 +185,7 @@ def samples_of(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _table(visit: Visit, rows: Sequence[Mapping[str, Any]]) -> None:
-    with ui.element("div").classes("dl-table dl-text"), ui.element("table"):
+    with ui.element("div").classes("dl-table dl-text").props('tabindex="0"'), ui.element("table"):
         with ui.element("thead"), ui.element("tr"):
             for name in ("what", "n", "before", "after"):
                 with ui.element("th").props('scope="col"'):
