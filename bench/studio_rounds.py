@@ -116,7 +116,7 @@ def collect(school: School, asking: WorldAsks, people: Sequence[Annotator], numb
     with Store.open(school.db) as store:
         n_before = sum(1 for _ in store.events(Ranking.kind))
         if school.pages:
-            with studio(school, model) as address:
+            with studio(model, school.out, school.db) as address:
                 on_pages(address, store, people, known, n_before + school.pages)
         n_pages = sum(1 for _ in store.events(Ranking.kind)) - n_before
         with ThreadPoolExecutor(len(people)) as threads:
@@ -208,9 +208,9 @@ def sign_in(browser: Any, address: str, name: str) -> Any:
 
 
 @contextmanager
-def studio(school: School, model: Path) -> Generator[str]:
-    """The real server over the model that is judged."""
-    words = ["studio", str(model), f"db={school.db}", f"runs={school.out}", "port=0"]
+def studio(model: Path, runs: Path, db: Path) -> Generator[str]:
+    """The real server over a model; its address."""
+    words = ["studio", str(model), f"db={db}", f"runs={runs}", "port=0"]
     with subprocess.Popen(
         [sys.executable, "-m", "danlu", *words], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -218,8 +218,10 @@ def studio(school: School, model: Path) -> Generator[str]:
         line = process.stdout.readline()
         if not line.startswith("the studio is at "):
             sys.exit(f"the studio did not start: {line}")
-        yield line.split()[4].removesuffix("/studio")
-        process.terminate()
+        try:
+            yield line.split()[4].removesuffix("/studio")
+        finally:
+            process.terminate()
 
 
 def make_accounts(school: School, people: Sequence[Annotator]) -> None:

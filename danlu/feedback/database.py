@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from danlu.feedback.errors import FeedbackError
+from danlu.feedback.errors import FeedbackError, FullDiskError
 from danlu.feedback.schema import METADATA
 
 BUSY_MS = 30_000  # how long SQLite waits for another process to end its writing
@@ -74,7 +74,8 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise FeedbackError(f"{self.name}: {in_words(error)}") from error
+            kind = FullDiskError if is_full(error) else FeedbackError
+            raise kind(f"{self.name}: {in_words(error)}") from error
 
 
 def open_database(where: str | Path, *, create: bool = True) -> Database:
@@ -196,10 +197,15 @@ def _check_free(connection: Connection, name: str, create: bool) -> None:
         raise FeedbackError(f"{name}: holds no feedback; `danlu feedback import` or `tasks` begins a store")
 
 
+def is_full(error: DBAPIError) -> bool:
+    """Whether there was no room on the disk."""
+    return any(sign in str(error.orig).lower() for sign in FULL)
+
+
 def in_words(error: DBAPIError) -> str:
     """What a failure of the database means for whoever gave a judgement."""
     said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    if any(sign in said.lower() for sign in FULL):
+    if is_full(error):
         return (
             "the disk is full, and this was not accepted; all that was accepted before is safe. "
             "Make room and send it again"

@@ -50,33 +50,36 @@ def all_events(store: Store) -> Iterator[Tree]:
         yield event.to_tree()
 
 
-def comparisons(store: Store, *, final: bool = False) -> Iterator[Tree]:
+def comparisons(store: Store, *, final: bool = False, whole: bool = True) -> Iterator[Tree]:
     """Every ranking as a comparison record.
 
     Args:
         final: where somebody settled a dispute, their verdict in place of the rankings.
+        whole: with the part that only this store reads; training needs none of it.
     """
     kinds = (Ranking.kind, Verdict.kind)
     settled = {_set_of(event) for event in store.events(Verdict.kind)} if final else set[frozenset[str]]()
     for event, nodes in _with_nodes(store, kinds):
         if event.kind == Verdict.kind or _set_of(event) not in settled:
-            yield _comparison(event, nodes)
+            yield _comparison(event, nodes, whole)
 
 
-def chats(store: Store) -> Iterator[Tree]:
-    """Every demonstration and edit as a chat that ends with it."""
+def chats(store: Store, *, whole: bool = True) -> Iterator[Tree]:
+    """Every demonstration and edit as a chat that ends with it.
+
+    Args:
+        whole: with the part that only this store reads; training needs none of it.
+    """
     for event, nodes in _with_nodes(store, (Demonstration.kind, Edit.kind)):
         body = cast(Demonstration, event.body)
         path = _path(nodes, body.parent)
-        ours = {"judgement": _rest(event, "content"), **_tree_part(nodes, path)}
-        if isinstance(body, Edit):
-            ours["of"] = nodes[body.of].to_tree()
-        yield {
-            "id": event.id,
-            "messages": [*map(message_of, path), message_of(event)],
-            **_named(event),
-            OURS: ours,
-        }
+        messages = [*map(message_of, path), message_of(event)]
+        chat: Tree = {"id": event.id, "messages": messages, **_named(event)}
+        if whole:
+            chat[OURS] = {"judgement": _rest(event, "content"), **_tree_part(nodes, path)}
+            if isinstance(body, Edit):
+                chat[OURS]["of"] = nodes[body.of].to_tree()
+        yield chat
 
 
 def ratings(store: Store) -> Iterator[Tree]:
@@ -104,13 +107,13 @@ def ratings(store: Store) -> Iterator[Tree]:
         }
 
 
-def _comparison(event: Event, nodes: Mapping[str, Event]) -> Tree:
+def _comparison(event: Event, nodes: Mapping[str, Event], whole: bool) -> Tree:
     body = cast(Ranking, event.body)
     answers = [nodes[each] for each in body.completions]
     path = _path(nodes, log.parent_of(answers[0]))
     unfinished = [isinstance(each.body, Message) and each.body.origin.unfinished for each in answers]
     seen = plain(body)
-    return {
+    record: Tree = {
         "id": event.id,
         "prompt": list(map(message_of, path)),
         "completions": list(map(content_of, answers)),
@@ -118,12 +121,14 @@ def _comparison(event: Event, nodes: Mapping[str, Event]) -> Tree:
         **{name: seen[name] for name in ("strengths", "flags", "comment") if name in seen},
         **({"unfinished": unfinished} if any(unfinished) else {}),
         **_named(event),
-        OURS: {
+    }
+    if whole:
+        record[OURS] = {
             "judgement": _rest(event, "completions", "ranks", "strengths", "flags", "comment"),
             "completions": [_rest(each, "content", keep_id=True) for each in answers],
             **_tree_part(nodes, path),
-        },
-    }
+        }
+    return record
 
 
 def _with_nodes(store: Store, kinds: Sequence[str]) -> Iterator[tuple[Event, Mapping[str, Event]]]:

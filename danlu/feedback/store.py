@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from danlu.feedback import log, queue
 from danlu.feedback.database import Database, open_database
-from danlu.feedback.errors import FeedbackError
+from danlu.feedback.errors import FeedbackError, WithdrawnTaskError
 from danlu.feedback.queue import Assignment, QueueConfig
 from danlu.feedback.records import (
     ANSWERS,
@@ -196,20 +196,14 @@ class Store:
         with self.database.write(lasting=False) as connection:
             queue.let_go(connection, person, task)
 
-    def ranking_of(self, person: str, completions: Collection[str]) -> Event | None:
-        """Somebody's own ranking, for no task, of exactly these answers."""
-        wanted = set(completions)
+    def own_rankings(self, person: str) -> dict[frozenset[str], Event]:
+        """Somebody's rankings for no task by the answers that they rank; the last of each."""
         with self.database.read() as connection:
             own = log.select(
                 connection,
                 *(EVENTS.c.kind == Ranking.kind, EVENTS.c.person == person, EVENTS.c.task == ""),
             )
-            found = [
-                each
-                for each in own
-                if isinstance(each.body, Ranking) and set(each.body.completions) == wanted
-            ]
-        return found[-1] if found else None
+            return {frozenset(each.body.completions): each for each in own if isinstance(each.body, Ranking)}
 
     def last_answer(self, person: str, *kinds: str) -> Event | None:
         """What somebody handed in last of all that stands, of some kinds, for a task."""
@@ -237,6 +231,13 @@ class Store:
         with self.database.read() as connection:
             log.get(connection, node_id)
             return log.thread(log.nodes_above(connection, [node_id]), node_id)
+
+    def threads(self, node_ids: Iterable[str]) -> Iterator[list[Event]]:
+        """The same of many nodes that are known, in their order; read some hundreds at a time."""
+        with self.database.read() as connection:
+            for some in log.batches(node_ids):
+                nodes = log.nodes_above(connection, some)
+                yield from (log.thread(nodes, each) for each in some)
 
     def messages(self, node_id: str) -> list[dict[str, Any]]:
         """The conversation down to a node, as chat messages."""
@@ -352,8 +353,8 @@ def check_answer(connection: Connection, event: Event, referred: Mapping[str, Ev
     if event.kind in DONE and event.kind not in ANSWERS[task.do]:
         raise FeedbackError(f"the task is to {task.do}; a {event.kind} does not do it")
     if queue.task_state(connection, event.task) == "withdrawn":
-        raise FeedbackError(
-            "the task was withdrawn meanwhile; nothing is lost but this answer. Ask for the next one"
+        raise WithdrawnTaskError(
+            "the task was withdrawn meanwhile and takes no answer any more; skip it, or ask for the next one"
         )
     if isinstance(event.body, Ranking) and set(event.body.completions) != set(task.completions):
         raise FeedbackError("the completions are not those of the task; each of them needs a rank")

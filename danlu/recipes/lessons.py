@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,11 +99,7 @@ def collect(job: Lesson) -> None:
     """Write what people said into files, divided by prompt into what is learnt and what is measured on."""
     chat_format = chat_format_of(job.model)
     with Store.open(job.db, create=False) as store:
-        found: dict[str, Sequence[Tree]] = {
-            "demonstrations": list(exchange.chats(store)),
-            "rankings": list(exchange.comparisons(store, final=True)),
-            "prompts": list(prompts_of(store)),
-        }
+        found = {name: list(RECORDS[name](store)) for name in READS[job.stage]}
     longest = load_speaker(job.model).max_seq_len - job.ppo.rollout.max_new_tokens
     for name, records in found.items():
         fitting = [each for each in records if is_usable(each, name, chat_format, longest)]
@@ -151,8 +148,8 @@ def prompts_of(store: Store) -> Iterable[Tree]:
         for event in store.events(Said.kind)
         if isinstance(event.body, Said) and event.body.role == "user"
     ]
-    for node in dict.fromkeys(wanted):
-        messages = [message_of(each) for each in store.thread(node)]
+    for thread in store.threads(dict.fromkeys(wanted)):
+        messages = [message_of(each) for each in thread]
         if messages[-1]["role"] == "user":
             name = derived_id("prompt", messages)
             seen.setdefault(name, {"id": name, "messages": messages})
@@ -281,3 +278,17 @@ def answers_of(job: Lesson, after: Path) -> tuple[list[Tree], list[Tree]]:
 def row(what: str, n: int, before: float | None, after: float, **more: Any) -> Tree:
     """One line of the table."""
     return {"what": what, "n": n, "before": before, "after": after, **more}
+
+
+RECORDS: Mapping[str, Callable[[Store], Iterable[Tree]]] = {
+    "demonstrations": partial(exchange.chats, whole=False),
+    "rankings": partial(exchange.comparisons, final=True, whole=False),
+    "prompts": prompts_of,
+}
+# Demonstrations give a reward model's scores their zero; prompts show what a policy has learnt.
+READS: Mapping[Stage, Sequence[str]] = {
+    "sft": ("demonstrations", "prompts"),
+    "reward": ("demonstrations", "rankings"),
+    "ppo": ("demonstrations", "prompts"),
+    "round": ("demonstrations", "rankings", "prompts"),
+}

@@ -34,6 +34,7 @@ from danlu.train.run import Run, open_run
 from danlu.train.schedule import ScheduleConfig
 
 REPLANNED = 0.2  # share of the updates after which their number is fixed
+WATCHED = 256  # held-out rankings, about, behind each point of the curve; at the end all are measured
 RATER_LR_SCALE = 50.0  # a logarithm has further to go than a weight
 SUMMARY = "train a reward model on people's rankings"
 
@@ -95,9 +96,10 @@ def run(config: RewardConfig) -> Path:
         return config.out
     settle(stage_run, model, config.prompts_per_batch, longest)
     stage = build_stage(config, stage_run, model, batches)
+    watched = evenly(measured_on.get("held_out", ()), WATCHED)
     for report, _ in stage.updates():
-        if "held_out" in measured_on and report.step % config.eval_every == 0:
-            judged = judge(model, measured_on["held_out"], chat_format, longest)
+        if watched and report.step % config.eval_every == 0:
+            judged = judge(model, watched, chat_format, longest)
             strict = [pair for pair in pairs_by(model, judged) if not pair.tie]
             stage_run.log(report.step, held_out_accuracy=counted_accuracy(strict)["accuracy"])
     normalise(model, chat_format, demonstrations=config.demonstrations, reference=config.reference)
@@ -140,6 +142,11 @@ def read_rankings(config: RewardConfig) -> tuple[list[Comparison], dict[str, lis
     for k in range(config.raters.folds):  # what cannot be divided is told before hours of training
         rater_model(config.objective, fold_of(comparisons, config.raters.folds, k).train)
     return comparisons, {"held_out": read_comparisons(config.held_out)} if config.held_out else {}
+
+
+def evenly(comparisons: Sequence[Comparison], n: int) -> Sequence[Comparison]:
+    """About `n`, and fewer than `2 n`, from all places alike."""
+    return comparisons[:: max(1, len(comparisons) // n)]
 
 
 def build_stage(config: RewardConfig, stage_run: Run, model: ScoreModel, batches: RankingBatches) -> Stage:

@@ -56,6 +56,7 @@ def run(config: StudioConfig) -> None:
     check_installed(*modules, extra="studio")
     from danlu.feedback.store import Store
     from danlu.recipes.studio_inspect import ModelMicroscope
+    from danlu.recipes.studio_scores import with_scores
     from danlu.serve.api.server import bind, is_loopback, serve
     from danlu.serve.studio.app import create_studio
     from danlu.serve.studio.data_sets import Library
@@ -74,6 +75,7 @@ def run(config: StudioConfig) -> None:
         )
         voices = [load_voice(config, path) for path in config.model]
         voices = [*made_before(workshop), *voices]
+        voices[0] = with_scores(voices[0], workshop.latest_reward_model)
         studio = Studio(
             store=store,
             voices=voices,

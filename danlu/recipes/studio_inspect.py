@@ -184,7 +184,7 @@ class ModelMicroscope:
                 for line in kept
             ],
             columns=shown.columns,
-            n_learnt=sum(line.mark in ("*", "$") for line in shown.lines),
+            n_learnt=sum(line.mark in ("*", "$", "S") for line in shown.lines),
             n_left_out=len(shown.lines) - len(kept),
         )
 

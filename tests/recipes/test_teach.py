@@ -85,19 +85,28 @@ def test_a_round_ends_in_a_model_and_a_table(tmp_path, model, capsys):
 
 
 def test_what_is_held_out_is_learnt_by_no_stage(tmp_path, model):
-    db, out = collected(tmp_path / "f.db"), tmp_path / "lesson"
-    assert teach(model, db, out, "stage=reward") == 0
+    db, stages = collected(tmp_path / "f.db"), ("sft", "reward")
+    assert [teach(model, db, tmp_path / stage, f"stage={stage}") for stage in stages] == [0, 0]
 
-    def asked(name):
-        turns = [each.get("prompt") or each["messages"] for each in lines_of(out / "data" / f"{name}.jsonl")]
-        return {each[0]["content"] for each in turns}
+    def asked(pattern):
+        records = [record for path in tmp_path.glob(f"*/data/{pattern}.jsonl") for record in lines_of(path)]
+        return {(each.get("prompt") or each["messages"])[0]["content"] for each in records}
 
-    parts = ("demonstrations", "rankings", "prompts")
-    learnt = set.union(*(asked(name) for name in parts))
-    measured = set.union(*(asked(f"held_out_{name}") for name in parts))
+    measured = asked("held_out_*")
+    learnt = asked("[dpr]*")
     assert learnt.isdisjoint(measured)
     assert len(learnt | measured) == len(THINGS)
-    assert json.loads((out / "result.json").read_text())["model"] == ""
+    assert json.loads((tmp_path / "reward" / "result.json").read_text())["model"] == ""
+
+
+def test_a_stage_collects_what_it_reads_and_no_more(tmp_path, model):
+    db = collected(tmp_path / "f.db")
+    for stage, names in (("sft", "demonstrations prompts"), ("reward", "demonstrations rankings")):
+        assert teach(model, db, tmp_path / stage, f"stage={stage}") == 0
+        made = {path.stem.removeprefix("held_out_") for path in (tmp_path / stage / "data").iterdir()}
+        assert made == set(names.split())
+    (first, *_) = lines_of(tmp_path / "reward" / "data" / "rankings.jsonl")
+    assert first.keys() == {"id", "prompt", "completions", "ranks"}  # where it comes from says the id
 
 
 def test_without_demonstrations_a_round_begins_with_the_reward_model(tmp_path, model):
@@ -139,7 +148,7 @@ def test_a_lesson_that_was_stopped_goes_on_where_it_was(tmp_path, model, monkeyp
 def test_what_a_model_cannot_read_is_left_out_and_counted(tmp_path, model, capsys):
     long = "What colour is " + "very " * 200 + "long?"
     db, out = collected(tmp_path / "f.db", more=[long, "half a pair: \ud800"]), tmp_path / "lesson"
-    assert teach(model, db, out, "stage=reward") == 0
+    assert teach(model, db, out, "stage=sft") == 0
     assert "left out: 2 prompts" in capsys.readouterr().out
 
 

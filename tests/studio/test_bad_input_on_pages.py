@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -66,7 +67,7 @@ def test_a_full_disk_refuses_the_judgement_which_is_handed_in_again(
     for size in (2000, 200, 1):  # every page that has room takes what still fits
         judge_until_full(running, answer, size)
     rank_it(page)
-    page.wait_for_selector(".q-notification >> text=the disk is full, and this was not accepted")
+    page.wait_for_selector(".q-notification >> text=Not accepted: the disk is full")
     full_disk[0] = False
     assert len(bodies(store, Ranking)) == n
     assert page.locator(".dl-placed").count() == 2  # what was said of it is still there
@@ -88,19 +89,57 @@ def test_two_people_with_the_same_task_after_a_lease_ran_out_are_both_kept(runni
     page.wait_for_selector("text=Nothing to rank")
 
 
-def test_a_task_that_was_withdrawn_meanwhile_is_told_or_kept(running: Running, visit: Visit):
+def test_a_task_that_was_withdrawn_meanwhile_is_told_and_skipped(running: Running, visit: Visit):
     store = running.store
     task = ranking_task(store, "One.", "Two.", text="Is this wanted?")
-    page = visit().go("rank", ".dl-prompt >> text=Is this wanted?")
+    ranking_task(store, "Three.", "Four.", text="And this?")
+    page = visit("zh-CN").go("rank", ".dl-prompt >> text=Is this wanted?")
     store.undo(BOSS, task.id)
     n = len(bodies(store, Ranking))
     rank_it(page)
-    page.wait_for_function(
-        "document.querySelector('.q-notification') || document.body.innerText.includes('Nothing to rank')"
-    )
-    kept = len(bodies(store, Ranking)) - n
-    told = page.locator(".q-notification").count()
-    assert kept == 1 or told >= 1
+    page.wait_for_selector(".q-notification >> text=这个任务已被撤回")
+    assert len(bodies(store, Ranking)) == n
+    page.keyboard.press("s")
+    page.wait_for_selector(".dl-prompt >> text=And this?")
+    rank_it(page)
+    until(lambda: len(bodies(store, Ranking)) == n + 1)
+
+
+@pytest.fixture
+def short_leases(running: Running) -> Iterator[None]:
+    """Pages ask every third of a second whether a task is still theirs."""
+    store, kept = running.store, running.store.config
+    object.__setattr__(store, "config", replace(kept, lease_s=1.0))
+    yield
+    object.__setattr__(store, "config", kept)
+
+
+@pytest.mark.usefixtures("short_leases")
+def test_a_lease_that_ran_out_is_told_while_the_page_is_open(running: Running, visit: Visit):
+    store = running.store
+    task = ranking_task(store, "One.", "Two.", text="Whose turn is it?")
+    page = visit().go("rank", ".dl-prompt >> text=Whose turn is it?")
+    given = next(each for each in store.next_tasks(BOSS) if each.task == task.id)
+    store.add("bob", given.ranking([1, 2]))
+    store.release(BOSS, task.id)
+    page.wait_for_selector(".q-notification >> text=Others have done this task meanwhile")
+    rank_it(page)  # kept all the same
+    until(lambda: len([each for each in store.events(Ranking.kind) if each.task == task.id]) == 2)
+
+
+def test_a_contender_that_is_gone_is_told_and_nothing_is_asked(running: Running, visit: Visit):
+    voices, n = running.studio.voices, len(bodies(running.store, Message))
+    page = visit().go("compare", ".dl-arena textarea")
+    gone = voices.pop()
+    try:
+        page.fill(".dl-arena textarea", "Are you all there?")
+        button(page, "Ask all").click()
+        page.wait_for_selector(f".q-notification >> text=No model is called {gone.name} any more")
+    finally:
+        voices.append(gone)
+    assert len(bodies(running.store, Message)) == n
+    button(page, "Ask all").click()  # what was written is still there
+    button(page, "1 is best").wait_for()
 
 
 def test_a_model_that_was_removed_is_told(

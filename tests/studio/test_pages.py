@@ -73,7 +73,7 @@ def test_what_is_said_is_shown_stored_and_never_run(running: Running, visit: Vis
     engine.text = f"Good **day**.\n\n{HOSTILE}"
     visitor = visit()
     page = visitor.go("chat")
-    page.get_by_label("System prompt of a new conversation").fill(f"Be brief. {HOSTILE}")
+    page.get_by_label("System prompt of a new chat").fill(f"Be brief. {HOSTILE}")
     say(page, f"Hello there! {HOSTILE}")
     page.wait_for_selector(".dl-assistant .dl-text strong:text('day')")
     button(page, "Another answer").wait_for()
@@ -288,15 +288,20 @@ def test_answers_are_demonstrated(running: Running, visit: Visit):
     assert store.messages(own.parent) == [{"role": "user", "content": "Who are you?"}]
 
 
+def compared(page: Any, text: str) -> list[str]:
+    """Ask all, and wait for what they answer."""
+    page.fill(".dl-arena textarea", text)
+    page.press(".dl-arena textarea", "Enter")
+    button(page, "1 is best").wait_for()
+    return page.locator(".dl-answer .dl-text").all_inner_texts()
+
+
 def test_models_are_compared_blind(running: Running, visit: Visit):
     store = running.store
     running.engines["tiny"].text, running.engines["other"].text = "The first answer.", "The second answer."
     visitor = visit()
     page = visitor.go("compare", ".dl-arena textarea")
-    page.fill(".dl-arena textarea", "Which of you?")
-    page.press(".dl-arena textarea", "Enter")
-    button(page, "1 is best").wait_for()
-    texts = page.locator(".dl-answer .dl-text").all_inner_texts()
+    texts = compared(page, "Which of you?")
     assert sorted(texts) == ["The first answer.", "The second answer."]
     assert "tiny" not in page.inner_text(".dl-arena")  # blind
     page.reload()
@@ -312,6 +317,37 @@ def test_models_are_compared_blind(running: Running, visit: Visit):
         "tiny · T=0.5",
         "other · T=0.5",
     }
+
+
+def test_a_comparison_goes_on_from_the_best_answer_blind_again(running: Running, visit: Visit):
+    store, engines = running.store, running.engines
+    engines["tiny"].text, engines["other"].text = "Whales sing.", "Whales swim."
+    visitor = visit()
+    page = visitor.go("compare", ".dl-arena textarea")
+    won, lost = compared(page, "What do whales do?")
+    page.keyboard.press("1")
+    page.wait_for_selector(".dl-arena textarea")
+    page.keyboard.press("c")
+    page.wait_for_selector(".dl-arena textarea:focus")
+    compared(page, "Why?")
+    assert "T=0.5" not in page.inner_text(".dl-arena")  # blind again
+    page.reload()
+    button(page, "1 is best").wait_for()
+    assert page.locator(".dl-prompt .dl-text").all_inner_texts() == ["What do whales do?", won, "Why?"]
+    assert lost not in page.inner_text(".dl-prompt")
+    read = [engine.tokenizer.decode(engine.requests[-1].prompt_ids) for engine in engines.values()]
+    assert read[0] == read[1]  # both were asked the same
+    assert won in read[0]
+    assert lost not in read[0]
+    page.keyboard.press("=")
+    page.wait_for_selector(".dl-answer-head >> text=T=0.5")
+    check(visitor, "compare-turns-en")
+    said = bodies(store, Ranking)[-1]
+    assert said.ranks == (1, 1)
+    prompt = [each["content"] for each in store.messages(said.completions[0])[:-1]]
+    assert prompt == ["What do whales do?", won, "Why?"]
+    page.keyboard.press("Enter")
+    button(page, "Ask all").wait_for()
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,17 @@ def finished(running: Running) -> str:
     return lesson.name
 
 
+def test_the_newest_reward_model_is_said_to_be_in_use(running: Running, visit: Visit, lessons: list[Any]):
+    older, newer = finished(running), finished(running)
+    assert running.studio.workshop is not None
+    for name in (older, newer):
+        (running.studio.workshop.folder / name / "run" / "reward" / "model").mkdir(parents=True)
+    page = visit().go(f"teach?lesson={newer}", ".dl-state-done")
+    page.wait_for_selector("text=Its reward model is the newest")
+    page = visit().go(f"teach?lesson={older}", ".dl-state-done")
+    assert page.locator("text=Its reward model is the newest").count() == 0
+
+
 def test_a_lesson_whose_process_died_says_so(running: Running, visit: Visit, lessons: list[Any]):
     judged(running)
     page = visit().go("teach")

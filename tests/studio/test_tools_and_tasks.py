@@ -140,7 +140,7 @@ def test_prompts_become_ranking_tasks_beside_all_else(running: Running, visit: V
     page = visitor.go("rank")
     page = visitor.go("tasks")
     page.get_by_role("textbox", name="Prompts").fill("Why is the sky blue?\n\nAnd the sea?\n")
-    page.get_by_label("Answers to each prompt").fill("3")
+    page.get_by_label("Answers a prompt").fill("3")
     page.get_by_label("People who do each task").fill("2")
     button(page, "Make the tasks").click()
     page.wait_for_selector("text=2 of 2 prompts, 2 new tasks")
@@ -264,7 +264,7 @@ def test_a_system_prompt_is_kept_under_a_name_and_chosen_again(running: Running,
     store.add("ann", Persona(name="Private one", prompt="Speak in secret."))
     visitor = visit()
     page = visitor.go("chat")
-    field = page.get_by_label("System prompt of a new conversation")
+    field = page.get_by_label("System prompt of a new chat")
     for prompt in ("Be brief.", "Be very brief."):  # the second takes the first one's place
         field.fill(prompt)
         button(page, "Keep this system prompt as a persona").click()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +159,33 @@ def test_what_is_lacking_is_said(workshop: Workshop):
     with pytest.raises(LessonError, match="no model is called 'other'"):
         workshop.begin("sft", "other", 1, "ann")
     assert workshop.lessons() == []
+
+
+@contextmanager
+def no_room() -> Generator[None]:
+    """No file of this process can grow, as on a full disk."""
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, kept[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_lesson(workshop: Workshop):
+    with no_room(), pytest.raises(LessonError, match=r"could not begin the lesson: .*see that there is room"):
+        workshop.begin("sft", "tiny", 1, "ann")
+    assert workshop.lessons() == []
+    lesson = workshop.begin("sft", "tiny", 1, "ann")  # there is room again
+    says_hello(workshop, lesson)
+    workshop.stop(lesson.name)
+    until(lambda: workshop.lessons()[0].state == "stopped")
+    with no_room(), pytest.raises(LessonError, match="could not go on with the lesson"):
+        workshop.resume(lesson.name)
+    workshop.resume(lesson.name)
+    until(lambda: workshop.lessons()[0].state == "done")
+    with no_room(), pytest.raises(LessonError, match="could not remember"):
+        workshop.use(lesson.name)
+    assert workshop.used() == []
+    workshop.use(lesson.name)
+    assert workshop.used() == [lesson.name]

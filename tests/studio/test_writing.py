@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from danlu.data.pii import FINDS
+from danlu.serve.studio.phrases_en import ENGLISH
 from danlu.serve.studio.writing import LONG, changes, remarks
 
 
@@ -28,8 +30,8 @@ def test_length_and_language_are_looked_at():
 def test_personal_data_is_found_unless_the_question_gave_it():
     told = remarks(QUESTION, f"{ANSWER} Write to ann@example.com or call 13812345678.")
     assert [(each.key, each.values) for each in told] == [
-        ("quality.private", {"kind": "email", "n": "1"}),
-        ("quality.private", {"kind": "phone", "n": "1"}),
+        ("quality.private_email", {"n": "1"}),
+        ("quality.private_phone", {"n": "1"}),
     ]
     assert keys("What does ann@example.com want to know?", f"{ANSWER} So wrote ann@example.com.") == []
 
@@ -53,3 +55,9 @@ def test_changes_lose_nothing():
     before, after = "a  b\n\nc 你好", "b a\n c你们好!"
     assert "".join(text for kind, text in changes(before, after) if kind != "new") == before
     assert "".join(text for kind, text in changes(before, after) if kind != "gone") == after
+
+
+def test_every_kind_of_personal_data_has_words():
+    kinds = {kind for _, finds in FINDS for kind, *_ in finds}
+    assert "email" in kinds
+    assert {f"quality.private_{kind}" for kind in kinds} <= set(ENGLISH)

@@ -10,7 +10,7 @@ from nicegui import ui
 from danlu.serve.studio.smoothing import Points, thinned
 from danlu.serve.studio.visit import Visit
 
-INK, LINE = "#8a8178", "#8a817844"  # readable on light and on dark
+INK, LINE = "#6f675f", "#8a817844"  # on a light ground; a stylesheet brightens all of it on a dark one
 COLOURS = ["#b23a26", "#2f6f9f", "#4f8a3c", "#9a6bb3", "#c98a1b", "#3a9a93"]
 
 

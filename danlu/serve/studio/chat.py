@@ -123,6 +123,9 @@ async def build(visit: Visit) -> None:
             turns.props["aria-label"] = visit.say("page.chat")
         with ui.element("aside").classes("dl-aside") as aside:
             aside.props["aria-label"] = visit.say("chat.aside")
+            icon_button(visit.say("chat.aside_close"), "close", lambda: _toggle(aside)).classes(
+                "dl-aside-close"
+            )
             upper = ui.element("div")
             panel = SamplingPanel(visit)
             talk = Talk(visit, panel, area, turns)

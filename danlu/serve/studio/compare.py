@@ -1,4 +1,4 @@
-"""Compare: two to four models, or settings, answer one question; their names are told after the verdict."""
+"""Compare: two to four models, or settings, answer alike; their names are told after the verdict."""
 
 from __future__ import annotations
 
@@ -12,53 +12,20 @@ from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.leaderboard import leaderboard
-from danlu.feedback.records import Conversation, Event, Message, Origin, Ranking, content_of
+from danlu.feedback.records import Conversation, Event, Message, Ranking, content_of
 from danlu.feedback.store import Store
 from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.chat import POLL_S, SEND_KEYS
+from danlu.serve.studio.contest import FEWEST, MOST, Contender, Contest, name_of
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
-from danlu.serve.studio.replies import Draft, sampling_at
+from danlu.serve.studio.replies import sampling_at
 from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.voice import Voice
 
-FEWEST, MOST = 2, 4
 COMPARE = "compare"  # in a conversation's and a ranking's `about`
-KEYS = "01234="
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One question with its answers, as the store has it."""
-
-    conversation: str
-    question: Event
-    answers: Sequence[Event]  # in the order shown
-    shown: tuple[int, ...]  # which of the answers that are stored stands first, second, …
-    drafts: Sequence[Draft]  # that are still being made
-    verdict: Event | None
-
-    @classmethod
-    def read(cls, visit: Visit, conversation: str) -> Round:
-        """The visitor's own round."""
-        store = visit.studio.store
-        # Asked before the store: a reply that is finished meanwhile is then seen here at least.
-        drafts = visit.studio.replies.under_way(conversation)
-        below = store.below(conversation)
-        question = next(iter(below.get(conversation, ())), None)
-        if question is None or question.person != visit.person.name:
-            raise FeedbackError(visit.say("compare.unknown"))
-        answers = [each for each in below.get(question.id, ()) if isinstance(each.body, Message)]
-        # Ids are drawn at random before the first word is: in their order nobody knows who is who, and a
-        # reload changes nothing.
-        shown = sorted(range(len(answers)), key=lambda i: answers[i].id)
-        return cls(
-            conversation=conversation,
-            question=question,
-            answers=[answers[i] for i in shown],
-            shown=tuple(shown),
-            drafts=sorted(drafts, key=lambda draft: draft.id),
-            verdict=store.ranking_of(visit.person.name, [each.id for each in answers]),
-        )
+GO_ON = "c"
+KEYS = f"01234={GO_ON}"
 
 
 @dataclass(slots=True)
@@ -68,25 +35,27 @@ class Arena:
     visit: Visit
     area: ui.element
     board: ui.element
-    contenders: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])  # model, temperature
-    round: Round | None = None
+    contenders: list[Contender] = field(default_factory=list[Contender])  # of the next new question
+    contest: Contest | None = None
+    follow: ui.element | None = None  # the field for going on, where it is shown
     began: float = field(default_factory=monotonic)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def load(self, conversation: str) -> None:
-        """Read a round and show it."""
-        self.round = await self.visit.act("annotate", Round.read, self.visit, conversation)
+        """Read a contest and show it."""
+        self.contest = await self.visit.act("annotate", Contest.read, self.visit, conversation)
         self.show()
         ui.navigate.history.replace(f"{ROOT}/compare?c={conversation}")
 
     def show(self) -> None:
         """Show everything."""
         self.area.clear()
+        self.follow = None
         with self.area:
-            if self.round is None:
+            if self.contest is None:
                 _ask_form(self)
             else:
-                _show_round(self, self.round)
+                _show_contest(self, self.contest)
 
     async def show_leaderboard(self) -> None:
         """Show who wins."""
@@ -111,14 +80,14 @@ async def build(visit: Visit) -> None:
     conversation = visit.query.get("c", "")
     try:
         if conversation:
-            arena.round = await visit.act("annotate", Round.read, visit, conversation)
+            arena.contest = await visit.act("annotate", Contest.read, visit, conversation)
     except FeedbackError as error:
         ui.notify(str(error), type="warning")
     arena.show()
     await arena.show_leaderboard()
 
 
-def _first_contenders(visit: Visit) -> list[tuple[str, float]]:
+def _first_contenders(visit: Visit) -> list[Contender]:
     """Every model with its own setting; a single one with two."""
     voices = visit.studio.voices[:MOST]
     found = [(voice.name, voice.service.served.sampling.temperature) for voice in voices]
@@ -175,53 +144,70 @@ async def _begin(arena: Arena, text: str) -> None:
 
 @told
 async def ask(visit: Visit, arena: Arena, text: str) -> None:
-    """Have all of them answer."""
-    store, person = visit.studio.store, visit.person.name
-    # A conversation that belongs to nobody's history.
-    root = new_event("", Conversation(title=" ".join(text.split())[:60], about={COMPARE: True}))
-    question = new_event(person, Message(conversation=root.id, role="user", content=text))
-    await visit.act("annotate", store.take_in, [root, question])
-    place = Message(conversation=root.id, parent=question.id, role="assistant", content="")
+    """Have all of them answer a first question, or one that goes on from the best answer."""
+    store, person, this = visit.studio.store, visit.person.name, arena.contest
+    goes_on = this.goes_on if this else None
+    nodes: list[Event] = []
+    if this is None or goes_on is None:
+        contenders, parent = arena.contenders, ""
+        # A conversation that belongs to nobody's history.
+        nodes.append(new_event("", Conversation(title=" ".join(text.split())[:60], about={COMPARE: True})))
+        conversation = nodes[0].id
+    else:
+        contenders, parent, conversation = this.contenders, goes_on.id, this.conversation
+    speakers = _speakers(visit, contenders)
+    question = new_event(person, Message(conversation=conversation, parent=parent, role="user", content=text))
+    await visit.act("annotate", store.take_in, [*nodes, question])
+    place = Message(conversation=conversation, parent=question.id, role="assistant", content="")
     try:
-        for name, temperature in arena.contenders:
-            voice = visit.studio.voice(name) or visit.studio.voices[0]
-            messages = [{"role": "user", "content": text}]
-            await visit.studio.replies.begin(
-                voice, person, place, messages, sampling_at(voice.service.served.sampling, temperature)
-            )
+        messages = await visit.act("annotate", store.messages, question.id)
+        for voice, temperature in speakers:
+            sampling = sampling_at(voice.service.served.sampling, temperature)
+            await visit.studio.replies.begin(voice, person, place, messages, sampling)
     finally:
         arena.began = monotonic()
-        await arena.load(root.id)
+        await arena.load(conversation)
 
 
-def _show_round(arena: Arena, this: Round) -> None:
-    visit = arena.visit
-    prompt_turns(visit, [{"role": "user", "content": content_of(this.question)}])
+def _speakers(visit: Visit, contenders: Sequence[Contender]) -> list[tuple[Voice, float]]:
+    """The models of contenders; FeedbackError if one is there no more."""
+    found: list[tuple[Voice, float]] = []
+    for name, temperature in contenders:
+        voice = visit.studio.voice(name)
+        if voice is None:
+            raise FeedbackError(visit.say("tasks.no_model", name=name))
+        found.append((voice, temperature))
+    return found
+
+
+def _show_contest(arena: Arena, this: Contest) -> None:
+    visit, now = arena.visit, this.now
+    prompt_turns(visit, this.messages)
     if this.drafts:
         _watch(arena, this)
         return
-    ranks = _ranks_shown(this)
+    ranks = now.ranks
     with ui.element("div").classes("dl-columns"):
-        for number, answer in enumerate(this.answers):
+        for number, answer in enumerate(now.answers):
             with ui.element("article").classes("dl-answer" + " dl-won" * bool(ranks and ranks[number] == 1)):
                 with ui.element("div").classes("dl-answer-head"):
                     ui.label(str(number + 1)).classes("dl-chip")
                     if ranks:
-                        ui.label(contender(answer)).classes("dl-heading")
+                        ui.label(name_of(answer)).classes("dl-heading")
                 words(visit, content_of(answer))
-    if ranks:
-        _after(arena)
-    elif len(this.answers) >= FEWEST:
+    if this.may_be_judged:
         _verdicts(arena, this)
-    else:
+        return
+    if not ranks:
         ui.label(visit.say("compare.too_few")).classes("dl-alert").props('role="alert"')
-        _after(arena)
+    _after(arena, this)
 
 
-def _watch(arena: Arena, this: Round) -> None:
+def _watch(arena: Arena, this: Contest) -> None:
     """The answers as they come."""
     visit = arena.visit
-    pieces = {each.id: content_of(each) for each in this.answers} | {each.id: "" for each in this.drafts}
+    made = {each.id: content_of(each) for each in this.now.answers}
+    pieces = made | {each.id: "" for each in this.drafts}
     drafts = {each.id: each for each in this.drafts}
     texts: dict[str, ui.html] = {}
     with ui.element("div").classes("dl-columns"):
@@ -242,8 +228,8 @@ def _watch(arena: Arena, this: Round) -> None:
     timer = ui.timer(POLL_S, look)
 
 
-def _verdicts(arena: Arena, this: Round) -> None:
-    visit, n = arena.visit, len(this.answers)
+def _verdicts(arena: Arena, this: Contest) -> None:
+    visit, n = arena.visit, len(this.now.answers)
     with ui.element("div").classes("dl-verdicts"):
         for number in range(n):
             action(visit.say("compare.best", number=number + 1), lambda key=str(number + 1): _key(arena, key))
@@ -252,9 +238,28 @@ def _verdicts(arena: Arena, this: Round) -> None:
     ui.label(visit.say("compare.keys", n=n)).classes("dl-quiet dl-small dl-keyboard")
 
 
-def _after(arena: Arena) -> None:
+def _after(arena: Arena, this: Contest) -> None:
+    """What comes next: another question, or one that goes on from the best answer."""
+    visit = arena.visit
+    box = _follow_field(arena, this)
     with ui.row().classes("dl-buttons"):
-        action(arena.visit.say("compare.next"), lambda: _key(arena, "Enter"), icon="arrow_forward", main=True)
+        if box is not None:
+            action(visit.say("compare.ask_on"), lambda: _begin(arena, str(box.value or "")), icon="send")
+        action(visit.say("compare.next"), lambda: _key(arena, "Enter"), icon="arrow_forward", main=True)
+    if box is not None:
+        ui.label(visit.say("compare.keys_after")).classes("dl-quiet dl-small dl-keyboard")
+
+
+def _follow_field(arena: Arena, this: Contest) -> ui.textarea | ui.input | None:
+    """Where the conversation is gone on with; None before the first verdict."""
+    visit, best = arena.visit, this.now.best
+    if this.goes_on is None:
+        return None
+    box = arena.follow = text_field(visit.say("compare.follow"), grows=True)
+    box.on("keydown", lambda event: _begin(arena, str(event.args)), js_handler=SEND_KEYS)
+    about = "compare.follow_again" if best is None else "compare.follow_about"
+    ui.label(visit.say(about, number=(best or 0) + 1)).classes("dl-quiet dl-small")
+    return box
 
 
 async def _key(arena: Arena, key: str) -> None:
@@ -263,53 +268,46 @@ async def _key(arena: Arena, key: str) -> None:
 
 
 async def _obey(arena: Arena, key: str) -> None:
-    this = arena.round
+    this = arena.contest
     if this is None or this.drafts:
         return
     with arena.area:
-        if this.verdict is not None or len(this.answers) < FEWEST:
-            if key == "Enter":
-                arena.round = None
-                arena.show()
-                ui.navigate.history.replace(f"{ROOT}/compare")
-        elif key in "0=" or 1 <= int(key if key.isdecimal() else 0) <= len(this.answers):
+        if not this.may_be_judged:
+            _move_on(arena, key)
+        elif key in "0=" or 1 <= int(key if key.isdecimal() else 0) <= len(this.now.answers):
             await judge(arena.visit, arena, key)
+
+
+def _move_on(arena: Arena, key: str) -> None:
+    """To a new question, or to the field for going on with this conversation."""
+    if key == "Enter":
+        arena.contest = None
+        arena.show()
+        ui.navigate.history.replace(f"{ROOT}/compare")
+    elif key == GO_ON and arena.follow is not None:
+        arena.follow.run_method("focus")
 
 
 @told
 async def judge(visit: Visit, arena: Arena, key: str) -> None:
     """Store the verdict and tell the names."""
-    this = arena.round
+    this = arena.contest
     assert this is not None
     best = None if key in "0=" else int(key) - 1
-    by_place = dict(zip(this.shown, enumerate(this.answers), strict=True))
+    by_place = dict(zip(this.now.shown, enumerate(this.now.answers), strict=True))
     placed = [by_place[place] for place in sorted(by_place)]
-    about: Mapping[str, Any] = {COMPARE: [contender(answer) for _, answer in placed]}
+    about: Mapping[str, Any] = {COMPARE: [name_of(answer) for _, answer in placed]}
     said = Ranking(
         completions=tuple(answer.id for _, answer in placed),
         ranks=tuple(1 if best is None or number == best else 2 for number, _ in placed),
         flags=tuple(("all_bad",) for _ in placed) if key == "0" else (),
-        shown=this.shown,
+        shown=this.now.shown,
         seconds=round(monotonic() - arena.began, 1),
         about=about,
     )
     await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
     await arena.load(this.conversation)
     await arena.show_leaderboard()
-
-
-def contender(answer: Event) -> str:
-    """The model of an answer, and the setting that tells it from others."""
-    origin = answer.body.origin if isinstance(answer.body, Message) else Origin()
-    return f"{origin.name} · T={origin.sampling.get('temperature', 0):g}"
-
-
-def _ranks_shown(this: Round) -> list[int]:
-    """The ranks in the order shown; empty before the verdict."""
-    if this.verdict is None or not isinstance(this.verdict.body, Ranking):
-        return []
-    rank = dict(zip(this.verdict.body.completions, this.verdict.body.ranks, strict=True))
-    return [rank[each.id] for each in this.answers]
 
 
 def _leaderboard(visit: Visit, rows: Sequence[tuple[str, float, float, float, int]]) -> None:
@@ -324,7 +322,11 @@ def _leaderboard(visit: Visit, rows: Sequence[tuple[str, float, float, float, in
                     ui.label(visit.say(key))
         for name, strength, low, high, n in rows:
             with ui.element("tr"):
-                for text in (name, f"{strength:+.0f}", f"{low:+.0f} … {high:+.0f}", f"{n:,}"):
+                for text in (name, _signed(strength), f"{_signed(low)} … {_signed(high)}", f"{n:,}"):
                     with ui.element("td"):
                         ui.label(text)
     ui.label(visit.say("compare.about")).classes("dl-quiet dl-small")
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.0f}".replace("-", "−")

@@ -139,7 +139,7 @@ def _overview(visit: Visit, library: Library, sets: Sequence[DataSet]) -> None:
         folders = ", ".join(str(each) for each in library.folders.values())
         ui.label(visit.say("data.none", folders=folders)).classes("dl-quiet dl-text")
         return
-    with ui.element("section").classes("dl-answer"):
+    with ui.element("section").classes("dl-answer dl-everything"):
         ui.label(visit.say("data.pick")).classes("dl-heading").props('role="heading" aria-level="2"')
         with ui.element("div").classes("dl-wide-table"), ui.element("table").classes("dl-table dl-sets"):
             _head(visit, "data.set", "data.kind", "data.records", "data.size")

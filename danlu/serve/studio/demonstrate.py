@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from nicegui import ui
 
-from danlu.feedback.errors import FeedbackError
+from danlu.feedback.errors import FeedbackError, WithdrawnTaskError
 from danlu.feedback.queue import Assignment
 from danlu.feedback.records import Conversation, Demonstration, Edit, Message, Skip
 from danlu.serve.studio.controls import action, prompt_turns, text_field, words
@@ -181,7 +182,8 @@ async def skip(visit: Visit, room: Room) -> None:
     """Leave the task to others."""
     if room.task is not None and room.desk is not None:
         said = Skip(task=room.task.task, seconds=room.desk.seconds)
-        await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
+        with suppress(WithdrawnTaskError):  # then nobody need be told
+            await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
         room.given = room.given[1:]
         await room.fill()
         room.show()

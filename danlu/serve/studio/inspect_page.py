@@ -76,6 +76,19 @@ class Table:
     example: Example | None = None
     stage: Stage = "sft"
     pick: tuple[int, int] = (0, 0)  # layer and head
+    form: Callable[[], tuple[str, str, str, str]] | None = None  # model, reward model, chat, text
+
+    def take_form(self) -> None:
+        """Take what stands in the form, where that has changed; a branch is left then."""
+        now = (self.model, self.reward_model, self.conversation, self.text)
+        wanted = now if self.form is None else self.form()
+        if wanted != now:
+            self.model, self.reward_model, self.conversation, self.text = wanted
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Leave whatever branch was looked at."""
+        self.ids, self.first, self.pick = (), 0, (0, 0)
 
     def path(self) -> Path:
         """Of the chosen model."""
@@ -152,6 +165,7 @@ def _tabs(table: Table, tabs: ui.element) -> None:
 
         async def choose(name: str = name) -> None:
             table.view = name
+            table.take_form()
             tabs.clear()
             with tabs:
                 _tabs(table, tabs)
@@ -175,10 +189,16 @@ async def _what(table: Table) -> None:
     box = text_field(visit.say("inspect.text"), lines=6, most=MOST_TYPED).classes("dl-inspected")
     box.bind_visibility_from(chat, "value", value="")
 
+    table.form = lambda: (
+        str(model.value or ""),
+        str(reward.value or ""),
+        str(chat.value or ""),
+        str(box.value or ""),
+    )
+
     async def begin() -> None:
-        table.model, table.reward_model = str(model.value or ""), str(reward.value or "")
-        table.conversation, table.text = str(chat.value or ""), str(box.value or "")
-        table.ids, table.first, table.pick = (), 0, (0, 0)
+        table.take_form()
+        table.begin_anew()
         await look(visit, table)
 
     action(visit.say("inspect.look"), begin, icon="search", main=True)

@@ -101,6 +101,8 @@ class LessonView:
         at = lesson.at[:16].replace("T", " ") + " UTC"
         about = visit.say("teach.about", model=lesson.model, by=lesson.by, at=at)
         ui.label(about).classes("dl-quiet dl-small dl-text")
+        if lesson.reward_model is not None and lesson.reward_model == self.workshop.latest_reward_model():
+            ui.label(visit.say("teach.judges")).classes("dl-quiet dl-small")
         if lesson.state == "died":
             ui.label(visit.say("teach.died_more")).classes("dl-alert").props('role="alert"')
 
@@ -183,7 +185,7 @@ def samples_of(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _table(visit: Visit, rows: Sequence[Mapping[str, Any]]) -> None:
-    with ui.element("div").classes("dl-table dl-text"), ui.element("table"):
+    with ui.element("div").classes("dl-table dl-text").props('tabindex="0"'), ui.element("table"):
         with ui.element("thead"), ui.element("tr"):
             for name in ("what", "n", "before", "after"):
                 with ui.element("th").props('scope="col"'):

@@ -102,7 +102,7 @@ class Masks:
     stage: Stage
     lines: Sequence[MaskLine]
     columns: Sequence[str] = ()  # what the numbers are called
-    n_learnt: int = 0
+    n_learnt: int = 0  # targets, or scores
     n_left_out: int = 0  # positions that are not shown
 
 

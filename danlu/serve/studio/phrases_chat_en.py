@@ -31,10 +31,10 @@ CHATTING = {
     "tasks.prompts_about": "One a line: plain text, or records with prompt or messages, perhaps completions.",
     "tasks.file": "Or a file: .txt or .jsonl",
     "tasks.no_text": "The file is no UTF-8 text (byte {place}).",
-    "tasks.n": "Answers to each prompt (2–9)",
+    "tasks.n": "Answers a prompt (2–9)",
     "tasks.overlap": "People who do each task",
     "tasks.draft": "The first model writes a draft",
-    "tasks.guideline": "Guidelines shown beside the tasks (empty: the usual ones)",
+    "tasks.guideline": "Guidelines, if not the usual ones",
     "tasks.no_model": "No model is called {name} any more; choose another.",
     "tasks.make": "Make the tasks",
     "tasks.jobs": "What is being made",
@@ -44,4 +44,10 @@ CHATTING = {
     "tasks.progress": "{n} of {all} prompts, {made} new tasks",
     "tasks.known": "{n} tasks were there before.",
     "tasks.more_faults": "And {n} more.",
+    # comparing in several turns
+    "compare.follow": "Go on with this conversation",
+    "compare.follow_about": "All of them go on from answer {number}; who answers what is hidden again.",
+    "compare.follow_again": "No answers came to the last question. Ask it again, or something else.",
+    "compare.ask_on": "Ask on",
+    "compare.keys_after": "Keys: Enter is the next question, c goes on with this conversation.",
 }

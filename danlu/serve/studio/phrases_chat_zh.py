@@ -44,4 +44,10 @@ CHATTING = {
     "tasks.progress": "{all} 条提示词已处理 {n} 条，新增 {made} 个任务",
     "tasks.known": "其中 {n} 个任务原先就有。",
     "tasks.more_faults": "另有 {n} 条。",
+    # 多轮对比
+    "compare.follow": "接着这段对话问",
+    "compare.follow_about": "它们都接着回答 {number} 往下说，谁答了什么会重新隐去。",
+    "compare.follow_again": "上一个问题没有得到回答。可以再问一次，或者换个问题。",
+    "compare.ask_on": "继续追问",
+    "compare.keys_after": "按键：Enter 下一个问题，c 接着这段对话问。",
 }

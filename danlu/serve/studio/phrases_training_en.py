@@ -64,6 +64,7 @@ TRAINING = {
     "teach.what_accuracy": "pairs that the reward model orders as people do",
     "teach.what_score": "reward model's mean score of the answers",
     "teach.judge_note": "The score is by the reward model that was practised for; people judge in Compare.",
+    "teach.judges": "Its reward model is the newest, so it is in use: for PPO, in Inspect, and in /v1/score.",
     "teach.samples": "Answers before and after",
     "teach.use": "Use this model",
     "teach.used": "{name} is loaded: Chat begins with it, and Compare knows it.",

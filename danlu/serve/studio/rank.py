@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import cast
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 from nicegui import events, ui
 
+from danlu.feedback.errors import WithdrawnTaskError
 from danlu.feedback.queue import Assignment
 from danlu.feedback.records import FLAGS, Event, Ranking, Skip
 from danlu.serve.studio.controls import action, keys, prompt_turns, text_field, words
@@ -151,7 +153,8 @@ async def skip(visit: Visit, desk: Desk) -> None:
     """Leave the task to others."""
     if desk.task is not None:
         said = Skip(task=desk.task.task, seconds=round(monotonic() - desk.began, 1))
-        await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
+        with suppress(WithdrawnTaskError):  # then nobody need be told
+            await visit.act("annotate", visit.studio.store.add, visit.person.name, said)
         await _go_on(visit, desk)
 
 

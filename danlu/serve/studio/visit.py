@@ -13,7 +13,7 @@ from nicegui import ui
 from starlette.exceptions import HTTPException
 
 from danlu.feedback.accounts import Person, Scope
-from danlu.feedback.errors import FeedbackError
+from danlu.feedback.errors import FeedbackError, FullDiskError, WithdrawnTaskError
 from danlu.serve.studio.phrases import LANGUAGES, Language, phrase
 from danlu.serve.studio.studio import Studio
 from danlu.tokenizer.chat import ChatError
@@ -88,16 +88,25 @@ def told(
         try:
             await function(visit, *args, **kwargs)
         except (FeedbackError, ChatError, NotAllowedError, HTTPException) as error:
-            refuse(reason(error))
+            refuse(reason(visit, error))
 
     return act
 
 
-def reason(error: Exception) -> str:
-    """What an error says to the visitor."""
+def reason(visit: Visit, error: Exception) -> str:
+    """What an error says to the visitor: in their language where it is one that anybody may meet."""
+    for kind, key in IN_PHRASES.items():
+        if isinstance(error, kind):
+            return visit.say(key)
     return str(error.detail) if isinstance(error, HTTPException) else str(error)
 
 
 def refuse(text: str) -> None:
     """Show why something was not done."""
     ui.notify(text, type="negative", multi_line=True, close_button=True, timeout=10_000)
+
+
+IN_PHRASES: Mapping[type[Exception], str] = {
+    FullDiskError: "refused.full_disk",
+    WithdrawnTaskError: "refused.withdrawn",
+}

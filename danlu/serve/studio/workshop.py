@@ -15,10 +15,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import IO, Literal, get_args
 
 from sqlalchemy.engine import make_url
@@ -145,19 +147,23 @@ class Workshop:
             if judge is None:
                 raise LessonError("PPO needs a reward model; train one first")
             words.append(f"reward_model={judge.resolve()}")
-        with self.turn:
+        with self.turn, told_of_the_disk("begin the lesson"):
             self._refuse_second()
             path = self._new_folder(stage)
             words += [f"out={(path / 'run').resolve()}", f"db={_location(self.db)}"]
             at = datetime.now(UTC).isoformat(timespec="seconds")
             told = {"model": model, "by": by, "at": at, "stage": stage, "words": words}
-            (path / LESSON).write_text(json.dumps(told, ensure_ascii=True), encoding="ascii")
-            self._start(path, words)
+            try:
+                (path / LESSON).write_text(json.dumps(told, ensure_ascii=True), encoding="ascii")
+                self._start(path, words)
+            except OSError:
+                rmtree(path, ignore_errors=True)  # half a lesson is none
+                raise
         return self._known(path.name)
 
     def resume(self, name: str) -> Lesson:
         """Go on with a lesson that was stopped, or died, from its last checkpoint."""
-        with self.turn:
+        with self.turn, told_of_the_disk("go on with the lesson"):
             lesson = self._known(name)
             if lesson.state in ("running", "done"):
                 raise LessonError(f"the lesson {name} is {lesson.state}; there is nothing to go on with")
@@ -196,7 +202,7 @@ class Workshop:
     def use(self, name: str) -> Voice:
         """Load the model of a lesson, and remember that it is in use."""
         voice = self.load_again(name)
-        with self.turn:
+        with self.turn, told_of_the_disk("remember that the model is in use"):
             names = [each for each in self.used() if each != name]
             target, beside = self.folder / USED, self.folder / f"{USED}.new"
             beside.write_text(json.dumps({"names": [name, *names]}), encoding="ascii")
@@ -256,6 +262,18 @@ class Workshop:
             )
             (path / "pid.json").write_text(json.dumps({"pid": process.pid}), encoding="ascii")
         threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie is left
+
+
+@contextmanager
+def told_of_the_disk(what: str) -> Generator[None]:
+    """Say in plain words what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise LessonError(
+            f"could not {what}: {error.strerror or error}; see that there is room, and that danlu may write "
+            "to the folder of runs, then try again. Nothing was lost"
+        ) from error
 
 
 def _state(path: Path, has_result: bool) -> State:

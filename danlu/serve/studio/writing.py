@@ -47,7 +47,7 @@ def remarks(question: str, answer: str) -> list[Remark]:
     _, private = mask_private(answer)
     _, given = mask_private(question)
     for kind, count in sorted((private - given).items()):
-        found.append(Remark("quality.private", {"kind": kind, "n": str(count)}))
+        found.append(Remark(f"quality.private_{kind}", {"n": str(count)}))
     return found
 
 

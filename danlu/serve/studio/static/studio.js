@@ -28,7 +28,7 @@
   }).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
 
   // Single keys judge answers; in a field they are text. An input method hides the character, not the key.
-  const codes = { Equal: "=", NumpadEqual: "=", KeyU: "u", KeyS: "s", NumpadEnter: "Enter" };
+  const codes = { Equal: "=", NumpadEqual: "=", KeyU: "u", KeyS: "s", KeyC: "c", NumpadEnter: "Enter" };
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     const wanted = document.querySelector("[data-keys]")?.dataset.keys;
