@@ -1,11 +1,13 @@
-"""A CSV file as a table of a SQLite file."""
+"""CSV files as a database: read into a SQLite file of their own, which goes when the work is done."""
 
 from __future__ import annotations
 
 import csv
 import re
 import sqlite3
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from danlu.tools.sql.tokens import SqlError, quoted
@@ -17,8 +19,28 @@ MAX_CELL = 100_000  # characters
 INTEGER, REAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
-def load(path: Path, connection: sqlite3.Connection) -> None:
-    """Read a file into a table that has its name."""
+def is_csv(path: Path) -> bool:
+    """Whether a path is a CSV file, or a folder that holds some."""
+    return path.suffix.lower() in (".csv", ".tsv") or (path.is_dir() and any(path.glob("*.csv")))
+
+
+@contextmanager
+def as_database(path: Path) -> Generator[Path]:
+    """A SQLite file with a table for each CSV file, named after it, for as long as it is needed."""
+    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{path.stem or 'files'}.db"
+        connection = sqlite3.connect(target)
+        try:
+            for file in files:
+                _load(file, connection)
+            connection.commit()
+        finally:
+            connection.close()
+        yield target
+
+
+def _load(path: Path, connection: sqlite3.Connection) -> None:
     names, rows = _read(path)
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     kinds = [_kind(column) for column in columns]

@@ -1,4 +1,4 @@
-"""A SELECT that the grammar has read, in the words of DuckDB or PostgreSQL: the same question, the same answer.
+"""A SELECT that the grammar has read, in the words of DuckDB or PostgreSQL: same question, same answer.
 
 The grammar speaks SQLite. Where another engine means something else by the same words, others are written;
 where it has nothing that means the same, the statement is refused.
@@ -28,7 +28,6 @@ from danlu.tools.sql.tree import (
     Name,
     Ordering,
     Query,
-    Select,
     Source,
     Star,
     Unary,
@@ -80,30 +79,29 @@ def _spelling(statement: Statement, columns: Mapping[str, Sequence[str]]) -> Cal
     used = {table.lower() for table in statement.tables.values()}
     names = [name for table in columns if table.lower() in used for name in (table, *columns[table])]
     names += _made(statement.query)
-    known, spelled = set(names), dict[str, str]()
-    for name in names:
-        spelled.setdefault(name.lower(), name)
+    known, spelled = set(names), {name.lower(): name for name in reversed(names)}
 
     def exact(name: str) -> str:
         return Exact(name if name in known else spelled.get(name.lower(), name)) if name else ""
 
-    def change(node: Any) -> Any:
-        match node:
-            case Name(table, name):
-                return Name(exact(table), exact(name))
-            case Star(table):
-                return Star(exact(table))
-            case Item(alias=alias):
-                return replace(node, alias=exact(alias))
-            case Source(table=table, alias=alias, using=using):
-                named = exact(table) if isinstance(table, str) else table
-                return replace(node, table=named, alias=exact(alias), using=tuple(map(exact, using)))
-            case Common(name, made):
-                return replace(node, name=exact(name), columns=tuple(map(exact, made)))
-            case _:
-                return node
+    return lambda node: _respelled(node, exact)
 
-    return change
+
+def _respelled(node: Any, exact: Callable[[str], str]) -> Any:
+    match node:
+        case Name(table, name):
+            return Name(exact(table), exact(name))
+        case Star(table):
+            return Star(exact(table))
+        case Item(alias=alias):
+            return replace(node, alias=exact(alias))
+        case Source(table=table, alias=alias, using=using):
+            named = exact(table) if isinstance(table, str) else table
+            return replace(node, table=named, alias=exact(alias), using=tuple(map(exact, using)))
+        case Common(name, made):
+            return replace(node, name=exact(name), columns=tuple(map(exact, made)))
+        case _:
+            return node
 
 
 def _made(query: Query) -> Iterator[str]:
@@ -168,7 +166,9 @@ class _Rules:
     def _collation(self, node: Expression) -> str:
         wanted = node.text.upper() if isinstance(node, Literal) else ""
         if wanted not in self.dialect.collations:
-            raise SqlError(f"{self.dialect.name} has no COLLATE {wanted}; compare lower(…) or rtrim(…) instead")
+            raise SqlError(
+                f"{self.dialect.name} has no COLLATE {wanted}; compare lower(…) or rtrim(…) instead"
+            )
         return self.dialect.collations[wanted]
 
     def _source(self, node: Source) -> Source:

@@ -1,4 +1,4 @@
-"""Which engine a database belongs to, told by its URL or by its file, and what its process needs to open it."""
+"""Which engine a database belongs to, told by its URL or its file, and what its process needs to open it."""
 
 from __future__ import annotations
 

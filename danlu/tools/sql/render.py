@@ -45,7 +45,7 @@ def render(query: Query) -> str:
 
 
 class Exact(str):
-    """A name that is quoted wherever it stands: for engines that tell A from a, or have words of their own."""
+    """A name that is quoted wherever it stands: engines tell A from a, and have words of their own."""
 
 
 def named(name: str) -> str:

@@ -2,9 +2,10 @@
 
 It is started as a file of its own, with the standard library alone, so it starts fast and shares no memory
 with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading the
-tables and calling the functions named in the request, and memory, steps, rows and bytes are capped. DuckDB and
-PostgreSQL, whose packages are loaded when they are asked for, have no authorizer: DuckDB is shut off from files and
-from changes to its settings, PostgreSQL gets one cursor in one transaction that may only read.
+tables and calling the functions named in the request, and memory, steps, rows and bytes are capped.
+
+DuckDB and PostgreSQL, whose packages are loaded when they are asked for, have no authorizer. DuckDB is shut off
+from files and from changes to its settings; PostgreSQL gets one cursor in one transaction that may only read.
 """
 
 from __future__ import annotations
@@ -255,7 +256,9 @@ def _plain(value: Any) -> Any:
         return value.isoformat(" ")
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    return (
+        json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    )
 
 
 def _text(raw: bytes) -> str:
@@ -299,7 +302,8 @@ class DuckDb:
     """A DuckDB file: nothing outside it can be reached, and no setting changed."""
 
     columns_sql = """
-        select c.table_name, c.column_name, c.data_type, coalesce(list_contains(k.constraint_column_names, c.column_name), false)
+        select c.table_name, c.column_name, c.data_type,
+            coalesce(list_contains(k.constraint_column_names, c.column_name), false)
         from duckdb_columns() c left join duckdb_constraints() k
         on k.table_oid = c.table_oid and k.schema_name = 'main' and k.constraint_type = 'PRIMARY KEY'
         and k.database_name = c.database_name
@@ -358,7 +362,7 @@ class DuckDb:
             raise RefusedError(self._in_words(error)) from None
 
     def _watch(self) -> None:
-        """End a statement whose time is over; again and again, for one interruption may come between two steps."""
+        """End a statement whose time is over; repeatedly, for one interruption may come between two steps."""
         while True:
             time.sleep(0.05)
             if time.process_time() > self._deadline:
@@ -496,7 +500,9 @@ def _tables_of(engine: Engine) -> list[dict[str, Any]]:
 
 def _cells_of(engine: Engine, request: dict[str, Any]) -> list[list[str]]:
     """As `_cells`; the first column that cannot be read in time is the last that is tried."""
-    phrases = ", ".join("'" + each.replace("'", "''") + "'" for each in request["phrases"] if "\0" not in each)
+    phrases = ", ".join(
+        "'" + each.replace("'", "''") + "'" for each in request["phrases"] if "\0" not in each
+    )
     found: list[list[str]] = []
     for table, column in request["columns"] if phrases else []:
         cell = f"cast({_quoted(column)} as text)"
