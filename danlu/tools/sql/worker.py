@@ -4,8 +4,8 @@ It is started as a file of its own, with the standard library alone, so it start
 with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading the
 tables and calling the functions named in the request, and memory, steps, rows and bytes are capped.
 
-DuckDB and PostgreSQL, whose packages are loaded when they are asked for, have no authorizer. DuckDB is shut off
-from files and from changes to its settings; PostgreSQL gets one cursor in one transaction that may only read.
+DuckDB and PostgreSQL, whose packages are loaded when they are asked for, have no authorizer. DuckDB is shut
+off from files and from changes to its settings; PostgreSQL gets one cursor in a transaction that only reads.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class DuckDb:
         limits = request["limits"]
         _confine(limits["memory_bytes"] + self.library_bytes)
         self._duckdb = duckdb
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "enable_external_access": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -339,6 +339,7 @@ class DuckDb:
         except duckdb.Error as error:
             raise RefusedError(self._in_words(error)) from None
         self._deadline = time.process_time() + limits["cpu_s"]
+        self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def rows(self, sql: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -352,6 +353,7 @@ class DuckDb:
         return [column[0] for column in found.description or []], self._fetched()
 
     def close(self) -> None:
+        self._closed.set()
         self._connection.close()
 
     def _fetched(self) -> Iterator[Sequence[Any]]:
@@ -363,8 +365,7 @@ class DuckDb:
 
     def _watch(self) -> None:
         """End a statement whose time is over; repeatedly, for one interruption may come between two steps."""
-        while True:
-            time.sleep(0.05)
+        while not self._closed.wait(0.05):
             if time.process_time() > self._deadline:
                 self._connection.interrupt()
 
@@ -378,7 +379,7 @@ class DuckDb:
                 return words
         if "Conflicting lock" in str(error) or "Could not set lock" in str(error):
             return MEANINGS["locked"]
-        return str(error).partition("\n\n")[0]
+        return str(error).partition("\n")[0]
 
 
 class Postgres:
@@ -394,8 +395,8 @@ class Postgres:
         order by c.relname, a.attnum
     """
     keys_sql = """
-        select c.conrelid::regclass::text, a.attname::text, o.relname::text, b.attname::text
-        from pg_constraint c
+        select t.relname::text, a.attname::text, o.relname::text, b.attname::text
+        from pg_constraint c join pg_class t on t.oid = c.conrelid
         cross join lateral unnest(c.conkey, c.confkey) as pair (here, there)
         join pg_attribute a on a.attrelid = c.conrelid and a.attnum = pair.here
         join pg_attribute b on b.attrelid = c.confrelid and b.attnum = pair.there
@@ -405,20 +406,20 @@ class Postgres:
 
     def __init__(self, request: dict[str, Any]) -> None:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
         limits = request["limits"]
         _confine(limits["memory_bytes"])
         self._psycopg = psycopg
         self._cursor: psycopg.ServerCursor[Any] | None = None
         try:
-            parts = psycopg.conninfo.conninfo_to_dict(request["path"])
+            parts = conninfo_to_dict(request["path"])
         except psycopg.Error:  # its text may hold the password
             raise RefusedError("the URL cannot be read; expected postgresql://user@host/name") from None
         self._password = str(parts.get("password") or "")
-        parts["connect_timeout"] = max(2, int(limits["wall_s"] / 2))
-        parts |= {"client_encoding": "utf-8", "application_name": "danlu sql"}
+        parts |= {"connect_timeout": max(2, int(limits["wall_s"] / 2)), "client_encoding": "utf-8"}
         try:
-            self._connection = psycopg.connect(**{name: str(part) for name, part in parts.items()})
+            self._connection = psycopg.connect(make_conninfo(**parts))
             self._connection.read_only = True
             self._restrict(limits)
         except psycopg.Error as error:
