@@ -16,6 +16,7 @@ import pytest
 from test_guards import SELECTS
 
 from danlu.recipes.sql import SqlConfig, run
+from danlu.tools.error import ToolError
 from danlu.tools.sql import advice, worker
 from danlu.tools.sql.database import Database, Schema, SqlLimits
 from danlu.tools.sql.dialects import translated
@@ -88,7 +89,7 @@ SAME = [
     "SELECT 7 / 2, -7 / 2, 7 % 0, 7 / 0, 7.0 / 2, 1 - -1, NOT 1 = 2, 1 == 1, 'a' || (1 + 1)",
     "SELECT round(2.5), round(-0.125, 2), abs(-3), total(people), avg(people) FROM city WHERE people < 0",
     "SELECT total(people), sum(people), max(people) FROM city WHERE name = 'nowhere'",
-    "SELECT max(1, 2, 3), min(2, NULL), coalesce(NULL, 4), ifnull(NULL, 5), nullif(1, 1), iif(1<2, 3, 4)",
+    "SELECT max(1, 2, 3), min(2, NULL), coalesce(NULL, 4), ifnull(NULL, 5), iif(1 < 2, 3, 4)",
     "SELECT CAST('12' AS INTEGER), CAST(2.7 AS INT), CAST(-2.7 AS INTEGER), CAST(3 AS TEXT)",
     "SELECT length('北京'), upper('ab'), trim('  x '), trim('xax', 'x'), ltrim('  x'), instr('abc', 'c')",
     "SELECT substr('abcdef', 2, 3), substr('abc', 0, 2), replace('aXa', 'X', 'b'), rtrim('xa', 'a')",
@@ -171,7 +172,7 @@ def test_a_question_passes_through_the_process(other: Database, schema: Schema):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("SELECT count(*) FROM t a, t b, t c, t d WHERE a.a + b.a + c.a + d.a = -1", "takes too long"),
+        ("SELECT a.a FROM t a, t b, t c ORDER BY a.a + b.a * c.a DESC", "takes too long|memory"),
         ("SELECT typeof(a) FROM t", "has no function that means what typeof means in SQLite"),
         ("SELECT date(text, '+1 day') FROM t", "takes one time in date, without modifiers"),
         ("SELECT strftime('%s', text) FROM t", "strftime knows %Y %m %d %H %M %S %j here, not '%s'"),
@@ -182,7 +183,7 @@ def test_a_question_passes_through_the_process(other: Database, schema: Schema):
 def test_what_an_engine_lacks_or_may_not_do_is_said(
     other: Database, schema: Schema, statement: str, message: str
 ):
-    with pytest.raises(SqlError, match=message):
+    with pytest.raises(ToolError, match=message):
         replace(other, limits=SqlLimits(cpu_s=0.3, wall_s=600)).select(statement, schema)
 
 
@@ -216,8 +217,6 @@ REACHING = [
     "SELECT pg_read_file('/etc/passwd')",
     "SELECT pg_ls_dir('/')",
     "SELECT lo_import('/etc/passwd')",
-    "SELECT lo_create(0)",
-    "SELECT pg_sleep(100)",
     "SELECT nextval('s')",
     "WITH x AS (INSERT INTO t VALUES (1, '') RETURNING a) SELECT a FROM x",
     "SELECT a FROM t FOR UPDATE",
@@ -243,10 +242,20 @@ def test_behind_the_grammar_the_engine_refuses_the_same(other: Database):
             except worker.RefusedError:
                 continue
         passed.append(statement)
-    print(passed)
-    assert not set(passed) & set(REACHING)
+    assert [each for each in passed if each in REACHING] == []
+    assert [each for each in passed if not each.startswith(HARMLESS)] == []
     with opened(other) as engine:
         assert answer(engine, "SELECT count(*) FROM t")["rows"] == [[1000]]
+
+
+def test_postgresql_keeps_nothing_of_what_a_function_does(other: Database):
+    """Version 15 lets a transaction that only reads make a large object; it is rolled back with the rest."""
+    if other.engine.kind != "postgresql":
+        pytest.skip("DuckDB has no large objects")
+    with opened(other) as engine:
+        assert len(answer(engine, "SELECT lo_create(0)")["rows"]) <= 1
+    with opened(other) as engine:
+        assert answer(engine, "SELECT count(*) FROM pg_largeobject_metadata")["rows"] == [[0]]
 
 
 def test_a_duckdb_file_stays_as_it_is_and_alone(tmp_path: Path):
@@ -260,7 +269,7 @@ def test_a_duckdb_file_stays_as_it_is_and_alone(tmp_path: Path):
 
 def test_memory_is_limited_in_duckdb(tmp_path: Path):
     database = Database(filled_duckdb(tmp_path), SqlLimits(memory_bytes=64 * 2**20, wall_s=600, cpu_s=60))
-    with pytest.raises(SqlError, match="memory"):
+    with pytest.raises(ToolError, match="memory"):
         database.select(
             "SELECT a.a, b.a, c.a FROM t a, t b, t c WHERE c.a < 20 ORDER BY a.a * b.a * c.a, a.text"
         )

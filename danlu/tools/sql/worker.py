@@ -417,9 +417,10 @@ class Postgres:
         except psycopg.Error:  # its text may hold the password
             raise RefusedError("the URL cannot be read; expected postgresql://user@host/name") from None
         self._password = str(parts.get("password") or "")
-        parts |= {"connect_timeout": max(2, int(limits["wall_s"] / 2)), "client_encoding": "utf-8"}
+        wait_s = max(2, int(limits["wall_s"] / 2))
         try:
-            self._connection = psycopg.connect(make_conninfo(**parts))
+            whole = make_conninfo(request["path"], connect_timeout=wait_s, client_encoding="utf-8")
+            self._connection = psycopg.connect(whole)
             self._connection.read_only = True
             self._restrict(limits)
         except psycopg.Error as error:
