@@ -222,7 +222,7 @@ REACHING = [
     "SELECT a FROM t FOR UPDATE",
     "DO $$ BEGIN END $$",
 ]
-HARMLESS = ("SELECT ", "VALUES", "/* x */", "PRAGMA table_list", "PRAGMA user", "WITH RECURSIVE", ";")
+HARMLESS = ("SELECT", "VALUES", "/* x */", "PRAGMA table_list", "PRAGMA user", "WITH RECURSIVE", ";")
 
 
 def test_the_hundred_attempts_are_refused_in_words(other: Database, schema: Schema):
@@ -244,6 +244,7 @@ def test_behind_the_grammar_the_engine_refuses_the_same(other: Database):
         passed.append(statement)
     assert [each for each in passed if each in REACHING] == []
     assert [each for each in passed if not each.startswith(HARMLESS)] == []
+    assert [each for each in passed if "INTO" in each or "DELETE" in each or "file" in each] == []
     with opened(other) as engine:
         assert answer(engine, "SELECT count(*) FROM t")["rows"] == [[1000]]
 
