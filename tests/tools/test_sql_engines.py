@@ -268,6 +268,12 @@ def test_a_duckdb_file_stays_as_it_is_and_alone(tmp_path: Path):
     assert (path.read_bytes(), [each.name for each in tmp_path.iterdir()]) == (before, [path.name])
 
 
+def test_a_duckdb_file_of_another_name_is_said_to_be_one(tmp_path: Path):
+    path = filled_duckdb(tmp_path).rename(tmp_path / "t.db")
+    with pytest.raises(SqlError, match=r"is a DuckDB database; let its name end in \.duckdb"):
+        Database(path, PATIENT).schema()
+
+
 def test_memory_is_limited_in_duckdb(tmp_path: Path):
     database = Database(filled_duckdb(tmp_path), SqlLimits(memory_bytes=64 * 2**20, wall_s=600, cpu_s=60))
     with pytest.raises(ToolError, match="memory"):

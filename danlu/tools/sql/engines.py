@@ -1,4 +1,4 @@
-"""Which engine a database belongs to, told by its URL or its file, and what its process needs to open it."""
+"""Which engine a database belongs to, told by its URL or its name, and what its process needs to open it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from danlu.tools.sql.tokens import SqlError
 from danlu.tools.visible import one_line
 
 URL = re.compile(r"postgres(?:ql)?(?:\+psycopg)?:/+")
-DUCKDB_MARK = slice(8, 12)  # of a file, where it says DUCK
+# By the name alone: to open and close a SQLite file here would drop the locks that this process holds on it.
+DUCKDB_ENDINGS = (".duckdb", ".ddb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def is_url(where: Path | str) -> bool:
 
 
 def engine_of(where: Path | str) -> Engine:
-    """The engine of a PostgreSQL URL, or of a file by what it holds; SqlError where there is no file."""
+    """The engine of a PostgreSQL URL, or of a file by its ending; SqlError where there is no file."""
     if is_url(where):
         url = URL.sub("postgresql://", str(where), count=1)
         return Engine("postgresql", url, "PostgreSQL", POSTGRESQL, "psycopg", "postgres")
@@ -60,8 +61,6 @@ def engine_of(where: Path | str) -> Engine:
     path = Path(where).resolve()
     if not path.is_file():
         raise SqlError(f"{one_line(str(where))}: no such file" + " but a folder" * path.is_dir())
-    with path.open("rb") as file:
-        is_duckdb = file.read(DUCKDB_MARK.stop)[DUCKDB_MARK] == b"DUCK"
-    if is_duckdb:
+    if path.suffix.lower() in DUCKDB_ENDINGS:
         return Engine("duckdb", str(path), path.name, DUCKDB, "duckdb", "sql")
     return Engine("sqlite", str(path), path.name)

@@ -76,6 +76,8 @@ def _check_file(path: str) -> bool:
         header = file.read(HEADER_BYTES)
     if not header:
         raise RefusedError("the file is empty")
+    if header[8:12] == b"DUCK":
+        raise RefusedError("the file is a DuckDB database; let its name end in .duckdb")
     if len(header) < HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
         raise RefusedError("the file is no SQLite database")
     return header[18] == 2
