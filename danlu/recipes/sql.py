@@ -1,4 +1,4 @@
-"""`danlu sql DATABASE QUESTION`: ask a SQLite file, in SQL or, with a model, in words; nothing changes it."""
+"""`danlu sql DATABASE QUESTION`: ask a database, in SQL or, with a model, in words; nothing changes it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from danlu.tools.sql import advice, charts, emptiness
 from danlu.tools.sql.asking import ask
 from danlu.tools.sql.csv_files import as_database, is_csv
 from danlu.tools.sql.database import Cell, Database, Rows, Schema, SqlLimits
+from danlu.tools.sql.engines import is_url
 from danlu.tools.sql.explain import Language, explain
 from danlu.tools.sql.syntax import read
 from danlu.tools.sql.tokens import SqlError
 from danlu.tools.sql.writes import deletion, is_write, propose
 from danlu.tools.visible import one_line
 
-SUMMARY = 'ask a SQLite or CSV file, safely: danlu sql DATABASE "SELECT …", or in words with model=MODEL'
+SUMMARY = 'ask a database or CSV file, safely: danlu sql DATABASE "SELECT …", or in words with model=MODEL'
 POSITIONAL = ("database", "question")
 HAN = re.compile(r"[\u4e00-\u9fff]")
 DELETING = re.compile(r"\s*(?:please\s+)?(?:delete|remove)\s+|\s*(?:请)?(?:删除|删掉|去掉)\s*", re.IGNORECASE)
@@ -32,7 +33,7 @@ DELETING = re.compile(r"\s*(?:please\s+)?(?:delete|remove)\s+|\s*(?:请)?(?:删�
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlConfig:
-    database: Path  # SQLite file, CSV file, or folder of CSV files
+    database: str  # SQLite, DuckDB or CSV file, folder of CSV files, or URL postgresql://user@host/name
     question: str = ""  # a SELECT, a change to be proposed, or with a model words; without it the tables
     model: Path | None = None  # that writes SQL; see bench/text_to_sql.py for how to make one
     explain: bool = False  # say in words what the statement does, step by step
@@ -48,8 +49,8 @@ class SqlConfig:
 
 
 def run(config: SqlConfig) -> None:
-    with opened(config.database) as path:
-        database = Database(path, config.limits)
+    with opened(config.database) as where:
+        database = Database(where, config.limits)
         schema = database.schema()
         if not config.question:
             print(schema.describe() or "no tables")
@@ -62,13 +63,13 @@ def run(config: SqlConfig) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Path]:
-    """A SQLite file; CSV files become one for as long as it is needed."""
-    if is_csv(path):
-        with as_database(path) as made:
+def opened(where: str) -> Generator[Path | str]:
+    """A database's file or URL; CSV files become a SQLite file for as long as it is needed."""
+    if not is_url(where) and is_csv(Path(where)):
+        with as_database(Path(where)) as made:
             yield made
     else:
-        yield path
+        yield where
 
 
 def is_select(text: str) -> bool:

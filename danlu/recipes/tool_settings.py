@@ -23,7 +23,7 @@ from danlu.tools.sql.database import Database
 class ToolsConfig:
     calculator: bool = False
     search: Path | None = None  # folder of documents
-    sql: Path | None = None  # SQLite file
+    sql: str | None = None  # SQLite or DuckDB file, or URL postgresql://user@host/name
     functions: Mapping[str, str] = field(default_factory=dict[str, str])
     """Your own by name, each as file.py:function or package.module:function."""
     isolated: bool = False  # run each call of a function in a process of its own

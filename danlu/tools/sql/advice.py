@@ -56,6 +56,7 @@ class Advice:
 
 def advise(sql: str, database: Database, schema: Schema) -> Advice:
     """Try indexes and other wordings of a statement on a copy, and keep what helps."""
+    database.for_sqlite_alone("indexes and wordings are tried out on a copy")
     statement = database.checked(sql, schema)
     indexes = list(dict.fromkeys(_indexes(statement.query, schema)))[:MAX_TRIED]
     wordings = [render(each) for each in _reworded(statement.query)]

@@ -11,6 +11,8 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.tools.process import ask_process
+from danlu.tools.sql.dialects import translated
+from danlu.tools.sql.engines import Engine, engine_of
 from danlu.tools.sql.render import named
 from danlu.tools.sql.syntax import Column, Statement, read
 from danlu.tools.sql.tokens import FUNCTIONS, SqlError
@@ -66,7 +68,7 @@ class Schema:
 class Rows:
     """What a SELECT gave."""
 
-    sql: str  # the statement as it was run
+    sql: str  # the statement as it was read; other engines than SQLite run it in words of their own
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     cut: bool  # there are more rows than are shown
@@ -74,9 +76,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A SQLite file, never written to."""
+    """A SQLite or DuckDB file, or the URL of a PostgreSQL database; never written to."""
 
-    path: Path
+    path: Path | str
     limits: SqlLimits = field(default_factory=SqlLimits)
 
     def schema(self) -> Schema:
@@ -91,8 +93,20 @@ class Database:
         """
         schema = schema or self.schema()
         statement = self.checked(sql, schema)
-        found = self._ask({"sql": statement.sql, **self._granted(schema)})
+        dialect = self.engine.dialect
+        columns = {table.name: list(table.columns) for table in schema.tables}
+        sql = translated(statement, columns, dialect) if dialect else statement.sql
+        found = self._ask({"sql": sql, **self._granted(schema)})
         return Rows(statement.sql, found["columns"], found["rows"], found["cut"])
+
+    @property
+    def engine(self) -> Engine:
+        return engine_of(self.path)
+
+    def for_sqlite_alone(self, what: str) -> None:
+        """Refuse what is not offered on other engines."""
+        if self.engine.dialect:
+            raise SqlError(f"{what} for SQLite alone, not for {self.engine.dialect.name}")
 
     def checked(self, sql: str, schema: Schema) -> Statement:
         """A statement that the grammar admits and whose names exist."""
@@ -130,14 +144,11 @@ class Database:
         return {"tables": tables, "functions": [*FUNCTIONS, *OPERATOR_FUNCTIONS]}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        path = self.path.resolve()
-        if not path.is_file():
-            raise SqlError(f"{one_line(str(self.path))}: no such file" + " but a folder" * path.is_dir())
-        place = {"path": str(path), "uri": path.as_uri().replace("?", "%3f").replace("#", "%23")}
-        whole = {**place, **request, "limits": asdict(self.limits)}
+        engine = self.engine
+        whole = {**engine.place(), **request, "limits": asdict(self.limits)}
         answer = ask_process(WORKER, whole, wall_s=self.limits.wall_s, what="the statement")
         if "error" in answer:
-            raise SqlError(f"{one_line(self.path.name)}: {one_line(answer['error'], 500)}")
+            raise SqlError(f"{one_line(engine.shown)}: {one_line(answer['error'], 500)}")
         return answer
 
 

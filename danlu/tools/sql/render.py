@@ -44,9 +44,13 @@ def render(query: Query) -> str:
     return " ".join(parts)
 
 
+class Exact(str):
+    """A name that is quoted wherever it stands: engines tell A from a, and have words of their own."""
+
+
 def named(name: str) -> str:
     """A name as it must be written in a statement."""
-    plain = WORD.fullmatch(name) and name.upper() not in KEYWORDS
+    plain = WORD.fullmatch(name) and name.upper() not in KEYWORDS and not isinstance(name, Exact)
     return name if plain else quoted(name)
 
 

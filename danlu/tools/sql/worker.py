@@ -3,16 +3,24 @@
 It is started as a file of its own, with the standard library alone, so it starts fast and shares no memory
 with whoever asks. Whatever the statement says, the connection is read-only, the authorizer admits reading the
 tables and calling the functions named in the request, and memory, steps, rows and bytes are capped.
+
+DuckDB and PostgreSQL, whose packages are loaded when they are asked for, have no authorizer. DuckDB is shut
+off from files and from changes to its settings; PostgreSQL gets one cursor in a transaction that only reads.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import decimal
 import json
 import resource
 import sqlite3
 import sys
+import threading
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 STEP = 1000  # virtual machine instructions between two looks at the clock
 HEADER_BYTES = 100
@@ -36,12 +44,11 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    wal = _check_file(request["path"])
     limits = request["limits"]
-    memory = limits["memory_bytes"]
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file of any kind is ever written
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if request["engine"] in ENGINES:
+        return _answer_other(request, limits)
+    wal = _check_file(request["path"])
+    _confine(limits["memory_bytes"])
     with_wal = wal and _has_content(request["path"] + "-wal")
     # Without a log to read, a WAL database is opened as unchangeable: SQLite would create files beside it.
     flags = "mode=ro" + "&immutable=1" * (wal and not with_wal)
@@ -57,12 +64,20 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     return _run(connection, request, limits)
 
 
+def _confine(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file of any kind is ever written
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _check_file(path: str) -> bool:
     """Whether a file is a database in write-ahead mode; one that is no database is refused."""
     with open(path, "rb") as file:
         header = file.read(HEADER_BYTES)
     if not header:
         raise RefusedError("the file is empty")
+    if header[8:12] == b"DUCK":
+        raise RefusedError("the file is a DuckDB database; let its name end in .duckdb")
     if len(header) < HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
         raise RefusedError("the file is no SQLite database")
     return header[18] == 2
@@ -190,16 +205,21 @@ def _run(connection: sqlite3.Connection, request: dict[str, Any], limits: dict[s
     connection.set_progress_handler(lambda: time.process_time() > deadline, STEP)
     connection.set_authorizer(_authorizer(set(request["tables"]), set(request["functions"])))
     cursor = connection.execute(request["sql"])
+    return _taken([column[0] for column in cursor.description], cursor, limits)
+
+
+def _taken(columns: list[str], found: Iterable[Sequence[Any]], limits: dict[str, Any]) -> dict[str, Any]:
+    """As many rows as are granted."""
     rows: list[list[Any]] = []
     n_bytes, cut = 0, False
-    for row in cursor:
+    for row in found:
         cells = [_cell(each, limits["cell_characters"]) for each in row]
         n_bytes += len(json.dumps(cells))
         if len(rows) == limits["rows"] or n_bytes > limits["answer_bytes"]:
             cut = True
             break
         rows.append(cells)
-    return {"columns": [column[0] for column in cursor.description], "rows": rows, "cut": cut}
+    return {"columns": columns, "rows": rows, "cut": cut}
 
 
 def _authorizer(tables: set[str], functions: set[str]) -> Any:
@@ -220,9 +240,27 @@ def _authorizer(tables: set[str], functions: set[str]) -> Any:
 def _cell(value: Any, limit: int) -> Any:
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
+    value = _plain(value)
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]}… ({len(value):,} characters)"
     return value
+
+
+def _plain(value: Any) -> Any:
+    """A value as SQLite would give it."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return (
+        json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    )
 
 
 def _text(raw: bytes) -> str:
@@ -247,6 +285,240 @@ MEANINGS = {
     "not authorized": "the statement does something else than reading its tables",
     "prohibited": "the statement reads something it may not",
 }
+
+
+class Engine(Protocol):
+    """A database other than SQLite, opened under its guards; closing it ends whatever still runs."""
+
+    columns_sql: str  # table, column, type, whether it is of the primary key
+    keys_sql: str  # of foreign keys: table, column, other table, its column
+
+    def rows(self, sql: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """Names of the columns, and the rows of one SELECT; RefusedError in words for people."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DuckDb:
+    """A DuckDB file: nothing outside it can be reached, and no setting changed."""
+
+    columns_sql = """
+        select c.table_name, c.column_name, c.data_type,
+            coalesce(list_contains(k.constraint_column_names, c.column_name), false)
+        from duckdb_columns() c left join duckdb_constraints() k
+        on k.table_oid = c.table_oid and k.schema_name = 'main' and k.constraint_type = 'PRIMARY KEY'
+        and k.database_name = c.database_name
+        where c.database_name = current_database() and c.schema_name = 'main' and not c.internal
+        order by c.table_name, c.column_index
+    """
+    keys_sql = """
+        select table_name, unnest(constraint_column_names), referenced_table, unnest(referenced_column_names)
+        from duckdb_constraints()
+        where database_name = current_database() and schema_name = 'main' and constraint_type = 'FOREIGN KEY'
+    """
+    library_bytes = 768 * 2**20  # of address space, for the library's code and the arenas of its threads
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        import duckdb
+
+        limits = request["limits"]
+        _confine(limits["memory_bytes"] + self.library_bytes)
+        self._duckdb = duckdb
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "python_enable_replacements": "false",  # else a table may be a variable of this program
+            "temp_directory": "",
+            "threads": "1",
+            "memory_limit": f"{limits['memory_bytes'] // 2**10}KiB",
+        }
+        try:
+            self._connection = duckdb.connect(request["path"], read_only=True, config=settings)
+            self._connection.execute("set integer_division = true; set lock_configuration = true")
+        except duckdb.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+        self._deadline = time.process_time() + limits["cpu_s"]
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def rows(self, sql: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        try:
+            statements = self._connection.extract_statements(sql)
+            if [each.type for each in statements] != [self._duckdb.StatementType.SELECT]:
+                raise RefusedError("the statement does something else than reading its tables")
+            found = self._connection.execute(statements[0])
+        except self._duckdb.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+        return [column[0] for column in found.description or []], self._fetched()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._connection.close()
+
+    def _fetched(self) -> Iterator[Sequence[Any]]:
+        try:
+            while rows := self._connection.fetchmany(100):
+                yield from rows
+        except self._duckdb.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+
+    def _watch(self) -> None:
+        """End a statement whose time is over; repeatedly, for one interruption may come between two steps."""
+        while not self._closed.wait(0.05):
+            if time.process_time() > self._deadline:
+                self._connection.interrupt()
+
+    def _in_words(self, error: Exception) -> str:
+        for kind, words in (
+            (self._duckdb.InterruptException, MEANINGS["interrupted"]),
+            (self._duckdb.OutOfMemoryException, MEANINGS["out of memory"]),
+            (self._duckdb.PermissionException, MEANINGS["prohibited"]),
+        ):
+            if isinstance(error, kind):
+                return words
+        if "Conflicting lock" in str(error) or "Could not set lock" in str(error):
+            return MEANINGS["locked"]
+        return str(error).partition("\n")[0]
+
+
+class Postgres:
+    """A PostgreSQL server: one transaction that may only read, one cursor, a limit of time."""
+
+    columns_sql = """
+        select c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod),
+            coalesce(a.attnum = any (k.conkey), false)
+        from pg_class c join pg_attribute a on a.attrelid = c.oid
+        left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+        and a.attnum > 0 and not a.attisdropped and has_column_privilege(c.oid, a.attnum, 'SELECT')
+        order by c.relname, a.attnum
+    """
+    keys_sql = """
+        select t.relname::text, a.attname::text, o.relname::text, b.attname::text
+        from pg_constraint c join pg_class t on t.oid = c.conrelid
+        cross join lateral unnest(c.conkey, c.confkey) as pair (here, there)
+        join pg_attribute a on a.attrelid = c.conrelid and a.attnum = pair.here
+        join pg_attribute b on b.attrelid = c.confrelid and b.attnum = pair.there
+        join pg_class o on o.oid = c.confrelid
+        where c.contype = 'f' and c.connamespace = 'public'::regnamespace
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+        limits = request["limits"]
+        _confine(limits["memory_bytes"])
+        self._psycopg = psycopg
+        self._cursor: psycopg.ServerCursor[Any] | None = None
+        try:
+            parts = conninfo_to_dict(request["path"])
+        except psycopg.Error:  # its text may hold the password
+            raise RefusedError("the URL cannot be read; expected postgresql://user@host/name") from None
+        self._password = str(parts.get("password") or "")
+        wait_s = max(2, int(limits["wall_s"] / 2))
+        try:
+            whole = make_conninfo(request["path"], connect_timeout=wait_s, client_encoding="utf-8")
+            self._connection = psycopg.connect(whole)
+            self._connection.read_only = True
+            self._restrict(limits)
+        except psycopg.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+
+    def _restrict(self, limits: dict[str, Any]) -> None:
+        settings = (
+            ("statement_timeout", int(limits["cpu_s"] * 1000)),
+            ("idle_in_transaction_session_timeout", int(limits["wall_s"] * 1000)),
+            ("lock_timeout", max(1, int(limits["busy_s"] * 1000))),
+            ("max_parallel_workers_per_gather", 0),
+            ("search_path", "pg_catalog, public, pg_temp"),
+            ("timezone", "UTC"),
+        )
+        for name, value in settings:
+            self._connection.execute("select set_config(%s, %s, true)", (name, str(value)))
+        if self._connection.info.parameter_status("is_superuser") == "on":
+            self._connection.execute("set local role pg_read_all_data")  # else it may read the server's files
+
+    def rows(self, sql: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        self._end_cursor()
+        try:
+            self._cursor = self._connection.cursor(name="danlu")
+            self._cursor.execute(sql.encode())
+        except self._psycopg.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+        return [column.name for column in self._cursor.description or []], self._fetched(self._cursor)
+
+    def close(self) -> None:
+        with contextlib.suppress(self._psycopg.Error):
+            self._end_cursor()
+            self._connection.rollback()
+        self._connection.close()
+
+    def _end_cursor(self) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+    def _fetched(self, cursor: Any) -> Iterator[Sequence[Any]]:
+        try:
+            while rows := cursor.fetchmany(100):
+                yield from rows
+        except self._psycopg.Error as error:
+            raise RefusedError(self._in_words(error)) from None
+
+    def _in_words(self, error: Any) -> str:
+        words = {
+            "57014": MEANINGS["interrupted"],
+            "55P03": MEANINGS["locked"],
+            "25006": MEANINGS["not authorized"],
+            "42501": MEANINGS["prohibited"],
+        }.get(error.sqlstate or "")
+        text = words or error.diag.message_primary or str(error)
+        return text.replace(self._password, "…") if self._password else text
+
+
+def _answer_other(request: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of another engine than SQLite."""
+    sys.path += request["packages"]
+    with contextlib.closing(ENGINES[request["engine"]](request)) as engine:
+        if "phrases" in request:
+            return {"cells": _cells_of(engine, request)}
+        if "sql" not in request:
+            return {"tables": _tables_of(engine)}
+        return _taken(*engine.rows(request["sql"]), limits)
+
+
+def _tables_of(engine: Engine) -> list[dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for table, *column in engine.rows(engine.columns_sql)[1]:
+        found = tables.setdefault(table, {"name": table, "columns": [], "keys": []})
+        found["columns"].append(column)
+    for table, *key in engine.rows(engine.keys_sql)[1]:
+        if table in tables:
+            tables[table]["keys"].append(key)
+    return list(tables.values())
+
+
+def _cells_of(engine: Engine, request: dict[str, Any]) -> list[list[str]]:
+    """As `_cells`; the first column that cannot be read in time is the last that is tried."""
+    phrases = ", ".join(
+        "'" + each.replace("'", "''") + "'" for each in request["phrases"] if "\0" not in each
+    )
+    found: list[list[str]] = []
+    for table, column in request["columns"] if phrases else []:
+        cell = f"cast({_quoted(column)} as text)"
+        sql = f"select distinct {cell} from {_quoted(table)} where lower({cell}) in ({phrases}) limit 20"
+        try:
+            found += [[table, column, text] for (text,) in engine.rows(sql)[1]]
+        except RefusedError:
+            break
+    return found
+
+
+ENGINES = {"duckdb": DuckDb, "postgresql": Postgres}
 
 if __name__ == "__main__":
     main()

@@ -59,6 +59,7 @@ def is_write(text: str) -> bool:
 
 def propose(sql: str, database: Database, schema: Schema) -> Proposal:
     """What a change would touch; SqlError if it is no single, plain change of one table."""
+    database.for_sqlite_alone("changes are proposed")
     write = _Writer(tokens_of(sql)).write()
     table = next((each for each in schema.tables if each.name.lower() == write.table.lower()), None)
     if table is None:
