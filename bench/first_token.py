@@ -2,12 +2,13 @@
 
     python bench/first_token.py runs/demo [--rounds 40] [--studio]
 
-The model is an untrained one of 15 M parameters with the tokenizer of a finished `danlu run`. One stream at a
-time: a chat over a connection that is kept open, and the same chat put into ids and given to an engine in this
-process, made by the same function with the same settings. Every round has a prompt that nobody has read before
-and draws greedily, so both sides make the same tokens. With --studio the same also through a reply of the
-studio, watched as its page does it: text is looked for every `POLL_S` and formatted. A first token of the
-studio is one that the reply has; until it is seen, up to `POLL_S` and the browser's time come on top.
+The model is an untrained one of 15 M parameters with the tokenizer of a finished `danlu run`. One stream at
+a time: a chat over a connection that is kept open, and the same chat given to an engine in this process,
+made by the same function with the same settings; making ids of the chat counts on both sides. Every round
+has a prompt that nobody has read before and draws greedily, so both sides make the same tokens. With
+--studio the same also through a reply of the studio, watched as its page does it: text is looked for every
+`POLL_S` and formatted. A first token of the studio is one that the reply has; until it is seen, up to
+`POLL_S` and the browser's time come on top.
 """
 
 from __future__ import annotations
