@@ -44,11 +44,12 @@ from danlu.serve.studio.chat import POLL_S
 from danlu.serve.studio.replies import Draft, Replies, Sampling
 from danlu.serve.studio.rich_text import rich
 from danlu.serve.studio.voice import Voice
+from danlu.tokenizer.chat import Message as Turn
 
 N_TOKENS = 64
 N_WARM = 3  # rounds that do not count
 GREEDY = SamplingConfig(max_new_tokens=N_TOKENS, temperature=0)
-Turns = list[dict[str, Any]]
+Turns = list[Turn]
 
 
 @dataclass(frozen=True, slots=True)
