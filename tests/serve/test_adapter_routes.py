@@ -61,6 +61,7 @@ def run(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_adapter(model, root / "tiny" / "model", root / "shelf" / "loud" / "adapter", 2)
     write_adapter(model, root / "tiny" / "model", root / "outside", 3)
     (root / "shelf" / "link").symlink_to(root / "outside")
+    (root / "shelf" / "circle").symlink_to("circle")
     (root / "shelf" / "empty").mkdir()
     broken = root / "shelf" / "broken"
     broken.mkdir()

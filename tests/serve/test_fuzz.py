@@ -110,7 +110,7 @@ def in_all_phases(address: str, n_examples: int, **generation: Any) -> tuple[Cou
 
 @pytest.mark.slow
 def test_every_phase_of_made_up_requests_gets_the_answers_that_are_described(address: str):
-    """Boundaries of every field, wrong methods, random requests, and sequences that use each other's answers."""
+    """Boundaries of every field, wrong methods, random requests, and sequences of them."""
     n_sent, faults = in_all_phases(address, 50, deterministic=True)
     assert not faults, "\n\n".join(faults)
     assert n_sent["coverage"] > 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -33,7 +34,7 @@ class SqlLimits:
     memory_bytes: int = 512 * 2**20  # of the process, interpreter included
     cpu_s: float = 5.0
     wall_s: float = 20.0  # waiting for a disk or a lock included
-    busy_s: float = 1.0  # waiting for a lock
+    busy_s: float = 0.5  # waiting for a lock
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -130,7 +131,7 @@ class Database:
         return {"tables": tables, "functions": [*FUNCTIONS, *OPERATOR_FUNCTIONS]}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        path = self.path.resolve()
+        path = Path(os.path.realpath(self.path))  # of links in a circle `resolve` makes an error
         if not path.is_file():
             raise SqlError(f"{one_line(str(self.path))}: no such file" + " but a folder" * path.is_dir())
         place = {"path": str(path), "uri": path.as_uri().replace("?", "%3f").replace("#", "%23")}
