@@ -48,10 +48,17 @@ def address(chat: ChatFormat) -> Iterator[str]:
 
 
 def description_of(address: str, **settings: Any) -> Any:
-    """The API as its server describes it; what `settings` does not say of the checks is schemathesis' own."""
+    """The API as its server describes it; what `settings` does not say of the checks is schemathesis' own.
+
+    Added is what GET /v1/models says, the model's name: nearly all that is made up would end at status 404.
+    """
     accepted = {"positive_data_acceptance": {"expected-statuses": POSSIBLE}}
-    config = schemathesis.Config.from_dict({"checks": accepted, **settings})
-    return schemathesis.openapi.from_url(f"{address}/openapi.json", config=config)
+    config = schemathesis.Config.from_dict({"checks": accepted, "base-url": address, **settings})
+    tree = requests.get(f"{address}/openapi.json").json()
+    for each in tree["components"]["schemas"].values():
+        if "model" in each.get("required", ()):
+            each["properties"]["model"]["enum"] = ["tiny"]
+    return schemathesis.openapi.from_dict(tree, config=config)
 
 
 def attack(address: str, mode: GenerationMode, n_examples: int) -> int:
