@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import importlib
+import os
 import struct
 import warnings
 import zlib
@@ -116,7 +117,7 @@ def in_record(url: str, folder: Path) -> str:
     """
     if not url.startswith("data:"):
         named = url.isprintable() and len(url) <= MAX_NAME and "://" not in url
-        path = (folder / url).resolve() if named else None
+        path = Path(os.path.realpath(folder / url)) if named else None
         if path is None or not path.is_relative_to(folder.resolve()):
             raise ImageError(
                 f"an image is {_shown(url)}; it must be a data URL, or a PNG file in the folder of the "

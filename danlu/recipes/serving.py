@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,10 +132,10 @@ class AdapterShelf:
 
     def _place(self, directory: Path) -> Path | None:
         """The adapter's own directory, which may be that of the run that made it."""
-        if directory.resolve().parent != self._folder:
+        if Path(os.path.realpath(directory)).parent != self._folder:
             return None
         places = (directory / "adapter", directory)
-        inside = [each for each in places if each.resolve().is_relative_to(self._folder)]
+        inside = [each for each in places if Path(os.path.realpath(each)).is_relative_to(self._folder)]
         return next((each for each in inside if is_adapter(each)), None)
 
 
@@ -186,7 +187,7 @@ def grammar_of(chat: ChatFormat) -> Callable[[Mapping[str, Any]], TokenFilter]:
 
 def name_of(path: Path) -> str:
     """What a model is called after its directory; `model` and `adapter` say less than the run above them."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # of links in a circle `resolve` makes an error
     return path.parent.name if path.name in ("model", "adapter") else path.name
 
 

@@ -254,9 +254,9 @@ def _waiting(messages: Sequence[Mapping[str, object]]) -> list[ToolCall]:
 
 def _check_answer(message: Mapping[str, object], turn: int, call: ToolCall) -> None:
     if message["role"] != "tool":
-        raise ChatError(f"turn {turn} is from {message['role']!r}; the call {call['id']!r} has no result yet")
+        raise ChatError(f"turn {turn} is from {message['role']!r}; a call before it has no result yet")
     if message.get("tool_call_id", call["id"]) != call["id"]:
-        raise ChatError(f"turn {turn} answers {message['tool_call_id']!r}; {call['id']!r} comes first")
+        raise ChatError(f"turn {turn} answers another call than the first that has no result yet")
 
 
 def _check_calls(message: Mapping[str, object], turn: int) -> None:

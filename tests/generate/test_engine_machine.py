@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -167,4 +170,8 @@ def test_nothing_that_callers_do_changes_a_token_or_loses_a_block(machine: type[
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nothing_that_callers_do_for_long_changes_a_token_or_loses_a_block(machine: type[EngineMachine]):
+    """`DANLU_FUZZ_S=600` goes on for ten minutes with each."""
+    end = time.monotonic() + float(os.environ.get("DANLU_FUZZ_S", "0"))
     check(machine, max_examples=300, n_steps=40)
+    while time.monotonic() < end:
+        check(machine, max_examples=100, n_steps=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,6 +61,7 @@ def run(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_adapter(model, root / "tiny" / "model", root / "shelf" / "loud" / "adapter", 2)
     write_adapter(model, root / "tiny" / "model", root / "outside", 3)
     (root / "shelf" / "link").symlink_to(root / "outside")
+    (root / "shelf" / "circle").symlink_to("circle")
     (root / "shelf" / "empty").mkdir()
     broken = root / "shelf" / "broken"
     broken.mkdir()
@@ -221,3 +223,21 @@ async def test_a_folder_that_is_none_is_refused_at_the_start(run: Path):
             tools=ToolsConfig(),
             running=Running(adapter_folder=run / "nowhere"),
         )
+
+
+async def test_a_model_and_a_folder_that_are_deleted_disturb_nothing_loaded(run: Path, tmp_path: Path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, symlinks=True)
+    async with serving(copy) as client:
+        before = await said(client, "tiny")
+        assert (await client.post(ADAPTERS, json={"name": "calm"})).status_code == 200
+        calm = await said(client, "calm")
+        shutil.rmtree(copy)
+        assert await said(client, "tiny") == before
+        assert await said(client, "calm") == calm
+        for refused in (await client.get(ADAPTERS), await client.post(ADAPTERS, json={"name": "loud"})):
+            assert refused.status_code == 409
+            told = refused.json()["error"]["message"]
+            assert told == "the folder of adapters cannot be read: No such file or directory"
+        assert (await client.get("/ready")).status_code == 200
+        assert (await client.delete(f"{ADAPTERS}/calm")).status_code == 200

@@ -10,6 +10,7 @@ import copy
 import gc
 import itertools
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -218,11 +219,17 @@ def resident_bytes() -> int:
 
 @pytest.mark.slow
 async def test_hours_of_wrong_requests_leave_nothing_behind(chat: ChatFormat):
-    """Two places wrong at a time, at random; memory after the first quarter is memory at the end."""
+    """Two places wrong at a time, at random; memory after the first quarter is memory at the end.
+
+    `DANLU_FUZZ_S=600` goes on for ten minutes.
+    """
     rng, n = random.Random(7), 20_000
+    end = time.monotonic() + float(os.environ.get("DANLU_FUZZ_S", "0"))
     async with attacked(chat) as client:
         early = 0
-        for sent in range(n):
+        for sent in itertools.count():
+            if sent >= n and time.monotonic() > end:
+                break
             path, body = rng.choice(GOOD)
             for _ in range(2):
                 at = rng.choice([*places(body)][1:] or [()])

@@ -13,7 +13,7 @@ from small_server import Failing, Scripted, client_of, served
 
 from danlu.cli import main
 from danlu.config import ConfigError
-from danlu.serve.api.app import OPEN, create_app
+from danlu.serve.api.app import OPEN, ROUTES, create_app
 from danlu.serve.api.keys import load_keys, make_key
 from danlu.serve.api.limits import Limits
 from danlu.tokenizer.chat import ChatFormat
@@ -177,9 +177,17 @@ async def test_a_deep_schema_is_refused(chat: ChatFormat):
 async def test_an_error_repeats_nothing_that_was_sent(chat: ChatFormat):
     evil = "<script>alert(1)</script>\x1b[2J"
     async with client_of(create_app(served(chat, Scripted([70])))) as client:
-        for changes in ({"model": evil}, {"temperature": evil}, {"messages": evil}):
+        call = {"id": evil, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        begun = [*HELLO, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        other = [*begun, {"role": "tool", "content": "", "tool_call_id": evil[::-1]}]
+        for changes in (
+            *({"model": evil}, {"temperature": evil}, {"messages": evil}),
+            *({"messages": [*begun, *HELLO]}, {"messages": other}, {"messages": begun}),
+        ):
             response = await client.post(CHAT, json={"model": "tiny", "messages": HELLO, **changes})
+            assert response.status_code in (400, 404, 422)
             assert "script" not in response.text
+            assert "tpircs" not in response.text
         response = await client.post(CHAT, json={"model": "tiny", "messages": HELLO, "\x1b[2J": 1})
         assert "\x1b" not in response.json()["error"]["message"]
 
@@ -349,11 +357,12 @@ async def test_every_path_of_the_description_is_a_route_and_every_route_is_descr
     }
     routed = {
         (method, route.path)
-        for route in app.routes
+        for routes in ROUTES
+        for route in routes(app.state.service).routes
         if isinstance(route, APIRoute)
         for method in route.methods
     }
-    assert routed <= described
+    assert routed == described
     assert {path for _, path in described} >= {
         "/v1/models",
         CHAT,
@@ -362,3 +371,12 @@ async def test_every_path_of_the_description_is_a_route_and_every_route_is_descr
         "/metrics",
         "/ready",
     }
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT"])
+async def test_a_method_that_is_none_is_refused_with_those_that_are(chat: ChatFormat, method: str):
+    async with client_of(create_app(served(chat, Scripted([70])))) as client:
+        for path, allowed in (("/v1/adapters", "GET, POST"), (CHAT, "POST"), ("/v1/adapters/a", "DELETE")):
+            response = await client.request(method, path)
+            assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+            assert response.json()["error"]["message"] == "Method Not Allowed"

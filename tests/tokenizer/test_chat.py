@@ -228,7 +228,7 @@ def changed(call: dict[str, object]) -> Message:
     [
         (
             [turn("user", "?"), calling("", [("f", "")]), turn("user", "!")],
-            "turn 3 is from 'user'; the call 'call_1' has no",
+            "turn 3 is from 'user'; a call before it has no",
         ),
         (
             [turn("user", "?"), calling("", [("f", "")]), turn("tool", "1"), turn("tool", "2")],
@@ -236,7 +236,7 @@ def changed(call: dict[str, object]) -> Message:
         ),
         (
             [turn("user", "?"), calling("", [("f", "")]), {**turn("tool", "1"), "tool_call_id": "x"}],
-            "turn 3 answers 'x'; 'call_1' comes first",
+            "turn 3 answers another call than the first that has no result yet",
         ),
         (
             [{**calling("", [("f", "")]), "role": "user"}],

@@ -410,6 +410,7 @@ def test_documents_that_are_a_trap_are_left_out_by_name(tmp_path: Path):
     for name, reason in reasons.items():
         with pytest.raises(DocumentError, match=reason):
             read_document(tmp_path / name, limits)
+    (tmp_path / "circle.txt").symlink_to("circle.txt")
     changes = Index.of(tmp_path, limits=limits).update()
     assert (changes.added, set(changes.left_out)) == (1, set(reasons))
 

@@ -105,6 +105,9 @@ def test_a_statement_is_written_anew_from_its_tokens():
 
 def test_files_that_are_no_database_are_refused_with_the_reason(tmp_path: Path):
     content = {"empty.db": b"", "text.db": b"hello", "cut.db": b"SQLite format 3\0", "dir.db": None}
+    (tmp_path / "circle.db").symlink_to("circle.db")
+    with (tmp_path / "huge.db").open("wb") as file:
+        file.truncate(2 * 2**30)  # two GiB of holes
     for name, raw in content.items():
         (tmp_path / name).mkdir() if raw is None else (tmp_path / name).write_bytes(raw)
     for name, message in {
@@ -113,6 +116,8 @@ def test_files_that_are_no_database_are_refused_with_the_reason(tmp_path: Path):
         "cut.db": "no SQLite database",
         "dir.db": "no such file but a folder",
         "none.db": "no such file",
+        "circle.db": "no such file",
+        "huge.db": "no SQLite database",
     }.items():
         with pytest.raises(SqlError, match=message):
             Database(tmp_path / name, SqlLimits(wall_s=600)).schema()

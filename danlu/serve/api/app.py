@@ -71,9 +71,10 @@ def app_of(
     # Pages that describe the API load scripts from elsewhere; /openapi.json is enough.
     app = FastAPI(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.limits, app.state.service = service.limits, service
-    install(app)
-    for routes in ROUTES:
-        app.include_router(routes(service))
+    routers = [routes(service) for routes in ROUTES]
+    install(app, [route for router in routers for route in router.routes])
+    for router in routers:
+        app.include_router(router)
     open_paths = OPEN | {"/"} if pages else OPEN
     door = Door(keys=keys, hosts=hosts, open_paths=open_paths, scopes=SCOPES, pages=pages)
     app.add_middleware(Guard, door=door)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 
 from danlu.tools.visible import one_line
 
@@ -71,11 +72,18 @@ def respond(error: HTTPException) -> Response:
     return JSONResponse(body, error.status_code, error.headers)
 
 
-def install(app: FastAPI) -> None:
-    """Have `app` answer every error in this shape."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Have `app` answer every error in this shape.
+
+    Args:
+        routes: of the API.
+    """
 
     async def refused(request: Request, error: Exception) -> Response:
-        return respond(cast(HTTPException, error))
+        told = respond(cast(HTTPException, error))
+        if told.status_code == 405 and (methods := _methods(routes, request)):
+            told.headers["Allow"] = ", ".join(methods)
+        return told
 
     async def misshapen(request: Request, error: Exception) -> Response:
         return respond(validation_error(cast(RequestValidationError, error).errors()))
@@ -87,6 +95,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, misshapen)
     app.add_exception_handler(Exception, broken)
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+    """What a path may be asked by; of routes that share one, Starlette names those of the first alone."""
+    fitting = [each for each in routes if each.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for each in fitting if isinstance(each, Route) for method in each.methods or ()})
 
 
 def validation_error(faults: Sequence[Mapping[str, Any]]) -> ApiError:

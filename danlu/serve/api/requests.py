@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from danlu.tools.protocol import RESERVED
 
 MOST = 2**31 - 1
+# Below 2**63 by what a description, whose bounds are floats, needs to say it to the digit.
+MOST_SEED = 9_223_372_036_854_775_000
 
 
 class Strict(BaseModel):
@@ -186,7 +188,7 @@ class Sampled(Strict):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Annotated[int, Field(ge=-MOST_SEED, le=MOST_SEED)] | None = None
     stop: StopString | Annotated[list[StopString], Field(max_length=64)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -134,7 +134,10 @@ class Service:
 
     async def shelved(self) -> list[str]:
         """Directories of the folder that hold an adapter; none where the server has no folder."""
-        return [] if self.served.shelf is None else await asyncio.to_thread(self.served.shelf.names)
+        try:
+            return [] if self.served.shelf is None else await asyncio.to_thread(self.served.shelf.names)
+        except OSError as error:  # its path is nobody's business
+            raise ApiError(409, f"the folder of adapters cannot be read: {error.strerror}") from None
 
     async def load_adapter(self, name: str, directory: str) -> None:
         """Let requests ask for an adapter of the folder."""

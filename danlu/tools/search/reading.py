@@ -48,8 +48,8 @@ def documents(folder: Path) -> Iterator[Path]:
         if (
             path.suffix.lower() in READERS
             and not hidden
+            and path.is_file()  # links in a circle are none
             and path.resolve().is_relative_to(root)
-            and path.is_file()
         ):
             yield path
 

@@ -35,7 +35,7 @@ class SqlLimits:
     memory_bytes: int = 512 * 2**20  # of the process, interpreter included
     cpu_s: float = 5.0
     wall_s: float = 20.0  # waiting for a disk or a lock included
-    busy_s: float = 1.0  # waiting for a lock
+    busy_s: float = 0.5  # waiting for a lock
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def engine_of(where: Path | str) -> Engine:
         return Engine("postgresql", url, "PostgreSQL", POSTGRESQL, "psycopg", "postgres")
     if "://" in str(where):
         raise SqlError("the URL is of no database that is read here; expected postgresql://user@host/name")
-    path = Path(where).resolve()
+    path = Path(os.path.realpath(where))  # of links in a circle `resolve` makes an error
     if not path.is_file():
         raise SqlError(f"{one_line(str(where))}: no such file" + " but a folder" * path.is_dir())
     if path.suffix.lower() in DUCKDB_ENDINGS:
