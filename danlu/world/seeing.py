@@ -16,28 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.world.looking import EXERCISES, Exercise, practise
 from danlu.world.names import LANGS, Lang
-from danlu.world.pictures import (
-    KINDS,
-    Exercise,
-    Kind,
-    PictureQuestion,
-    Scene,
-    ask,
-    draw,
-    picture_questions,
-    random_scene,
-)
+from danlu.world.pictures import KINDS, Kind, PictureQuestion, ask, picture_questions
 from danlu.world.question import Image, Question
+from danlu.world.scene import Scene, draw, random_scene
 from danlu.world.splits import Split, generator, stable_hash
 
 CATEGORY = "pictures"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Mix = Mapping[Kind | Exercise, int]
 # How often each is asked for learning. First a thing has to be found at all: as long as that is not learnt,
 # every other question is noise.
-FIRST: Mapping[Kind | Exercise, int] = {"plain colour": 1, "plain shape": 1, "plain where": 1}
-THEN: Mapping[Kind | Exercise, int] = {
-    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 3},
+FIRST: Mix = {"everything": 2, "tally": 1, "plain colour": 1, "plain shape": 1, "plain where": 1, "where": 1}
+THEN: Mix = {
+    **{"everything": 1, "tally": 1, "plain where": 1, "where": 1},
+    **{"plain sides": 3, "plain relation": 3, "choice": 2},
     **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
@@ -87,7 +81,7 @@ def accepted(asked: PictureQuestion) -> list[str]:
 
 
 def picture_chats(
-    n: int, split: Split, seed: int, *, mix: Mapping[Kind | Exercise, int] | None = None, n_turns: int = 1
+    n: int, split: Split, seed: int, *, mix: Mix | None = None, n_turns: int = 1
 ) -> Iterator[dict[str, Any]]:
     """`n` records for `danlu sft`, a picture each, languages in turn.
 
@@ -105,9 +99,7 @@ def picture_chats(
         yield _chat(lang, split, rng, mix, n_turns)
 
 
-def _chat(
-    lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int], n_turns: int
-) -> dict[str, Any]:
+def _chat(lang: Lang, split: Split, rng: Random, mix: Mix, n_turns: int) -> dict[str, Any]:
     while True:
         scene = random_scene(rng)
         turns = [each for _ in range(n_turns) if (each := _question(scene, lang, split, rng, mix))]
@@ -115,12 +107,18 @@ def _chat(
             return _record(scene, lang, turns)
 
 
-def _question(
-    scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int]
+def _question(scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mix) -> PictureQuestion | None:
+    (kind,) = rng.choices([*mix], [*mix.values()])
+    tried = (_try(scene, kind, lang, split, rng) for _ in range(20))
+    return next((found for found in tried if found), None)
+
+
+def _try(
+    scene: Scene, kind: Kind | Exercise, lang: Lang, split: Split, rng: Random
 ) -> PictureQuestion | None:
-    kinds: list[Kind | Exercise] = [*mix]
-    (kind,) = rng.choices(kinds, [*mix.values()])
-    return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
+    if kind in EXERCISES:
+        return practise(scene, kind, lang, rng)
+    return ask(scene, kind, lang, split, rng)
 
 
 def _record(scene: Scene, lang: Lang, turns: Sequence[PictureQuestion]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from danlu.recipes.speaker import load_speaker
 from danlu.recipes.stage import chat_format_of, publish
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatError, images_of
-from danlu.world.pictures import draw, random_scene
+from danlu.world.scene import draw, random_scene
 from danlu.world.seeing import data_url, kind_of, png, seeing_questions
 from danlu.world.splits import generator
 
