@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,8 @@ def _chat(lang: Lang, split: Split, rng: Random, mix: Mix, n_turns: int) -> dict
 
 
 def _question(scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mix) -> PictureQuestion | None:
-    (kind,) = rng.choices([*mix], [*mix.values()])
+    kinds: list[Kind | Exercise] = [*mix]
+    (kind,) = rng.choices(kinds, [*mix.values()])
     tried = (_try(scene, kind, lang, split, rng) for _ in range(20))
     return next((found for found in tried if found), None)
 
@@ -117,8 +118,8 @@ def _try(
     scene: Scene, kind: Kind | Exercise, lang: Lang, split: Split, rng: Random
 ) -> PictureQuestion | None:
     if kind in EXERCISES:
-        return practise(scene, kind, lang, rng)
-    return ask(scene, kind, lang, split, rng)
+        return practise(scene, cast(Exercise, kind), lang, rng)
+    return ask(scene, cast(Kind, kind), lang, split, rng)
 
 
 def _record(scene: Scene, lang: Lang, turns: Sequence[PictureQuestion]) -> dict[str, Any]:
