@@ -39,6 +39,9 @@ from danlu.world.scene import (
 
 Exercise = Literal[
     "everything",
+    "places",
+    "matches",
+    "all sides",
     "tally",
     "plain colour",
     "plain shape",
@@ -50,6 +53,7 @@ Exercise = Literal[
 ]
 Attribute = Callable[[Thing], str]
 N_TALLIED = 3  # counts asked for at once, at most
+N_PAIRS = 6  # pairs whose sides are told at once, at most
 AXES = (("above", "below"), ("left", "right"))
 
 
@@ -66,6 +70,42 @@ def _everything(scene: Scene, lang: Lang, rng: Random) -> Asked:
     rows = [comma.join(there.get((row, column), nothing) for column in range(GRID)) for row in range(GRID)]
     prompt = {"en": "What is in each place?", "zh": "每个位置上各有什么？"}[lang]
     return _said(prompt, semicolon.join(rows), lang)
+
+
+def _places(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
+    """Where everything is, in any order: what is told of a thing has to be found by its name."""
+    told = [(name_of(thing, lang), _place(thing, lang)) for thing in scene if is_alone(thing, scene)]
+    return _listed({"en": "Where is each thing?", "zh": "每样东西各在哪里？"}[lang], told, lang, rng)
+
+
+def _matches(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
+    """The colour of each shape, or the shape of each colour, where there is only one, in any order."""
+    by = rng.choice(ATTRIBUTES)
+    what = _colour_named if by is _shape_of else _shape_named
+    told = [(_by_half(thing, by, lang), what(thing, lang)) for thing in scene if _is_only(thing, scene, by)]
+    prompt = {
+        _shape_of: {"en": "What colour is each shape?", "zh": "每种形状各是什么颜色的？"},
+        _colour_of: {"en": "What shape is each colour?", "zh": "每种颜色各是什么形状？"},
+    }[by][lang]
+    return _listed(prompt, told, lang, rng)
+
+
+def _all_sides(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
+    """How several pairs of things lie to each other, in any order."""
+    pairs = (_pair(scene, lang, rng) for _ in range(N_PAIRS))
+    comma = {"en": ", ", "zh": "，"}[lang]
+    told = {comma.join(names): _sides(first, second, lang) for first, second, names in filter(None, pairs)}
+    prompt = {"en": "How do things lie to each other?", "zh": "东西之间各在哪边？"}[lang]
+    return _listed(prompt, [*told.items()], lang, rng)
+
+
+def _listed(prompt: str, told: list[tuple[str, str]], lang: Lang, rng: Random) -> Asked | None:
+    """An exercise whose answer tells something of each name, in any order; None where there is no name."""
+    if not told:
+        return None
+    colon, semicolon = {"en": (": ", "; "), "zh": ("：", "；")}[lang]
+    order = rng.sample(told, len(told))
+    return _said(prompt, semicolon.join(f"{name}{colon}{what}" for name, what in order), lang)
 
 
 def _tally(scene: Scene, lang: Lang, rng: Random) -> Asked:
@@ -123,9 +163,13 @@ def _where(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
 
 
 def _asked_where(thing: Thing, name: str, lang: Lang) -> Asked:
-    place = PLACES[lang][thing.row * GRID + thing.column]
+    place = _place(thing, lang)
     prompt = {"en": f"Where is the {name}?", "zh": f"{name}在哪里？"}[lang]
     return Asked((), prompt, {"en": f"At the {place}.", "zh": f"在{place}。"}[lang])
+
+
+def _place(thing: Thing, lang: Lang) -> str:
+    return PLACES[lang][thing.row * GRID + thing.column]
 
 
 def _plain_sides(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
@@ -134,9 +178,8 @@ def _plain_sides(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
     if pair is None:
         return None
     first, second, (thing, other) = pair
-    sides = [_side(name, lang) for axis in AXES for name in axis if RELATIONS[name].holds(first, second)]
     prompt = {"en": f"How does the {thing} lie to the {other}?", "zh": f"{thing}在{other}的哪边？"}[lang]
-    return _said(prompt, {"en": ", ", "zh": "，"}[lang].join(sides), lang)
+    return _said(prompt, _sides(first, second, lang), lang)
 
 
 def _plain_relation(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
@@ -197,9 +240,15 @@ def _level(first: Thing, second: Thing, axis: tuple[str, str]) -> bool:
 def _by_half(thing: Thing, by: Attribute, lang: Lang) -> str:
     """Circle or red thing, 圆形 or 红色的东西."""
     if by is _shape_of:
-        return SHAPES[thing.shape].names[lang]
-    colour = COLOURS[thing.colour].names[lang]
+        return _shape_named(thing, lang)
+    colour = _colour_named(thing, lang)
     return {"en": f"{colour} thing", "zh": f"{colour}的东西"}[lang]
+
+
+def _sides(first: Thing, second: Thing, lang: Lang) -> str:
+    """Above, to the left; 上面，左边."""
+    sides = [_side(name, lang) for axis in AXES for name in axis if RELATIONS[name].holds(first, second)]
+    return {"en": ", ", "zh": "，"}[lang].join(sides)
 
 
 def _side(name: str, lang: Lang) -> str:
@@ -210,6 +259,14 @@ def _side(name: str, lang: Lang) -> str:
 def _said(prompt: str, answer: str, lang: Lang) -> Asked:
     """An exercise whose answer is made a sentence."""
     return Asked((), prompt, answer[0].upper() + answer[1:] + {"en": ".", "zh": "。"}[lang])
+
+
+def _shape_named(thing: Thing, lang: Lang) -> str:
+    return SHAPES[thing.shape].names[lang]
+
+
+def _colour_named(thing: Thing, lang: Lang) -> str:
+    return COLOURS[thing.colour].names[lang]
 
 
 def _shape_of(thing: Thing) -> str:
@@ -233,6 +290,9 @@ COUNTED: list[tuple[str | None, str | None]] = [
 ]
 EXERCISES: dict[Exercise, Asker] = {
     "everything": _everything,
+    "places": _places,
+    "matches": _matches,
+    "all sides": _all_sides,
     "tally": _tally,
     "plain colour": _plain_colour,
     "plain shape": _plain_shape,

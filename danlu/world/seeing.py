@@ -26,13 +26,16 @@ from danlu.world.splits import Split, generator, stable_hash
 CATEGORY = "pictures"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Mix = Mapping[Kind | Exercise, int]
-# How often each is asked for learning. First a thing has to be found at all: as long as that is not learnt,
+# How often each is asked for learning. First things have to be found at all: as long as that is not learnt,
 # every other question is noise.
-FIRST: Mix = {"everything": 2, "tally": 1, "plain colour": 1, "plain shape": 1, "plain where": 1, "where": 1}
+FIRST: Mix = {
+    **{"everything": 1, "places": 3, "matches": 3, "all sides": 2, "tally": 1},
+    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 1},
+}
 THEN: Mix = {
-    **{"everything": 1, "tally": 1, "plain where": 1, "where": 1},
-    **{"plain sides": 3, "plain relation": 3, "choice": 2},
-    **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
+    **{"places": 1, "matches": 1, "all sides": 4, "tally": 2, "where": 1},
+    **{"plain sides": 1, "plain relation": 3, "choice": 2},
+    **{"colour": 2, "shape": 2, "count": 3, "relation": 6},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
     "en": ("zero", "one", "two", "three", "four", "five"),

@@ -78,6 +78,44 @@ def test_several_counts_are_given_in_the_order_in_which_they_are_asked_for():
     assert {answer[0] for answer in practised("tally", "zh").values()} == set("012")
 
 
+LISTED = {
+    "places": {
+        *("red ring: top left", "blue cross: middle", "blue circle: right", "green ring: bottom"),
+        *("红色的圆环：左上角", "蓝色的十字：正中间", "蓝色的圆形：右边", "绿色的圆环：下边"),
+    },
+    "matches": {
+        *("cross: blue", "circle: blue", "red thing: ring", "green thing: ring"),
+        *("十字：蓝色", "圆形：蓝色", "红色的东西：圆环", "绿色的东西：圆环"),
+    },
+}
+
+
+@pytest.mark.parametrize("exercise", LISTED)
+def test_what_is_told_of_each_thing_is_true_and_in_any_order(exercise):
+    answers = [*every_answer(exercise, "en"), *every_answer(exercise, "zh")]
+    told = [re.split("; |；", answer[0].lower() + answer[1:].rstrip(".。")) for answer in answers]
+    assert {each for some in told for each in some} == LISTED[exercise]
+    assert all(len(set(some)) == len(some) for some in told)
+    assert len({some[0] for some in told}) == len(LISTED[exercise])
+
+
+def test_sides_of_several_pairs_are_those_of_each():
+    single = {
+        re.sub(r"How does the (.+) lie to the (.+)\?", r"\1, \2", prompt): answer.lower().rstrip(".")
+        for prompt, answer in practised("plain sides", "en").items()
+    }
+    answers = every_answer("all sides", "en")
+    pairs = {pair for answer in answers for pair in answer.lower().rstrip(".").split("; ")}
+    assert {tuple(pair.split(": ")) for pair in pairs} == set(single.items())
+    assert max(answer.count(":") for answer in answers) > 2
+
+
+def every_answer(exercise: str, lang: str) -> set[str]:
+    rng = Random(4)
+    tried = (practise(SCENE, exercise, lang, rng) for _ in range(400))
+    return {asked.answer for asked in tried if asked}
+
+
 def of(thing: Thing) -> tuple[str, ...]:
     return f"{thing.shape}s", thing.colour, "things"
 
