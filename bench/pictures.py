@@ -57,9 +57,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--first", type=int, default=14_000, help="pictures to learn from at first")
+    parser.add_argument("--first", type=int, default=50_000, help="pictures to learn from at first")
     parser.add_argument("--first-epochs", type=float, default=1.0)
-    parser.add_argument("--then", type=int, default=60_000, help="pictures to learn from then")
+    parser.add_argument("--then", type=int, default=150_000, help="pictures to learn from then")
     parser.add_argument("--then-epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--patch", type=int, default=16, help="pixels along each side of a patch")

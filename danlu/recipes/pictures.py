@@ -20,8 +20,8 @@ POSITIONAL = ("out",)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesConfig:
     out: Path  # folder to be written: first.jsonl, then.jsonl, and held_out.jsonl of the split `dev`
-    n_first: int = 14_000  # pictures to learn from at first, with the simplest questions
-    n_then: int = 60_000  # pictures to learn from then, with all questions
+    n_first: int = 50_000  # pictures to learn from at first, one thing to be found at a time
+    n_then: int = 150_000  # pictures to learn from then, with all questions
     n_held_out: int = 400  # pictures to measure the loss on
     n_turns: int = 1  # questions about each
     seed: int = 0
