@@ -121,7 +121,7 @@ def _try(
     scene: Scene, kind: Kind | Exercise, lang: Lang, split: Split, rng: Random
 ) -> PictureQuestion | None:
     if kind in EXERCISES:
-        return practise(scene, cast(Exercise, kind), lang, rng)
+        return practise(scene, kind, lang, rng)
     return ask(scene, cast(Kind, kind), lang, split, rng)
 
 
