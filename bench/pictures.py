@@ -17,6 +17,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--first", type=int, default=14_000, help="pictures to learn from at first")
+    parser.add_argument("--first", type=int, default=50_000, help="pictures to learn from at first")
     parser.add_argument("--first-epochs", type=float, default=1.0)
-    parser.add_argument("--then", type=int, default=60_000, help="pictures to learn from then")
+    parser.add_argument("--then", type=int, default=150_000, help="pictures to learn from then")
     parser.add_argument("--then-epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--patch", type=int, default=16, help="pixels along each side of a patch")
@@ -77,7 +78,8 @@ def learn(out: Path, arguments: argparse.Namespace) -> Path:
         )
         write_pictures(settings)
     if not (out / "base").exists():
-        tokenizer = Tokenizer.train(texts(out / "data" / "then.jsonl"), VOCAB_SIZE)
+        both_parts = (out / "data" / name for name in ("first.jsonl", "then.jsonl"))
+        tokenizer = Tokenizer.train([text for part in both_parts for text in texts(part)], VOCAB_SIZE)
         publish(LanguageModel(SHAPE.model_config(tokenizer.vocab_size)), tokenizer, out / "base")
     both = SftConfig(
         base=out / "base",
@@ -107,14 +109,14 @@ def learn(out: Path, arguments: argparse.Namespace) -> Path:
 
 
 def texts(path: Path) -> list[str]:
-    """What is said in the first chats, for learning a tokenizer."""
-    lines = path.read_text(encoding="utf-8").splitlines()[:3000]
-    return [said(message) for line in lines for message in json.loads(line)["messages"]]
+    """What is said in the first chats, and by whom, for learning a tokenizer."""
+    with path.open(encoding="utf-8") as file:
+        return [said(message) for line in islice(file, 3000) for message in json.loads(line)["messages"]]
 
 
 def said(message: Mapping[str, Any]) -> str:
     content = message["content"]
-    return content if isinstance(content, str) else content[-1]["text"]
+    return f"{message['role']}\n{content if isinstance(content, str) else content[-1]['text']}"
 
 
 def examine(model: Path, n_per_lang: int) -> dict[str, dict[str, float]]:

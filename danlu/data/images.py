@@ -98,14 +98,17 @@ def unpack(url: str) -> bytes:
 
 
 def as_url(path: Path) -> str:
-    """The data URL of a file, checked by its first bytes."""
+    """The data URL of a file, decoded once for trial."""
     if not path.is_file():
         raise ImageError(f"image {path} is not there; name a PNG file")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise _too_large(size)
-    data = path.read_bytes()
-    _check_file(data)
-    return PREFIX + base64.b64encode(data).decode("ascii")
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise _too_large(size)
+        url = PREFIX + base64.b64encode(path.read_bytes()).decode("ascii")
+        decode(url, 1)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    return url
 
 
 def in_record(url: str, folder: Path) -> str:
@@ -123,7 +126,7 @@ def in_record(url: str, folder: Path) -> str:
                 f"an image is {_shown(url)}; it must be a data URL, or a PNG file in the folder of the "
                 "records or below it"
             )
-        url = as_url(path)
+        return as_url(path)
     decode(url, 1)
     return url
 

@@ -10,7 +10,7 @@ from typing import Literal
 from rich.console import Console
 
 from danlu.adapters.attach import attach
-from danlu.adapters.files import is_adapter, save_adapter
+from danlu.adapters.files import save_adapter
 from danlu.adapters.settings import AdapterConfig
 from danlu.config import ConfigError, toml_value
 from danlu.data.examples import KINDS_OF_FILE
@@ -29,7 +29,7 @@ from danlu.objectives.classification import Classification
 from danlu.recipes.classify_report import Measured, headline_of, scores, show_report, write_report
 from danlu.recipes.labelled_data import ExamplesConfig, FileConfig, Material, gather, show_material
 from danlu.recipes.labelling import PredictConfig, arranger_for, predict, run_predict
-from danlu.recipes.model_files import model_dir
+from danlu.recipes.model_files import model_dir, whole_model_dir
 from danlu.recipes.stage import Stage, check_base, frozen_state, settle
 from danlu.tokenizer.reader import BpeReader, TextReader, open_reader
 from danlu.train.checkpoint import atomic_folder
@@ -146,13 +146,8 @@ def train(config: ClassifyConfig, screen: Console) -> Path:
 
 def open_base(config: ClassifyConfig) -> AnyModel:
     """The model to start from."""
-    path, directory = config.base, model_dir(config.base)
-    if not (directory / "config.json").is_file() and (is_adapter(path) or is_adapter(path / "adapter")):
-        raise ConfigError(
-            f"base: {path} holds an adapter; merge it first, with `danlu export {path} DIR dtype=float32`"
-        )
-    base = read_model(directory)
-    check_base(base, config.adapter, path)
+    base = read_model(whole_model_dir(config.base))
+    check_base(base, config.adapter, config.base)
     return base
 
 

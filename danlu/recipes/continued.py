@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.table import Table
 
-from danlu.adapters.files import is_adapter
 from danlu.config import ConfigError
 from danlu.data.packing import PackedBatches
 from danlu.data.pipeline import CleaningConfig
@@ -34,7 +33,7 @@ from danlu.model.weights import ModelFileError
 from danlu.objectives.token_loss import TokenLoss
 from danlu.recipes import data
 from danlu.recipes.held_out import loss_on, samples
-from danlu.recipes.model_files import model_dir
+from danlu.recipes.model_files import whole_model_dir
 from danlu.recipes.stage import Stage, balanced, publish, settle
 from danlu.tokenizer.adopted import adopt
 from danlu.tokenizer.bpe import Tokenizer
@@ -127,11 +126,7 @@ def run(config: ContinueConfig) -> Path:
 
 def open_base(path: Path) -> tuple[Tokenizer, LanguageModel]:
     """A base model for just the tokens of its tokenizer, which has our control tokens in any case."""
-    if is_adapter(path):
-        raise ConfigError(
-            f"base: {path} holds an adapter; merge it first, with `danlu export {path} DIR dtype=float32`"
-        )
-    directory = model_dir(path)
+    directory = whole_model_dir(path)
     adopted = adopt(directory)
     model = load_language_model(directory)
     refuse_training(model, str(path))

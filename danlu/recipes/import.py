@@ -7,7 +7,14 @@ from pathlib import Path
 
 from danlu.inspect.anatomy import dissect
 from danlu.model.hf import open_model, read_model
-from danlu.recipes.model_files import Format, format_of, model_dir, token_ids, tokenizer_note, write_anew
+from danlu.recipes.model_files import (
+    Format,
+    format_of,
+    token_ids,
+    tokenizer_note,
+    whole_model_dir,
+    write_anew,
+)
 
 SUMMARY = "take in open weights, from a directory in the Hugging Face layout: danlu import DIR OUT"
 POSITIONAL = ("source", "out")
@@ -22,7 +29,7 @@ class ImportConfig:
 
 
 def run(config: ImportConfig) -> Path:
-    source = model_dir(config.source)
+    source = whole_model_dir(config.source)
     opened = open_model(source)
     dtype = format_of(source, config.dtype)
     model = read_model(source, dtype=dtype)

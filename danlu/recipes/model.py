@@ -30,7 +30,7 @@ from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import AnyModel, Opened, open_model, read_model, weights_of
 from danlu.model.quantize import Quantisation, StoredQuantised, quantised_tensors
 from danlu.model.tensor_file import Stored
-from danlu.recipes.model_files import model_dir
+from danlu.recipes.model_files import whole_model_dir
 from danlu.recipes.model_speed import measured, speed_rows
 
 SUMMARY = "what a model is, its parameters by part, memory and speed to train and to serve: danlu model MODEL"
@@ -49,7 +49,7 @@ class ModelReport:
 
 
 def run(config: ModelReport) -> Path:
-    opened, screen = open_model(model_dir(config.model)), console()
+    opened, screen = open_model(whole_model_dir(config.model)), console()
     anatomy, shape = dissect(opened.model), opened.model.config
     for line in description(opened, anatomy):
         screen.print(line)
@@ -71,7 +71,7 @@ def speeds(config: ModelReport, anatomy: Anatomy, shape: ModelConfig) -> Iterato
     columns = ("tokens a second", "writing a text", "reading a prompt", "training")
     threads = torch.get_num_threads()
     if config.measure:
-        found, precision = measured(read_model(model_dir(config.model)), config.tokens)
+        found, precision = measured(read_model(whole_model_dir(config.model)), config.tokens)
         yield _table(columns, speed_rows({"measured": found}))
         kernels = f"{precision.dtype}, {precision.kernels} kernels"
         yield (

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from danlu.adapters.files import is_adapter
 from danlu.config import ConfigError
 from danlu.model.gguf import Vocabulary
 from danlu.model.hf import AnyModel, Dtype, TokenIds, open_model, save_model
@@ -47,6 +48,16 @@ def model_dir(path: Path) -> Path:
         f"{path} is no directory here; a model of the Hugging Face Hub is fetched first, for instance with "
         "`hf download NAME --local-dir DIR`"
     )
+
+
+def whole_model_dir(path: Path) -> Path:
+    """The model directory that is meant, where an adapter alone will not do."""
+    directory = model_dir(path)
+    if not (directory / "config.json").is_file() and (is_adapter(path) or is_adapter(path / "adapter")):
+        raise ModelFileError(
+            f"{path} holds an adapter; merge it first, with `danlu export {path} DIR dtype=float32`"
+        )
+    return directory
 
 
 def commonest(tensors: Mapping[str, Stored | StoredQuantised]) -> Dtype:

@@ -10,11 +10,8 @@ from typing import Any
 
 from danlu.config import ConfigError
 from danlu.train.checkpoint import atomic_folder
-from danlu.world.pictures import Exercise, Kind
-from danlu.world.seeing import FIRST, THEN, picture_chats
+from danlu.world.seeing import FIRST, THEN, Mix, picture_chats
 from danlu.world.splits import Split
-
-Mix = Mapping[Kind | Exercise, int] | None
 
 SUMMARY = "write pictures of the embedded world with questions and answers: danlu pictures OUT"
 POSITIONAL = ("out",)
@@ -23,8 +20,8 @@ POSITIONAL = ("out",)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesConfig:
     out: Path  # folder to be written: first.jsonl, then.jsonl, and held_out.jsonl of the split `dev`
-    n_first: int = 14_000  # pictures to learn from at first, with the simplest questions
-    n_then: int = 60_000  # pictures to learn from then, with all questions
+    n_first: int = 50_000  # pictures to learn from at first, one thing to be found at a time
+    n_then: int = 150_000  # pictures to learn from then, with all questions
     n_held_out: int = 400  # pictures to measure the loss on
     n_turns: int = 1  # questions about each
     seed: int = 0
@@ -39,7 +36,7 @@ def run(config: PicturesConfig) -> Path:
     if config.out.exists() and any(config.out.iterdir()):
         raise ConfigError(f"out is {config.out}, which exists; name a directory that is not there yet")
     with atomic_folder(config.out) as folder:
-        parts: tuple[tuple[str, Split, int, Mix], ...] = (
+        parts: tuple[tuple[str, Split, int, Mix | None], ...] = (
             ("first", "train", config.n_first, FIRST),
             ("then", "train", config.n_then, THEN),
             ("held_out", "dev", config.n_held_out, None),

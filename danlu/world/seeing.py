@@ -11,34 +11,31 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.world.looking import EXERCISES, Exercise, practise
 from danlu.world.names import LANGS, Lang
-from danlu.world.pictures import (
-    KINDS,
-    Exercise,
-    Kind,
-    PictureQuestion,
-    Scene,
-    ask,
-    draw,
-    picture_questions,
-    random_scene,
-)
+from danlu.world.pictures import KINDS, Kind, PictureQuestion, ask, picture_questions
 from danlu.world.question import Image, Question
+from danlu.world.scene import Scene, draw, random_scene
 from danlu.world.splits import Split, generator, stable_hash
 
 CATEGORY = "pictures"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# How often each is asked for learning. First a thing has to be found at all: as long as that is not learnt,
+Mix = Mapping[Kind | Exercise, int]
+# How often each is asked for learning. First things have to be found at all: as long as that is not learnt,
 # every other question is noise.
-FIRST: Mapping[Kind | Exercise, int] = {"plain colour": 1, "plain shape": 1, "plain where": 1}
-THEN: Mapping[Kind | Exercise, int] = {
-    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 3},
-    **{"colour": 2, "shape": 2, "count": 3, "relation": 5},
+FIRST: Mix = {
+    **{"everything": 1, "places": 3, "matches": 3, "all sides": 2, "tally": 1},
+    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 1},
+}
+THEN: Mix = {
+    **{"places": 1, "matches": 1, "all sides": 4, "tally": 2, "where": 1},
+    **{"plain sides": 1, "plain relation": 3, "choice": 2},
+    **{"colour": 2, "shape": 2, "count": 3, "relation": 6},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
     "en": ("zero", "one", "two", "three", "four", "five"),
@@ -87,7 +84,7 @@ def accepted(asked: PictureQuestion) -> list[str]:
 
 
 def picture_chats(
-    n: int, split: Split, seed: int, *, mix: Mapping[Kind | Exercise, int] | None = None, n_turns: int = 1
+    n: int, split: Split, seed: int, *, mix: Mix | None = None, n_turns: int = 1
 ) -> Iterator[dict[str, Any]]:
     """`n` records for `danlu sft`, a picture each, languages in turn.
 
@@ -105,9 +102,7 @@ def picture_chats(
         yield _chat(lang, split, rng, mix, n_turns)
 
 
-def _chat(
-    lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int], n_turns: int
-) -> dict[str, Any]:
+def _chat(lang: Lang, split: Split, rng: Random, mix: Mix, n_turns: int) -> dict[str, Any]:
     while True:
         scene = random_scene(rng)
         turns = [each for _ in range(n_turns) if (each := _question(scene, lang, split, rng, mix))]
@@ -115,12 +110,19 @@ def _chat(
             return _record(scene, lang, turns)
 
 
-def _question(
-    scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mapping[Kind | Exercise, int]
-) -> PictureQuestion | None:
+def _question(scene: Scene, lang: Lang, split: Split, rng: Random, mix: Mix) -> PictureQuestion | None:
     kinds: list[Kind | Exercise] = [*mix]
     (kind,) = rng.choices(kinds, [*mix.values()])
-    return next((found for _ in range(20) if (found := ask(scene, kind, lang, split, rng))), None)
+    tried = (_try(scene, kind, lang, split, rng) for _ in range(20))
+    return next((found for found in tried if found), None)
+
+
+def _try(
+    scene: Scene, kind: Kind | Exercise, lang: Lang, split: Split, rng: Random
+) -> PictureQuestion | None:
+    if kind in EXERCISES:
+        return practise(scene, kind, lang, rng)
+    return ask(scene, cast(Kind, kind), lang, split, rng)
 
 
 def _record(scene: Scene, lang: Lang, turns: Sequence[PictureQuestion]) -> dict[str, Any]:

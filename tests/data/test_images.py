@@ -180,6 +180,13 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         as_url(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named(name, tmp_path):
+    (tmp_path / "bad.png").write_bytes(BAD[name][0])
+    with pytest.raises(ImageError, match=rf"bad\.png: .*{BAD[name][1]}"):
+        as_url(tmp_path / "bad.png")
+
+
 def part(link: object) -> dict:
     return {"type": "image_url", "image_url": {"url": link}}
 

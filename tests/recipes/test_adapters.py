@@ -96,6 +96,14 @@ def test_a_stage_does_not_begin_from_an_adapter(adapted, tmp_path):
         sft.run(config)
 
 
+@pytest.mark.parametrize("command", ["model", "import"])
+def test_an_adapter_alone_is_no_model_to_tell_of_or_take_in(adapted, command, tmp_path, capsys):
+    out = [str(tmp_path / "x")] if command == "import" else []
+    assert main([command, str(adapted.root / "sft-lora" / "adapter"), *out]) == 2
+    assert "holds an adapter; merge it first, with `danlu export" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_checkpoints_hold_what_is_trained_and_nothing_else(adapted):
     (checkpoint,) = sorted((adapted.root / "sft-lora" / "checkpoints").glob("step-*"))[-1:]
     assert {name.rpartition(".")[2] for name in load_file(checkpoint / "model.safetensors")} == {

@@ -140,6 +140,14 @@ def foreign_architecture(base: Path) -> None:
     change_json(base / "config.json", lambda tree: tree.update(architectures=["FooForCausalLM"]))
 
 
+def code_of_its_own(base: Path) -> None:
+    (base / "own.py").write_text("raise SystemExit")
+    change_json(
+        base / "config.json",
+        lambda tree: tree.update(architectures=["Own"], auto_map={"AutoModelForCausalLM": "own.Own"}),
+    )
+
+
 def change_json(path: Path, change: Callable[[dict], object]) -> None:
     tree = json.loads(path.read_text(encoding="utf-8"))
     change(tree)
@@ -157,10 +165,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda base: (base / "model.safetensors").unlink(), r"model\.safetensors"),
     "a broken config": (lambda base: (base / "config.json").write_text("{"), r"config\.json is not JSON"),
-    "an unknown architecture": (foreign_architecture, r"FooForCausalLM"),
+    "an unknown architecture": (
+        foreign_architecture,
+        r"'FooForCausalLM' is not supported; these are: LlamaForCausalLM, .*BertForMaskedLM",
+    ),
+    "code of its own": (code_of_its_own, r"its auto_map names code of its own, which is never run"),
     "a pickle": (
         lambda base: shutil.move(base / "model.safetensors", base / "pytorch_model.bin"),
-        r"safetensors",
+        r"holds pytorch_model\.bin and no model\.safetensors.*convert it elsewhere",
     ),
 }
 
@@ -178,6 +190,7 @@ def test_a_damaged_model_directory_is_refused(
     }
     told = refusal(capsys, command, *words[command])
     assert re.search(message, told), told
+    assert not (tmp_path / "out").exists()
 
 
 def test_shards_of_another_tokenizer_are_refused(kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -25,14 +25,14 @@ from danlu.recipes.speaker import load_speaker
 from danlu.recipes.stage import chat_format_of, publish
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatError, images_of
-from danlu.world.pictures import draw, random_scene
+from danlu.world.scene import draw, random_scene
 from danlu.world.seeing import data_url, kind_of, png, seeing_questions
 from danlu.world.splits import generator
 
-SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=64, max_seq_len=160)
+SHAPE = Shape(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=64, max_seq_len=512)
 SIZES = PatchConfig(side=48, patch=16, d_model=16, n_layers=1, n_heads=2, d_ff=32)
 EYE = [f"pictures.{name}={getattr(SIZES, name)}" for name in ("d_model", "n_layers", "n_heads", "d_ff")]
-SMALL = ["batch_size=4", "seq_len=160", "sample_prompts=[]"]
+SMALL = ["batch_size=4", "seq_len=512", "sample_prompts=[]"]
 GREEDY = ["sampling.temperature=0", "sampling.max_new_tokens=4"]
 
 
@@ -44,7 +44,7 @@ def asked(number: int) -> list[dict]:
 def root(tmp_path_factory) -> Path:
     """A base that reads text only, pictures to learn from, and what came of learning."""
     root = tmp_path_factory.mktemp("pictures")
-    assert main(["pictures", str(root / "data"), "n_first=4", "n_then=24", "n_held_out=4", "n_turns=2"]) == 0
+    assert main(["pictures", str(root / "data"), "n_first=4", "n_then=24", "n_held_out=4"]) == 0
     texts = (root / "data" / "then.jsonl").read_text(encoding="utf-8").splitlines()
     tokenizer = Tokenizer.train([json.loads(line)["messages"][1]["content"] for line in texts], 300)
     base = LanguageModel(SHAPE.model_config(tokenizer.vocab_size), seed=0)
@@ -98,7 +98,7 @@ def test_a_picture_of_the_batch_is_seen(root):
     model = load_language_model(root / "sees" / "model").eval()
     chats = read_chats(root / "data" / "then.jsonl", images=True)
     assert all(images_of(chat.messages) for chat in chats)
-    batch = next(SftBatches(chats, chat_format_of(root / "sees" / "model", sees=True), 8, 160, 0))
+    batch = next(SftBatches(chats, chat_format_of(root / "sees" / "model", sees=True), 8, 512, 0))
     assert batch.pictures is not None
     assert int((batch.input_ids == model.config.marker_id).sum()) == 9 * len(batch.pictures)
     with torch.no_grad():

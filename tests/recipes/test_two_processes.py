@@ -24,7 +24,7 @@ from danlu.recipes.stage import chat_format_of
 from danlu.train.loop import LoopConfig, total_weights
 from danlu.train.optim import OptimConfig
 from danlu.train.parallel import Together, rows_each
-from danlu.world.pictures import COLOURS, Thing
+from danlu.world.scene import COLOURS, Thing
 from danlu.world.seeing import data_url
 
 ADAMW = OptimConfig(lr=1e-3)

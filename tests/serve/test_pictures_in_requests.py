@@ -19,7 +19,7 @@ from danlu.model.vocabulary import with_eye
 from danlu.serve.api.app import create_app
 from danlu.serve.api.limits import Limits
 from danlu.tokenizer.chat import ChatFormat, Sight
-from danlu.world.pictures import Thing, draw
+from danlu.world.scene import Thing, draw
 from danlu.world.seeing import png
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,8 @@ import pytest
 
 from danlu.world.grading import grade
 from danlu.world.names import LANGS
-from danlu.world.pictures import KINDS, SIDE, draw
+from danlu.world.pictures import KINDS
+from danlu.world.scene import SIDE, draw
 from danlu.world.seeing import CATEGORY, FIRST, THEN, kind_of, picture_chats, png, seeing_questions
 from danlu.world.splits import SPLITS
 
@@ -102,8 +103,11 @@ def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
 
 
 EXERCISE = (
-    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*"
-    r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？)$"
+    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*|What is in .*|.* there each\?"
+    r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？|每个位置.*|.*各有几个？"
+    r"|Where is each .*|What (colour|shape) is each .*|How do .*|每样.*|每种.*|东西之间.*"
+    r"|How does .*|Is the (\w+|\w+ thing) [a-z ]* the (\w+|\w+ thing)\?|.* or .*"
+    r"|.*哪边？|(\w{2}的东西|[^的]{2,3})在(\w{2}的东西|[^的]{2,3})[上下左右][面边]吗？|.*还是.*)$"
 )
 
 
