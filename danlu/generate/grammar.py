@@ -125,18 +125,21 @@ class Grammars:
                 f"the {NAMES[kind]} has {size} bytes; at most {self._limits.max_bytes} are allowed"
             )
         if kind == "json_schema":
-            schema = _checked_schema(grammar, self._limits.max_depth)
-            text = _grammar_of(schema)
+            rules = _rules_of_schema(_checked_schema(grammar, self._limits.max_depth))
         elif kind == "regex":
-            text = LLMatcher.grammar_from_regex(grammar)
+            rules = json.loads(LLMatcher.grammar_from_regex(grammar))["grammars"][0]["lark_grammar"]
         else:
-            text = LLMatcher.grammar_from_lark(grammar)
+            rules = grammar
+        text = LLMatcher.grammar_from_lark(NO_FORCING + rules)
         matcher = LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits.for_parser())
         if matcher.is_error():
             raise GrammarError(f"the {NAMES[kind]} cannot be used: {matcher.get_error()}")
         return matcher
 
 
+# Left alone, the library admits only one way to spell text that must come, as it was told by `_Vocabulary`, and
+# that need not be the way in which the model has learnt to write it.
+NO_FORCING = '%llguidance {"no_forcing": true}\n'
 # A weak model fills its answer with blanks wherever any number of them may stand.
 BETWEEN_JSON: JsonCompileOptions = {"whitespace_pattern": " ?"}
 NAMES: dict[GrammarKind, str] = {
@@ -176,11 +179,12 @@ def _checked_schema(text: str, max_depth: int) -> dict[str, Any]:
     return schema
 
 
-def _grammar_of(schema: dict[str, Any]) -> str:
+def _rules_of_schema(schema: dict[str, Any]) -> str:
     try:
-        return LLMatcher.grammar_from_json_schema(schema, overrides=BETWEEN_JSON)
+        checked = LLMatcher.grammar_from_json_schema(schema, overrides=BETWEEN_JSON)
     except ValueError as error:  # a number of too many digits
         raise GrammarError(f"the JSON schema cannot be used: {error}") from error
+    return f"start: %json {json.dumps(json.loads(checked)['grammars'][0]['json_schema'])}"
 
 
 def _nesting(text: str) -> int:
