@@ -65,6 +65,22 @@ def draw(kind: GrammarKind, grammar: str, seed: int) -> tuple[bytes, int]:
     raise AssertionError(f"no end after 300 tokens: {text!r}")
 
 
+@pytest.mark.parametrize(
+    ("kind", "grammar", "spelt"),
+    [
+        ("lark", SQL, {b"S", b"SELECT "}),
+        ("regex", "SELECT (yes|no)", {b"S", b"SELECT "}),
+        ("json_schema", json.dumps(SCHEMA), {b"{", b'{"'}),
+    ],
+)
+def test_text_that_must_come_may_be_spelt_as_the_model_likes(
+    kind: GrammarKind, grammar: str, spelt: set[bytes]
+):
+    logits = torch.zeros(len(TOKENS))
+    GRAMMARS.filter(kind, grammar).allow(logits)
+    assert {TOKENS[i] for i in (logits == 0).nonzero().flatten().tolist()} == spelt
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_every_text_under_a_schema_is_valid_under_it(seed: int):
     text, end = draw("json_schema", json.dumps(SCHEMA), seed)
