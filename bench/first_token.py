@@ -40,6 +40,7 @@ from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 from danlu.serve.api.service import Served, Service
 from danlu.serve.api.vocabulary import Vocabulary
+from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import Draft, Replies, Sampling
 from danlu.serve.studio.rich_text import rich
 from danlu.serve.studio.voice import Voice
@@ -228,12 +229,13 @@ def asked(store: Store, question: str) -> Message:
 
 async def watch(draft: Draft, every_s: float) -> None:
     """What the chat's page does meanwhile."""
-    shown = 0
+    shown, pace = 0, Pace()
     while not draft.finished:
         await asyncio.sleep(every_s)
-        if len(draft.text) != shown:
+        if len(draft.text) != shown and pace.due:
             shown = len(draft.text)
-            rich(draft.text, copy="copy", thoughts="thoughts")
+            with pace.measured():
+                rich(draft.text, copy="copy", thoughts="thoughts")
 
 
 def report(name: str, timings: list[Timing]) -> None:
