@@ -40,7 +40,7 @@ from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
 from danlu.serve.api.service import Served, Service
 from danlu.serve.api.vocabulary import Vocabulary
-from danlu.serve.studio.chat import POLL_S
+from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import Draft, Replies, Sampling
 from danlu.serve.studio.rich_text import rich
 from danlu.serve.studio.voice import Voice
@@ -199,6 +199,8 @@ def chunks(response: HTTPResponse) -> Iterator[Mapping[str, Any]]:
 
 async def through_studio(served: Served, chats: list[Turns], folder: Path) -> list[Timing]:
     """The timings of replies as a page of the studio gets them."""
+    from danlu.serve.studio.chat import POLL_S  # this part alone takes the extra `studio`
+
     service = Service(served, Limits())
     voice = Voice(digest="0" * 64, service=service)
     sampling = Sampling(temperature=0, top_p=1, max_tokens=N_TOKENS)
@@ -210,7 +212,7 @@ async def through_studio(served: Served, chats: list[Turns], folder: Path) -> li
                 place = asked(store, str(chat[0]["content"]))
                 begun = monotonic()
                 draft = await replies.begin(voice, "somebody", place, chat, sampling)
-                await watch(draft)
+                await watch(draft, POLL_S)
                 if draft.first is None or draft.n_tokens != N_TOKENS:
                     raise SystemExit(f"the reply has {draft.n_tokens} tokens; {draft.error}")
                 found.append(Timing(draft.first - begun, draft.seconds / (N_TOKENS - 1)))
@@ -225,14 +227,15 @@ def asked(store: Store, question: str) -> Message:
     return Message(conversation=conversation, parent=parent, role="assistant", content="")
 
 
-async def watch(draft: Draft) -> None:
+async def watch(draft: Draft, every_s: float) -> None:
     """What the chat's page does meanwhile."""
-    shown = 0
+    shown, pace = 0, Pace()
     while not draft.finished:
-        await asyncio.sleep(POLL_S)
-        if len(draft.text) != shown:
+        await asyncio.sleep(every_s)
+        if len(draft.text) != shown and pace.due:
             shown = len(draft.text)
-            rich(draft.text, copy="copy", thoughts="thoughts")
+            with pace.measured():
+                rich(draft.text, copy="copy", thoughts="thoughts")
 
 
 def report(name: str, timings: list[Timing]) -> None:

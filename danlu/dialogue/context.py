@@ -44,6 +44,13 @@ def fit(
     """
     check_messages(messages)
     overhead, lengths = chat.lengths(messages, tools)
+    return keep(messages, overhead, lengths, room=room, pinned=pinned)
+
+
+def keep(
+    messages: Sequence[Message], overhead: int, lengths: Sequence[int], *, room: int, pinned: Collection[int]
+) -> Kept:
+    """As `fit`, of a conversation whose tokens have been counted, see `ChatFormat.lengths`."""
     n_tokens = overhead + sum(lengths)
     left_out: list[int] = []
     for exchange in _exchanges(messages)[:-1]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from danlu.dialogue.context import Kept, fit
-from danlu.tokenizer.chat import ChatFormat, Message
+from danlu.dialogue.context import Kept, keep
+from danlu.tokenizer.chat import ChatFormat, Message, check_messages
 
 ASK = {
     "en": "Sum up in a few sentences what we have said so far, names and numbers included.",
@@ -45,16 +46,19 @@ def summarising(
     and returns what is left. Where the model says nothing, or what it says leaves no room, the turns are
     dropped as `fit` does, and `summary` is empty.
     """
-    whole = fit(chat, messages, tools, room=room, pinned=pinned)
+    check_messages(messages)
+    overhead, lengths = chat.lengths(messages, tools)  # once: a conversation may be far longer than its room
+    whole = keep(messages, overhead, lengths, room=room, pinned=pinned)
     if not whole.left_out:
         return _kept(whole)
     asked = asked_for("", language)[0]
-    kept = fit(chat, messages, tools, room=room - room // SHARE, pinned=pinned)
-    gone = [messages[place] for place in kept.left_out]
+    kept = keep(messages, overhead, lengths, room=room - room // SHARE, pinned=pinned)
+    gone = [(messages[place], lengths[place]) for place in kept.left_out]
     system = [message for message in messages[:1] if message["role"] == "system"]
     summary: list[Message] = []
     while gone:
-        piece = _as_many_as_fit(chat, [*system, *summary], gone, asked, room - room // SHARE)
+        taken = _length(chat, [*system, *summary, asked])
+        piece = _as_many_as_fit(gone, room - room // SHARE - taken)
         if not piece:
             return _kept(whole)
         text = (yield [*system, *summary, *piece, asked]).strip()
@@ -80,10 +84,20 @@ def asked_for(summary: str, language: str) -> list[Message]:
 
 def summarised(work: Summarising, answer: Callable[[list[Message]], str]) -> Summarised:
     """Carry a summary out with a function that answers a conversation."""
+    told = advance(work)
+    while not isinstance(told, Summarised):
+        told = advance(work, answer(told))
+    return told
+
+
+def advance(work: Summarising, said: str | None = None) -> list[Message] | Summarised:
+    """One step of a summary: what is to be answered, or what is left at the end.
+
+    Args:
+        said: the answer to what was asked last; None at the first step.
+    """
     try:
-        asked = next(work)
-        while True:
-            asked = work.send(answer(asked))
+        return next(work) if said is None else work.send(said)
     except StopIteration as done:
         return done.value
 
@@ -92,15 +106,16 @@ def _kept(kept: Kept) -> Summarised:
     return Summarised(messages=kept.messages, left_out=kept.left_out, n_tokens=kept.n_tokens)
 
 
-def _as_many_as_fit(
-    chat: ChatFormat, before: Sequence[Message], gone: Sequence[Message], asked: Message, room: int
-) -> list[Message]:
-    """The oldest exchanges, as many as can be summed up at once; none if not even one can."""
-    ends = [place for place, message in enumerate(gone) if place and message["role"] == "user"]
-    for end in (len(gone), *reversed(ends)):
-        if _length(chat, [*before, *gone[:end], asked]) <= room:
-            return list(gone[:end])
-    return []
+def _as_many_as_fit(gone: Sequence[tuple[Message, int]], room: int) -> list[Message]:
+    """The oldest exchanges, as many as can be summed up at once; none if not even one can.
+
+    Args:
+        gone: messages with their tokens.
+    """
+    messages = [message for message, _ in gone]
+    ends = [place for place, message in enumerate(messages) if place and message["role"] == "user"]
+    sizes = [0, *accumulate(size for _, size in gone)]
+    return messages[: max((end for end in (*ends, len(gone)) if sizes[end] <= room), default=0)]
 
 
 def _length(chat: ChatFormat, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> int:

@@ -24,7 +24,7 @@ from danlu.generate.decoder import WISH, Decoder, Span, Tokens, Wishes
 from danlu.generate.draft import Draft
 from danlu.generate.kernel import DecoderConfig, make_decoder, runs_natively
 from danlu.generate.offsets import offsets_of
-from danlu.generate.request import Event, Request, Token
+from danlu.generate.request import NOTHING_ALLOWED, Event, Request, Token
 from danlu.generate.scheduler import Scheduler, Stream, Wave
 from danlu.generate.speculation import Repetitions
 from danlu.generate.wishes import wish
@@ -409,7 +409,6 @@ class PagedEngine:
 
 NO_GUESS: list[int] = []
 NOT_FINITE = "the model's logits are not finite; its weights have diverged"
-NOTHING_ALLOWED = "no token may come next: the request's filter, bias and forbidden ids leave none"
 
 
 def events_of(stream: Stream) -> list[Event]:

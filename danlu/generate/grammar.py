@@ -67,6 +67,11 @@ class GrammarFilter:
         """Go on by the token that was drawn."""
         self._matcher.consume_token(token_id)
 
+    def allows_something(self) -> bool:
+        """Whether there is a token that may come next."""
+        fill_next_token_bitmask(self._matcher, self._mask)
+        return bool(self._mask.any()) and not self._matcher.is_error()
+
     @property
     def is_complete(self) -> bool:
         """Whether the text may end here."""
@@ -134,6 +139,10 @@ class Grammars:
         matcher = LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits.for_parser())
         if matcher.is_error():
             raise GrammarError(f"the {NAMES[kind]} cannot be used: {matcher.get_error()}")
+        if not GrammarFilter(matcher.deep_copy(), self._vocab_size).allows_something():
+            raise GrammarError(
+                f"the {NAMES[kind]} cannot be used: it admits no text, or takes more than the limits allow"
+            )
         return matcher
 
 

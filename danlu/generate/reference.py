@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.generate.checks import check_pictures, check_request
 from danlu.generate.choose import choose, uniforms
-from danlu.generate.request import EndReason, Event, Request, Token
+from danlu.generate.request import NOTHING_ALLOWED, EndReason, Event, Request, Token
 from danlu.generate.shaping import shape
 from danlu.model.heads import LanguageModel
 
@@ -107,7 +107,7 @@ def _advance(request_id: int, running: _Running) -> Event:
         return _failed(request_id, "the model's logits are not finite; its weights have diverged")
     shaped = _shaped(running, logits[-1])
     if shaped.max() == -torch.inf:
-        return _failed(request_id, "no token may come next: the grammar and the bans leave none")
+        return _failed(request_id, NOTHING_ALLOWED)
     drawn = _draw(running, shaped)
     _take_note(running, drawn)
     prompt: Sequence[Token] = ()

@@ -14,6 +14,11 @@ from torch import Tensor
 from danlu.generate.sampling import SamplingConfig
 
 EndReason = Literal["stop", "length", "error"]
+# The one failure that the request itself is to blame for.
+NOTHING_ALLOWED = (
+    "no token may come next: the request's grammar, bias and forbidden ids leave none, or the grammar is too "
+    "large"
+)
 
 
 class TokenFilter(Protocol):

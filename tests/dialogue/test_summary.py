@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from danlu.dialogue.context import fit
@@ -66,6 +69,23 @@ def test_what_does_not_fit_at_once_is_summed_up_piece_by_piece():
     assert all(len(CHAT.prompt(asked)) <= 520 for asked in model.asked)
     assert model.asked[1][1:3] == found.messages[1:3]  # the summary so far goes along
     assert found.summary == "They counted."
+
+
+class Counting(ChatFormat):
+    """Keeps how many characters it was asked to count the tokens of."""
+
+    counted = 0
+
+    def lengths(self, messages: Sequence[Message], tools: Any = ()) -> tuple[int, list[int]]:
+        self.counted += sum(len(message["content"]) for message in messages)
+        return super().lengths(messages, tools)
+
+
+def test_a_long_conversation_is_counted_once_and_not_anew_for_every_piece():
+    messages, model, chat = talk(300), Model(), Counting(CHAT.tokenizer)
+    summarised(summarising(chat, messages, room=520), model)
+    assert len(model.asked) > 30
+    assert chat.counted < 4 * sum(len(message["content"]) for message in messages)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "w" * 2000])

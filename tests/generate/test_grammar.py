@@ -155,6 +155,7 @@ def test_filters_of_one_grammar_do_not_disturb_each_other():
         ("json_schema", "[]", "must be an object"),
         ("json_schema", '{"type": "nonsense"}', "nonsense"),
         ("json_schema", '{"$ref": "http://example.org/x"}', "cannot be used"),
+        ("json_schema", '{"$ref": "#"}', "admits no text"),
         ("json_schema", '{"not":' * 1000 + "{}" + "}" * 1000, "1001 deep; at most 32"),
         ("json_schema", '{"x": "' + "[" * 70_000 + '"}', "70009 bytes; at most 65536"),
         ("regex", "a(", "unclosed group"),

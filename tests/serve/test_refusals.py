@@ -13,6 +13,7 @@ from small_server import Failing, Scripted, client_of, served
 
 from danlu.cli import main
 from danlu.config import ConfigError
+from danlu.generate.request import NOTHING_ALLOWED, Event
 from danlu.serve.api.app import OPEN, ROUTES, create_app
 from danlu.serve.api.keys import load_keys, make_key
 from danlu.serve.api.limits import Limits
@@ -329,6 +330,32 @@ async def test_a_request_ends_when_its_time_is_over(chat: ChatFormat, stream: bo
         assert response.status_code == (200 if stream else 503)
         while engine.said:
             await asyncio.sleep(0.005)
+
+
+class GivingUp(Scripted):
+    """Ends every request at once, for a reason."""
+
+    reason = ""
+
+    def step(self) -> list[Event]:
+        return [
+            Event(request_id=i, end_reason="error", error=self.reason)
+            for i in list(self.said)
+            if self.said.pop(i) == 0
+        ]
+
+
+@pytest.mark.parametrize(("reason", "status"), [(NOTHING_ALLOWED, 400), ("the weights have diverged", 500)])
+async def test_a_request_that_leaves_no_token_is_the_clients_fault_and_a_broken_model_ours(
+    chat: ChatFormat, reason: str, status: int
+):
+    engine = GivingUp([70])
+    engine.reason = reason
+    async with client_of(create_app(served(chat, engine))) as client:
+        response = await client.post(CHAT, json={"model": "tiny", "messages": HELLO})
+    told = response.json()["error"]
+    assert (response.status_code, told["code"]) == (status, "generation_failed")
+    assert reason in told["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -40,6 +40,14 @@ async def test_an_embedding_is_the_mean_hidden_vector_at_length_one(chat: ChatFo
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "dimensions")
 
 
+async def test_behind_a_text_that_is_too_long_no_other_is_encoded(chat: ChatFormat, model: LanguageModel):
+    async with client_of(create_app(served(chat, None, embed=embedder(model)))) as client:
+        body = {"model": "tiny", "input": [[70] * 257, [10**6]]}  # the second holds no token
+        refused = await client.post("/v1/embeddings", json=body)
+    assert refused.status_code == 400
+    assert "number 0 has 257 tokens" in refused.json()["error"]["message"]
+
+
 async def test_a_score_is_read_where_training_reads_it(chat: ChatFormat, model: LanguageModel):
     scorer = ScoreModel.from_language_model(model, seed=2).eval()
     pad_id = chat.tokenizer.pad_id

@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from danlu.dialogue.tool_loop import Step
-from danlu.generate.request import Event, Request, Token
+from danlu.generate.request import NOTHING_ALLOWED, Event, Request, Token
 from danlu.generate.sampling import SamplingConfig
 from danlu.serve.api.engine_thread import EngineStoppedError, Stream
 from danlu.serve.api.errors import ApiError
@@ -157,7 +157,8 @@ async def follow(service: Service, plan: Plan, stream: Stream) -> AsyncGenerator
 
 def _read(plan: Plan, index: int, event: Event) -> Progress:
     if event.end_reason == "error":
-        raise ApiError(500, f"the completion failed: {event.error}", code="generation_failed")
+        status = 400 if event.error == NOTHING_ALLOWED else 500
+        raise ApiError(status, f"the completion failed: {event.error}", code="generation_failed")
     reply, pieces = plan.replies[index], list[Piece]()
     if event.token is not None and not plan.silent:
         pieces += reply.push(event.token)

@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from danlu.dialogue.context import Kept
-from danlu.dialogue.summary import Summarised, summarising
+from danlu.dialogue.summary import Summarised, advance, summarising
 from danlu.dialogue.tool_loop import ToolLoop
 from danlu.serve.api.chat import Seen, Shown, answering, conversation_of, prepare, room_for, see
 from danlu.serve.api.completing import Plan, Progress, answer, everything, follow, together
@@ -128,12 +128,10 @@ class Rounds:
             pinned=set(self._body.pinned),
             language=language,
         )
-        try:
-            asked = next(work)
-            while True:
-                asked = work.send(await self._said_to(asked))
-        except StopIteration as done:
-            return done.value
+        told = await asyncio.to_thread(advance, work)  # it counts tokens, which takes time
+        while not isinstance(told, Summarised):
+            told = await asyncio.to_thread(advance, work, await self._said_to(told))
+        return told
 
     async def _said_to(self, messages: list[Message]) -> str:
         """The model's answer to a request for a summary, drawn greedily."""

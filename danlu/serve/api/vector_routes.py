@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from array import array
+from collections.abc import Iterable
 
 from fastapi import APIRouter, Request
 
@@ -63,8 +64,8 @@ def _embed(
 ) -> tuple[list[list[int]], list[list[float]]]:
     within("input", "inputs", len(split(body.input)), service.limits.inputs)
     check_texts(service, body.input, "input")
-    rows = [list(prompt.ids) for prompt in prompts_of(body.input, service.tokenizer, begin=True)]
-    _check_rows(service, rows, "input")
+    prompts = (prompts_of(each, service.tokenizer, begin=True)[0] for each in split(body.input))
+    rows = _checked(service, (list(prompt.ids) for prompt in prompts), "input")
     vectors = embed(rows)
     if body.dimensions is not None and body.dimensions != len(vectors[0]):
         raise ApiError(
@@ -86,14 +87,16 @@ def _score(service: Service, body: ScoreRequest, score: Scores) -> tuple[list[li
         raise ApiError(400, str(error), param="prompt") from None
     # A score is read where the turn ends, as in training.
     end = service.tokenizer.im_end_id
-    rows = [[*prompt, *service.tokenizer.encode(completion), end] for completion in body.completions]
-    _check_rows(service, rows, "completions")
+    found = ([*prompt, *service.tokenizer.encode(completion), end] for completion in body.completions)
+    rows = _checked(service, found, "completions")
     return rows, score(rows)
 
 
-def _check_rows(service: Service, rows: list[list[int]], param: str) -> None:
-    longest = service.served.max_seq_len
-    for number, row in enumerate(rows):
+def _checked(service: Service, found: Iterable[list[int]], param: str) -> list[list[int]]:
+    """The rows, unless one is too long; those after it are not even made."""
+    longest, rows = service.served.max_seq_len, list[list[int]]()
+    for number, row in enumerate(found):
+        rows.append(row)
         if len(row) > longest:
             raise ApiError(
                 400,
@@ -101,6 +104,7 @@ def _check_rows(service: Service, rows: list[list[int]], param: str) -> None:
                 code="context_length_exceeded",
                 param=param,
             )
+    return rows
 
 
 def _usage(rows: list[list[int]]) -> responses.InputUsage:

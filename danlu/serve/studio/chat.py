@@ -27,6 +27,7 @@ from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.conversation import Tree, new_event
 from danlu.serve.studio.history import show_history
+from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.personas import show_personas
 from danlu.serve.studio.replies import Draft
 from danlu.serve.studio.sampling_panel import SamplingPanel
@@ -254,17 +255,18 @@ def _live(talk: Talk, draft: Draft) -> None:
         with ui.element("div").classes("dl-actions"):
             numbers = ui.label("").classes("dl-quiet")
             action(visit.say("chat.stop"), lambda: visit.studio.replies.stop(draft), icon="stop")
-    shown = n_turns = 0
+    shown, n_turns, pace = 0, 0, Pace()
 
     async def look() -> None:
         nonlocal shown, n_turns
         if len(draft.turns) != n_turns:
             n_turns = len(draft.turns)
             calls.set_content(steps_html(visit, draft.turns))
-        if len(draft.text) != shown:
+        if len(draft.text) != shown and pace.due:
             shown = len(draft.text)
-            text.set_content(rendered(visit, draft.text))
-            numbers.set_text(_speed(visit, draft))
+            with pace.measured():
+                text.set_content(rendered(visit, draft.text))
+                numbers.set_text(_speed(visit, draft))
         if draft.finished:
             timer.deactivate()
             with talk.area:

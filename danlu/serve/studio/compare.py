@@ -19,6 +19,7 @@ from danlu.serve.studio.chat import POLL_S, SEND_KEYS
 from danlu.serve.studio.contest import FEWEST, MOST, Contender, Contest, name_of
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
+from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import sampling_at
 from danlu.serve.studio.visit import Visit, told
 from danlu.serve.studio.voice import Voice
@@ -215,9 +216,13 @@ def _watch(arena: Arena, this: Contest) -> None:
             with ui.element("article").classes("dl-answer"):
                 texts[answer] = words(visit, pieces[answer])
 
+    pace = Pace()
+
     async def look() -> None:
-        for answer, draft in drafts.items():
-            texts[answer].set_content(rendered(visit, draft.text))
+        if pace.due:
+            with pace.measured():
+                for answer, draft in drafts.items():
+                    texts[answer].set_content(rendered(visit, draft.text))
         if all(draft.finished for draft in this.drafts):
             timer.deactivate()
             with arena.area:
