@@ -146,8 +146,8 @@ class Grammars:
         return matcher
 
 
-# Left alone, the library admits only one way to spell text that must come, as it was told by `_Vocabulary`, and
-# that need not be the way in which the model has learnt to write it.
+# Left alone, the library admits only one spelling of text that must come, that of `_Vocabulary`: byte by byte,
+# which no model has learnt to write.
 NO_FORCING = '%llguidance {"no_forcing": true}\n'
 # A weak model fills its answer with blanks wherever any number of them may stand.
 BETWEEN_JSON: JsonCompileOptions = {"whitespace_pattern": " ?"}

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from danlu.config import ConfigError
+from danlu.recipes.sql_files import as_database, is_files
 from danlu.tools.sql import advice, charts, emptiness
 from danlu.tools.sql.asking import ask
-from danlu.tools.sql.csv_files import as_database, is_csv
 from danlu.tools.sql.database import Cell, Database, Rows, Schema, SqlLimits
 from danlu.tools.sql.engines import is_url
 from danlu.tools.sql.explain import Language, explain
@@ -25,7 +25,7 @@ from danlu.tools.sql.tokens import SqlError
 from danlu.tools.sql.writes import deletion, is_write, propose
 from danlu.tools.visible import one_line
 
-SUMMARY = 'ask a database or CSV file, safely: danlu sql DATABASE "SELECT …", or in words with model=MODEL'
+SUMMARY = 'ask a database or files, safely: danlu sql DATABASE "SELECT …", or in words with model=MODEL'
 POSITIONAL = ("database", "question")
 HAN = re.compile(r"[\u4e00-\u9fff]")
 DELETING = re.compile(r"\s*(?:please\s+)?(?:delete|remove)\s+|\s*(?:请)?(?:删除|删掉|去掉)\s*", re.IGNORECASE)
@@ -33,7 +33,7 @@ DELETING = re.compile(r"\s*(?:please\s+)?(?:delete|remove)\s+|\s*(?:请)?(?:删�
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlConfig:
-    database: str  # SQLite, DuckDB or CSV file, folder of CSV files, or URL postgresql://user@host/name
+    database: str  # SQLite, DuckDB, CSV or Parquet file, folder of the last two, or postgresql://…
     question: str = ""  # a SELECT, a change to be proposed, or with a model words; without it the tables
     model: Path | None = None  # that writes SQL; see bench/text_to_sql.py for how to make one
     explain: bool = False  # say in words what the statement does, step by step
@@ -64,8 +64,8 @@ def run(config: SqlConfig) -> None:
 
 @contextmanager
 def opened(where: str) -> Generator[Path | str]:
-    """A database's file or URL; CSV files become a SQLite file for as long as it is needed."""
-    if not is_url(where) and is_csv(Path(where)):
+    """A database's file or URL; CSV and Parquet files become a SQLite file for as long as it is needed."""
+    if not is_url(where) and is_files(Path(where)):
         with as_database(Path(where)) as made:
             yield made
     else:

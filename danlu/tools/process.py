@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from danlu.tools.error import ToolError
+
+ISOLATED = Path(__file__).parent / "isolated.py"
 
 
 class HelperError(ToolError):
@@ -37,3 +39,27 @@ def ask_process(program: Path, request: Mapping[str, Any], *, wall_s: float, wha
     if done.returncode < 0 or not done.stdout:
         raise HelperError(f"{what} needed more memory or time than is granted")
     return json.loads(done.stdout)
+
+
+def ask_isolated(
+    function: Callable[..., object],
+    arguments: Mapping[str, Any],
+    *,
+    memory_bytes: int,
+    wall_s: float,
+    what: str,
+) -> dict[str, Any]:
+    """Call a function, found by importing its module, in a process of its own with caps on memory and time.
+
+    Returns:
+        `value`, or `error` with the name and the text of the exception that the function raised.
+    """
+    request = {
+        "path": [each for each in sys.path if each] or ["."],
+        "module": function.__module__,
+        "function": function.__qualname__,
+        "arguments": arguments,
+        "memory_bytes": memory_bytes,
+        "cpu_s": wall_s,
+    }
+    return ask_process(ISOLATED, request, wall_s=wall_s, what=what)

@@ -10,21 +10,18 @@ import ctypes
 import inspect
 import json
 import re
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, make_dataclass
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from danlu.config import ConfigError, build, key_of
 from danlu.tools.data_text import as_text
 from danlu.tools.error import ToolError
-from danlu.tools.process import ask_process
+from danlu.tools.process import ask_isolated
 from danlu.tools.visible import one_line
 
-ISOLATED = Path(__file__).parent / "isolated.py"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 RESERVED = {"system", "user", "assistant", "tool", "tools"}  # they head turns and parts of the chat format
 
@@ -299,15 +296,9 @@ def _in_thread(found: Tool, arguments: Mapping[str, Any], wall_s: float) -> obje
 
 
 def _in_process(found: Tool, arguments: Mapping[str, Any], memory_bytes: int, wall_s: float) -> object:
-    request = {
-        "path": [each for each in sys.path if each] or ["."],
-        "module": found.function.__module__,
-        "function": found.function.__qualname__,
-        "arguments": arguments,
-        "memory_bytes": memory_bytes,
-        "cpu_s": wall_s,
-    }
-    answer = ask_process(ISOLATED, request, wall_s=wall_s, what=found.name)
+    answer = ask_isolated(
+        found.function, arguments, memory_bytes=memory_bytes, wall_s=wall_s, what=found.name
+    )
     if "error" in answer:
         raise ToolError(_failure(found.name, *answer["error"]))
     return answer["value"]

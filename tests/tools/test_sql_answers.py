@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hostile import HOSTILE
 
+from danlu.recipes.sql_files import as_database
 from danlu.tools.sql import advice, charts, emptiness
-from danlu.tools.sql.csv_files import as_database
 from danlu.tools.sql.database import Database, Rows, SqlLimits
 from danlu.tools.sql.explain import explain
 from danlu.tools.sql.render import render

@@ -1,13 +1,11 @@
-"""CSV files as a database: read into a SQLite file of their own, which goes when the work is done."""
+"""A CSV file as a table of a SQLite file."""
 
 from __future__ import annotations
 
 import csv
 import re
 import sqlite3
-import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from danlu.tools.sql.tokens import SqlError, quoted
@@ -19,28 +17,8 @@ MAX_CELL = 100_000  # characters
 INTEGER, REAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
-def is_csv(path: Path) -> bool:
-    """Whether a path is a CSV file, or a folder that holds some."""
-    return path.suffix.lower() in (".csv", ".tsv") or (path.is_dir() and any(path.glob("*.csv")))
-
-
-@contextmanager
-def as_database(path: Path) -> Generator[Path]:
-    """A SQLite file with a table for each CSV file, named after it, for as long as it is needed."""
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / f"{path.stem or 'files'}.db"
-        connection = sqlite3.connect(target)
-        try:
-            for file in files:
-                _load(file, connection)
-            connection.commit()
-        finally:
-            connection.close()
-        yield target
-
-
-def _load(path: Path, connection: sqlite3.Connection) -> None:
+def load(path: Path, connection: sqlite3.Connection) -> None:
+    """Read a file into a table that has its name."""
     names, rows = _read(path)
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     kinds = [_kind(column) for column in columns]
@@ -52,15 +30,19 @@ def _load(path: Path, connection: sqlite3.Connection) -> None:
     connection.executemany(f"insert into {table} values ({marks})", cells)
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns, and rows of as many cells."""
+def check_size(path: Path) -> None:
+    """Insist on a file that is there and not too large to be copied."""
     where = one_line(str(path))
     if not path.is_file():
         raise SqlError(f"{where}: no such file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise SqlError(
-            f"{where}: {size:,} bytes; CSV files are read up to {MAX_BYTES:,}, make a database of it"
-        )
+        raise SqlError(f"{where}: {size:,} bytes; files are read up to {MAX_BYTES:,}, make a database of it")
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and rows of as many cells."""
+    where = one_line(str(path))
+    check_size(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
