@@ -146,7 +146,7 @@ class Grammars:
         return matcher
 
 
-# Left alone, the library admits one spelling only of text that must come: that of `_Vocabulary`, byte by byte.
+# Left alone, the library admits one spelling only of what must come: that of `_Vocabulary`, byte by byte.
 # No model has learnt to write like that.
 NO_FORCING = '%llguidance {"no_forcing": true}\n'
 # A weak model fills its answer with blanks wherever any number of them may stand.
