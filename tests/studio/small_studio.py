@@ -49,7 +49,7 @@ class Visitor:
         return self.page
 
 
-def until(condition: Callable[[], Any], patience_s: float = 20) -> None:
+def until(condition: Callable[[], Any], patience_s: float = 60) -> None:
     """Wait for what is about to be true."""
     end = time.monotonic() + patience_s
     while not condition():
