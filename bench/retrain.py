@@ -134,7 +134,7 @@ def ask(url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def refuse(name: str, path: Path) -> Any:
-    raise NotImplementedError("the studio loads models, not the bench")
+    raise RuntimeError(f"{name} in {path} was to be loaded here; the studio is who loads models")
 
 
 if __name__ == "__main__":

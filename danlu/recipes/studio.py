@@ -59,7 +59,7 @@ def run(config: StudioConfig) -> None:
     from danlu.recipes.studio_scores import with_scores
     from danlu.serve.api.server import bind, is_loopback, serve
     from danlu.serve.studio.app import create_studio
-    from danlu.serve.studio.data_sets import Library
+    from danlu.serve.studio.data_sets import Catalogue
     from danlu.serve.studio.studio import Studio
     from danlu.serve.studio.workshop import Workshop, check_runs
 
@@ -82,7 +82,7 @@ def run(config: StudioConfig) -> None:
             local=local,
             person=config.person,
             workshop=workshop,
-            library=Library(folders_of(config)),
+            catalogue=Catalogue(folders_of(config)),
             microscope=ModelMicroscope(),
         )
         if not local and not any(each.role == "admin" and each.active for each in studio.accounts.people()):

@@ -26,7 +26,7 @@ from danlu.serve.api.limits import Limits
 from danlu.serve.api.server import Server, bind
 from danlu.serve.api.service import Served, Service
 from danlu.serve.studio.app import create_studio
-from danlu.serve.studio.data_sets import Library
+from danlu.serve.studio.data_sets import Catalogue
 from danlu.serve.studio.studio import Studio
 from danlu.serve.studio.voice import Voice
 from danlu.serve.studio.workshop import Workshop
@@ -68,7 +68,7 @@ def running(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
         store=store,
         voices=voices,
         workshop=workshop,
-        library=Library({"runs": runs}),
+        catalogue=Catalogue({"runs": runs}),
         microscope=ModelMicroscope(),
     )
     studio.accounts.add(BOSS, "admin", f"password of {BOSS}")  # alone on this machine: nobody signs in

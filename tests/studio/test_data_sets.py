@@ -15,7 +15,7 @@ from danlu.data.shards import TokenizedDocument, bytes_per_id, write_shards
 from danlu.serve.studio import data_sets
 from danlu.serve.studio.data_measures import columns, measure
 from danlu.serve.studio.data_records import laid_out
-from danlu.serve.studio.data_sets import DataSetError, Library, kind_of, read, search, text_of
+from danlu.serve.studio.data_sets import Catalogue, DataSetError, kind_of, read, search, text_of
 from danlu.tokenizer.bpe import Tokenizer
 
 
@@ -30,10 +30,10 @@ def numbers(found: Any) -> list[int]:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def catalogue(tmp_path: Path) -> Catalogue:
     write(tmp_path / "secret.jsonl", {"text": "nobody's business"})
     write(tmp_path / "runs" / "a" / "train.jsonl", *({"text": f"text {i}"} for i in range(200)))
-    return Library({"runs": tmp_path / "runs"})
+    return Catalogue({"runs": tmp_path / "runs"})
 
 
 @pytest.mark.parametrize(
@@ -45,35 +45,35 @@ def library(tmp_path: Path) -> Library:
         *("runs/a/train.jsonl/", "runs/none.jsonl", "runs/" + "x" * 5000, "runs/\ud800.jsonl"),
     ],
 )
-def test_no_name_leads_out_of_the_folders(library: Library, name: str, tmp_path: Path):
+def test_no_name_leads_out_of_the_folders(catalogue: Catalogue, name: str, tmp_path: Path):
     (tmp_path / "runs" / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
     (tmp_path / "runs" / "folder").symlink_to(tmp_path)
     (tmp_path / "runs" / "circle.jsonl").symlink_to(tmp_path / "runs" / "circle.jsonl")
     with pytest.raises(DataSetError, match="no data set here is called"):
-        library.find(name)
-    assert [each.name for each in library.sets()] == ["runs/a/train.jsonl"]
+        catalogue.find(name)
+    assert [each.name for each in catalogue.sets()] == ["runs/a/train.jsonl"]
 
 
-def test_files_of_a_shard_that_lie_elsewhere_are_not_read(library: Library, tmp_path: Path):
+def test_files_of_a_shard_that_lie_elsewhere_are_not_read(catalogue: Catalogue, tmp_path: Path):
     shards = tmp_path / "runs" / "shards"
     shards.mkdir()
     (shards / "index.json").write_text('{"n_documents": 1}')
     (shards / "tokens.bin").symlink_to(tmp_path / "secret.jsonl")
     (tmp_path / "runs" / "a" / "account.json").symlink_to(write(tmp_path / "account.json", {"kept": {}}))
-    assert [each.name for each in library.sets()] == ["runs/a/train.jsonl"]
-    assert library.account(library.find("runs/a/train.jsonl")) == {}
+    assert [each.name for each in catalogue.sets()] == ["runs/a/train.jsonl"]
+    assert catalogue.account(catalogue.find("runs/a/train.jsonl")) == {}
 
 
 def test_a_folder_named_by_way_of_its_parent_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path / "data" / "x.jsonl", {"text": "t"})
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    (found,) = Library({"data": Path("../data")}).sets()
+    (found,) = Catalogue({"data": Path("../data")}).sets()
     assert (found.name, found.n_records, found.kind) == ("data/x.jsonl", 1, "documents")
 
 
-def test_a_page_of_records_is_found_wherever_it_lies(library: Library):
-    data_set = library.find("runs/a/train.jsonl")
+def test_a_page_of_records_is_found_wherever_it_lies(catalogue: Catalogue):
+    data_set = catalogue.find("runs/a/train.jsonl")
     assert data_set.n_records == 200
     for first in (0, 1, 63, 64, 65, 130, 197):
         wanted = [{"text": f"text {i}"} for i in range(first, min(first + 10, 200))]
@@ -81,22 +81,22 @@ def test_a_page_of_records_is_found_wherever_it_lies(library: Library):
     assert read(data_set, 200, 10) == []
 
 
-def test_a_file_that_changed_is_counted_anew(library: Library, tmp_path: Path):
-    assert library.find("runs/a/train.jsonl").n_records == 200
+def test_a_file_that_changed_is_counted_anew(catalogue: Catalogue, tmp_path: Path):
+    assert catalogue.find("runs/a/train.jsonl").n_records == 200
     path = write(tmp_path / "runs" / "a" / "train.jsonl", {"text": "one"})
     os.utime(path, ns=(1, 1))
-    assert library.find("runs/a/train.jsonl").n_records == 1
+    assert catalogue.find("runs/a/train.jsonl").n_records == 1
 
 
 def test_what_is_no_record_is_shown_as_what_it_is(
-    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(data_sets, "MOST_LINE", 1000)
     path = tmp_path / "runs" / "broken.jsonl"
     long = b'{"text": "' + b"x" * 5000 + b'"}'
     nested = b'{"a":' * 150 + b"1" + b"}" * 150
     path.write_bytes(b"\n".join([b"\xff\xfe no", b"", b"[1]", long, nested, b'{"text": "good"}', b"{}"]))
-    found = read(library.find("runs/broken.jsonl"), 0, 10)
+    found = read(catalogue.find("runs/broken.jsonl"), 0, 10)
     assert numbers(found) == [1, 2, 3, 4, 5, 6]
     assert [bool(each.raw) for each in found] == [True, True, True, False, False, False]
     assert found[0].raw == "\ufffd\ufffd no"
@@ -113,11 +113,11 @@ def test_of_a_huge_file_the_beginning_is_looked_at(tmp_path: Path):
     assert data_sets.Lines(path).whole
 
 
-def test_a_search_reads_what_is_escaped_and_goes_on_where_it_stopped(library: Library, tmp_path: Path):
+def test_a_search_reads_what_is_escaped_and_goes_on_where_it_stopped(catalogue: Catalogue, tmp_path: Path):
     rows = [{"messages": [{"role": "user", "content": "猫" if i % 3 else "DOG"}]} for i in range(30)]
     path = tmp_path / "runs" / "c.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))  # 猫 is \u732b in the file
-    data_set = library.find("runs/c.jsonl")
+    data_set = catalogue.find("runs/c.jsonl")
     first = search(data_set, "猫", "", None, 0, 3)
     assert (numbers(first.records), first.after) == ([2, 3, 5], 5)
     rest = search(data_set, "猫", "", None, 5, 100)
@@ -127,22 +127,22 @@ def test_a_search_reads_what_is_escaped_and_goes_on_where_it_stopped(library: Li
     assert search(data_set, "messages", "", None, 0, 5).records == []  # a name of a field is no text
 
 
-def test_a_search_stops_after_some_seconds(library: Library, monkeypatch: pytest.MonkeyPatch):
+def test_a_search_stops_after_some_seconds(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data_sets, "SEARCH_S", -1.0)
-    found = search(library.find("runs/a/train.jsonl"), "199", "", None, 7, 5)
+    found = search(catalogue.find("runs/a/train.jsonl"), "199", "", None, 7, 5)
     assert (found.records, found.n_read, found.after) == ([], 0, 7)
 
 
-def test_what_was_dropped_is_searched_by_its_rule(library: Library, tmp_path: Path):
+def test_what_was_dropped_is_searched_by_its_rule(catalogue: Catalogue, tmp_path: Path):
     rows = [{"rule": "gibberish" if i % 2 else "near duplicate", "text": f"t{i}"} for i in range(6)]
     write(tmp_path / "runs" / "a" / "dropped.ndjson", *rows)
-    data_set = library.find("runs/a/dropped.ndjson")
+    data_set = catalogue.find("runs/a/dropped.ndjson")
     assert data_set.kind == "dropped"
     assert numbers(search(data_set, "", "gibberish", None, 0, 10).records) == [2, 4, 6]
     assert numbers(search(data_set, "t3", "gibberish", None, 0, 10).records) == [4]
-    train = library.find("runs/a/train.jsonl")
-    assert library.beside(train, "dropped.ndjson") == "runs/a/dropped.ndjson"
-    assert library.beside(train, "../../secret.jsonl") == ""
+    train = catalogue.find("runs/a/train.jsonl")
+    assert catalogue.beside(train, "dropped.ndjson") == "runs/a/dropped.ndjson"
+    assert catalogue.beside(train, "../../secret.jsonl") == ""
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def tokenizer() -> Tokenizer:
 
 
 def test_shards_are_spelled_by_the_tokenizer_that_made_them(
-    library: Library, tokenizer: Tokenizer, tmp_path: Path
+    catalogue: Catalogue, tokenizer: Tokenizer, tmp_path: Path
 ):
     texts = [("the cat", "en"), ("猫睡了", "zh"), ("the cat sleeps", "en")]
     directory = tmp_path / "runs" / "a" / "shards" / "train"
@@ -184,11 +184,11 @@ def test_shards_are_spelled_by_the_tokenizer_that_made_them(
         eos_id=tokenizer.eos_id,
         fingerprint=tokenizer.fingerprint,
     )
-    data_set = library.find("runs/a/shards/train")
+    data_set = catalogue.find("runs/a/shards/train")
     assert (data_set.kind, data_set.n_records) == ("shards", 3)
-    assert library.tokenizer(tokenizer.fingerprint) is None
+    assert catalogue.tokenizer(tokenizer.fingerprint) is None
     tokenizer.save(tmp_path / "runs" / "a" / "tokenizer")
-    found = library.tokenizer(tokenizer.fingerprint)
+    found = catalogue.tokenizer(tokenizer.fingerprint)
     assert found is not None
     (second,) = read(data_set, 1, 1)
     assert text_of(second, found) == "猫睡了<|endoftext|>"
@@ -202,23 +202,23 @@ def test_shards_are_spelled_by_the_tokenizer_that_made_them(
 @pytest.mark.parametrize(
     "index", ['{"n_documents": 1}', '{"n_documents": 1, "format": 1}', '{"n_documents": 1, "format": 9}']
 )
-def test_broken_shards_are_told(library: Library, tmp_path: Path, index: str):
+def test_broken_shards_are_told(catalogue: Catalogue, tmp_path: Path, index: str):
     directory = tmp_path / "runs" / "shards"
     directory.mkdir()
     for name in ("tokens.bin", "documents.npy", "token_bytes.npy"):
         (directory / name).write_bytes(b"no")
     (directory / "index.json").write_text(index)
     with pytest.raises(DataSetError) as told:
-        read(library.find("runs/shards"), 0, 1)
+        read(catalogue.find("runs/shards"), 0, 1)
     assert "runs/shards" in str(told.value)
     assert str(tmp_path) not in str(told.value)
 
 
-def test_measures_are_what_one_counts_by_hand(library: Library, tmp_path: Path):
+def test_measures_are_what_one_counts_by_hand(catalogue: Catalogue, tmp_path: Path):
     english = "The cat sleeps on the mat and the dog sleeps beside it, as they do on every warm afternoon"
     rows = ["猫睡在垫子上，狗睡在它旁边。", english, english.upper(), f"{english} again.", "abcd", "abc"]
     write(tmp_path / "runs" / "m.jsonl", *({"text": text} for text in rows))
-    found = measure(library.find("runs/m.jsonl"), None)
+    found = measure(catalogue.find("runs/m.jsonl"), None)
     assert found.n_measured == 6
     assert found.languages == {"en": 5, "zh": 1}
     assert (found.median, found.longest) == (sorted(map(len, rows))[3], len(rows[3]))
@@ -226,9 +226,11 @@ def test_measures_are_what_one_counts_by_hand(library: Library, tmp_path: Path):
     assert (found.n_exact, found.n_near) == (1, 1)
 
 
-def test_of_a_large_set_records_all_over_it_are_measured(library: Library, monkeypatch: pytest.MonkeyPatch):
+def test_of_a_large_set_records_all_over_it_are_measured(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("danlu.serve.studio.data_measures.N_MEASURED", 50)
-    data_set = library.find("runs/a/train.jsonl")
+    data_set = catalogue.find("runs/a/train.jsonl")
     assert measure(data_set, None).n_measured == 50
     assert numbers(data_sets.records(data_set, step=4))[:3] == [1, 5, 9]
 

@@ -17,9 +17,9 @@ from danlu.serve.studio.data_measures import Measures, Repeats, measure
 from danlu.serve.studio.data_records import Part, Shown, laid_out
 from danlu.serve.studio.data_sets import (
     MOST_TOKENS,
+    Catalogue,
     DataSet,
     Found,
-    Library,
     Record,
     lines_of,
     open_shard,
@@ -76,41 +76,41 @@ async def build(visit: Visit) -> None:
     """The page."""
     for name in ("training.css", "inspect.css"):
         ui.add_head_html(f'<link rel="stylesheet" href="{versioned(name)}">')
-    library, asked = visit.studio.library, Asked.of(visit.query)
-    if library is None:
+    catalogue, asked = visit.studio.catalogue, Asked.of(visit.query)
+    if catalogue is None:
         ui.label(visit.say("data.off")).classes("dl-quiet")
         return
     beside = visit.studio.reading
     try:
-        sets = await beside.run(visit, library.sets)
-        opened = await beside.run(visit, open_set, visit, library, asked) if asked.name else None
+        sets = await beside.run(visit, catalogue.sets)
+        opened = await beside.run(visit, open_set, visit, catalogue, asked) if asked.name else None
     except FeedbackError as error:
-        sets, opened = await _listed(visit, library), None
+        sets, opened = await _listed(visit, catalogue), None
         ui.label(str(error)).classes("dl-alert dl-text").props("role=alert")
     with ui.element("div").classes("dl-desk"):
         with ui.element("div").classes("dl-work"):
             if opened is not None:
-                _set(visit, library, asked, opened)
+                _set(visit, catalogue, asked, opened)
             elif not asked.name:
-                _overview(visit, library, sets)
+                _overview(visit, catalogue, sets)
         with ui.element("aside").classes("dl-side") as side:
             side.props["aria-label"] = visit.say("data.list")
             _list(visit, asked, sets)
 
 
-async def _listed(visit: Visit, library: Library) -> list[DataSet]:
+async def _listed(visit: Visit, catalogue: Catalogue) -> list[DataSet]:
     try:
-        return await visit.studio.reading.run(visit, library.sets)
+        return await visit.studio.reading.run(visit, catalogue.sets)
     except FeedbackError:
         return []
 
 
-def open_set(visit: Visit, library: Library, asked: Asked) -> Opened:
+def open_set(visit: Visit, catalogue: Catalogue, asked: Asked) -> Opened:
     """Find a data set and read what is asked of it."""
-    data_set = library.find(asked.name)
+    data_set = catalogue.find(asked.name)
     tokenizer, whole = None, True
     if data_set.kind == "shards":
-        tokenizer = _tokenizer(visit, library, open_shard(data_set).fingerprint)
+        tokenizer = _tokenizer(visit, catalogue, open_shard(data_set).fingerprint)
     else:
         whole = lines_of(data_set).whole
     if asked.wanted or asked.rule:
@@ -120,23 +120,23 @@ def open_set(visit: Visit, library: Library, asked: Asked) -> Opened:
     return Opened(
         data_set=data_set,
         tokenizer=tokenizer,
-        account=library.account(data_set),
-        dropped=library.beside(data_set, DROPPED),
+        account=catalogue.account(data_set),
+        dropped=catalogue.beside(data_set, DROPPED),
         found=found,
         whole=whole,
     )
 
 
-def _tokenizer(visit: Visit, library: Library, fingerprint: str) -> Tokenizer | None:
+def _tokenizer(visit: Visit, catalogue: Catalogue, fingerprint: str) -> Tokenizer | None:
     """The tokenizer of a shard: a model's that is there, or one from the folders."""
     loaded = (voice.service.served.chat.tokenizer for voice in visit.studio.voices)
     known = next((each for each in loaded if each.fingerprint == fingerprint), None)
-    return known or library.tokenizer(fingerprint)
+    return known or catalogue.tokenizer(fingerprint)
 
 
-def _overview(visit: Visit, library: Library, sets: Sequence[DataSet]) -> None:
+def _overview(visit: Visit, catalogue: Catalogue, sets: Sequence[DataSet]) -> None:
     if not sets:
-        folders = ", ".join(str(each) for each in library.folders.values())
+        folders = ", ".join(str(each) for each in catalogue.folders.values())
         ui.label(visit.say("data.none", folders=folders)).classes("dl-quiet dl-text")
         return
     with ui.element("section").classes("dl-answer dl-everything"):
@@ -206,7 +206,7 @@ def _list(visit: Visit, asked: Asked, sets: Sequence[DataSet]) -> None:
     show()
 
 
-def _set(visit: Visit, library: Library, asked: Asked, opened: Opened) -> None:
+def _set(visit: Visit, catalogue: Catalogue, asked: Asked, opened: Opened) -> None:
     data_set = opened.data_set
     with ui.element("section").classes("dl-answer"):
         ui.label(shown(data_set.name)).classes("dl-heading dl-text").props('role="heading" aria-level="2"')
@@ -217,7 +217,7 @@ def _set(visit: Visit, library: Library, asked: Asked, opened: Opened) -> None:
         if data_set.kind == "shards" and opened.tokenizer is None:
             ui.label(visit.say("data.no_tokenizer")).classes("dl-alert")
         _search(visit, asked, opened)
-    _measures(visit, library, asked, opened)
+    _measures(visit, catalogue, asked, opened)
     if opened.account:
         _cleaning(visit, opened)
     _records(visit, asked, opened)
@@ -359,7 +359,7 @@ def _part(visit: Visit, part: Part) -> None:
             ui.label(visit.say("data.left_out", n=f"{part.n_left_out:,}")).classes("dl-quiet dl-small")
 
 
-def _measures(visit: Visit, library: Library, asked: Asked, opened: Opened) -> None:
+def _measures(visit: Visit, catalogue: Catalogue, asked: Asked, opened: Opened) -> None:
     area = ui.element("section").classes("dl-answer")
 
     @told
@@ -367,7 +367,7 @@ def _measures(visit: Visit, library: Library, asked: Asked, opened: Opened) -> N
         with area:
             waiting = ui.label(visit.say("data.measuring")).classes("dl-quiet").props("role=status")
         try:
-            data_set = await visit.studio.reading.run(visit, library.find, asked.name)
+            data_set = await visit.studio.reading.run(visit, catalogue.find, asked.name)
             found = await visit.studio.reading.run(visit, measure, data_set, opened.tokenizer)
         finally:
             waiting.delete()

@@ -130,7 +130,7 @@ def _lines(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, bytes, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class Catalogue:
     """The data sets below some folders.
 
     Args:

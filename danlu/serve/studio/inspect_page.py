@@ -213,13 +213,13 @@ def _choice(visit: Visit, key: str, names: Mapping[str, Path], value: str) -> ui
 @told
 async def _example(visit: Visit, table: Table) -> None:
     """Take the record that the address names."""
-    library = visit.studio.library
+    catalogue = visit.studio.catalogue
     name, number = visit.query.get("set", "")[:2000], visit.query.get("n", "")
-    if library is None or not name or not (number.isascii() and number.isdecimal() and len(number) < 16):
+    if catalogue is None or not name or not (number.isascii() and number.isdecimal() and len(number) < 16):
         return
 
     def found() -> tuple[str, Example]:
-        data_set = library.find(name)
+        data_set = catalogue.find(name)
         records = read(data_set, int(number) - 1, 1)
         if not records:
             raise InspectError(visit.say("inspect.no_record", n=number, name=data_set.name))

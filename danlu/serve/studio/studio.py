@@ -9,7 +9,7 @@ from danlu.feedback.accounts import Accounts, Person
 from danlu.feedback.store import Store
 from danlu.serve.api.keys import Caller
 from danlu.serve.studio.beside import Beside
-from danlu.serve.studio.data_sets import Library
+from danlu.serve.studio.data_sets import Catalogue
 from danlu.serve.studio.microscope import Microscope
 from danlu.serve.studio.replies import Replies
 from danlu.serve.studio.task_maker import TaskMaker
@@ -26,7 +26,7 @@ class Studio:
     local: bool = True  # only this machine can reach it
     person: str = "me"  # who visits where nobody signs in and there is no account
     workshop: Workshop | None = None  # where lessons are given; None: the studio knows no folder of runs
-    library: Library | None = None  # the data that may be looked at; None: there is none
+    catalogue: Catalogue | None = None  # the data that may be looked at; None: there is none
     microscope: Microscope | None = None  # looks into models; None: nobody does
     replies: Replies = field(init=False)
     tasks: TaskMaker = field(init=False)

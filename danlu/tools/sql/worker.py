@@ -317,13 +317,13 @@ class DuckDb:
         from duckdb_constraints()
         where database_name = current_database() and schema_name = 'main' and constraint_type = 'FOREIGN KEY'
     """
-    library_bytes = 768 * 2**20  # of address space, for the library's code and the arenas of its threads
+    reserved_bytes = 768 * 2**20  # of address space, for the library's code and the arenas of its threads
 
     def __init__(self, request: dict[str, Any]) -> None:
         import duckdb
 
         limits = request["limits"]
-        _confine(limits["memory_bytes"] + self.library_bytes)
+        _confine(limits["memory_bytes"] + self.reserved_bytes)
         self._duckdb = duckdb
         settings: dict[str, str | bool | int | float | list[str]] = {
             "enable_external_access": "false",
