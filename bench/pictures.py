@@ -1,11 +1,11 @@
 """How well a model learns to answer about pictures, from nothing: every stage as its command runs it.
 
     python bench/pictures.py                     the small model, about a quarter of an hour on one core
-    python bench/pictures.py --then-epochs 2 --out runs/pictures
+    python bench/pictures.py --compare 400000 --out runs/pictures
 
 A tokenizer is learnt from the questions, a model is drawn at random and given an encoder of pictures, and
-`danlu sft` trains both on the world's chats about pictures: first on questions for which one thing has to be
-found, then on all. What counts is the exam's category `pictures`:
+`danlu sft` trains both on the world's chats about pictures, three files one after another: what is where,
+what has to be found by its name, and all questions. What counts is the exam's category `pictures`:
 combinations of shapes, colours and relations that no training question named, on pictures that nobody has
 seen. Shares of right answers come with Wilson's 95 % intervals.
 """
@@ -17,7 +17,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from danlu.world.seeing import kind_of, seeing_questions
 
 SHAPE = Shape(d_model=128, n_layers=4, n_heads=4, n_kv_heads=2, head_dim=32, d_ff=336, max_seq_len=256)
 VOCAB_SIZE = 512
+LESSONS = {"look": 30_000, "find": 150_000, "compare": 300_000}  # pictures of each, in this order
 
 
 def main() -> None:
@@ -57,10 +58,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--first", type=int, default=50_000, help="pictures to learn from at first")
-    parser.add_argument("--first-epochs", type=float, default=1.0)
-    parser.add_argument("--then", type=int, default=150_000, help="pictures to learn from then")
-    parser.add_argument("--then-epochs", type=float, default=1.0)
+    for lesson, n in LESSONS.items():
+        parser.add_argument(f"--{lesson}", type=int, default=n, help=f"pictures to learn from (default {n})")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--patch", type=int, default=16, help="pixels along each side of a patch")
     parser.add_argument("--questions", type=int, default=400, help="of the exam, in each language")
@@ -73,39 +72,38 @@ def parse() -> argparse.Namespace:
 def learn(out: Path, arguments: argparse.Namespace) -> Path:
     """The run directory of a model that was trained on pictures alone."""
     if not (out / "data").exists():
-        settings = PicturesConfig(
-            out=out / "data", n_first=arguments.first, n_then=arguments.then, seed=arguments.seed
-        )
-        write_pictures(settings)
-    if not (out / "base").exists():
-        both_parts = (out / "data" / name for name in ("first.jsonl", "then.jsonl"))
-        tokenizer = Tokenizer.train([text for part in both_parts for text in texts(part)], VOCAB_SIZE)
-        publish(LanguageModel(SHAPE.model_config(tokenizer.vocab_size)), tokenizer, out / "base")
-    both = SftConfig(
-        base=out / "base",
-        data=out / "data" / "first.jsonl",
-        out=out / "first",
-        batch_size=4,
-        n_epochs=arguments.first_epochs,
+        n = {f"n_{lesson}": getattr(arguments, lesson) for lesson in LESSONS}
+        write_pictures(PicturesConfig(out=out / "data", seed=arguments.seed, **n))
+    base = out / "base"
+    if not base.exists():
+        some = (texts(out / "data" / f"{lesson}.jsonl") for lesson in LESSONS)
+        tokenizer = Tokenizer.train(chain.from_iterable(some), VOCAB_SIZE)
+        publish(LanguageModel(SHAPE.model_config(tokenizer.vocab_size)), tokenizer, base)
+    for lesson in LESSONS:
+        base = fine_tune(lesson_of(lesson, base, out, arguments))
+    return base
+
+
+def lesson_of(lesson: str, base: Path, out: Path, arguments: argparse.Namespace) -> SftConfig:
+    """Settings of one run of `danlu sft`: the first makes an encoder, the last measures its loss."""
+    settings = SftConfig(
+        base=base,
+        data=out / "data" / f"{lesson}.jsonl",
+        out=out / lesson,
+        batch_size=16,
+        n_epochs=1.0,
         optim=OptimConfig(kind="muon", lr=arguments.lr),
+        schedule=ScheduleConfig(decay_fraction=0.6 if lesson == "compare" else 0.2),
         seed=arguments.seed,
         save_every=250,
         sample_prompts=(),
     )
-    pictures = PatchConfig(patch=arguments.patch, d_model=96, d_ff=288)
-    fine_tune(replace(both, see=True, pictures=pictures, schedule=ScheduleConfig(decay_fraction=0.2)))
-    return fine_tune(
-        replace(
-            both,
-            base=out / "first" / "model",
-            data=out / "data" / "then.jsonl",
-            held_out=out / "data" / "held_out.jsonl",
-            out=out / "then",
-            n_epochs=arguments.then_epochs,
-            eval_every=250,
-            schedule=ScheduleConfig(decay_fraction=0.6),
-        )
-    )
+    if lesson == "look":
+        pictures = PatchConfig(patch=arguments.patch, d_model=96, d_ff=288)
+        return replace(settings, see=True, pictures=pictures)
+    if lesson == "compare":
+        return replace(settings, held_out=out / "data" / "held_out.jsonl", eval_every=1000)
+    return settings
 
 
 def texts(path: Path) -> list[str]:

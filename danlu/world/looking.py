@@ -1,9 +1,9 @@
 """Exercises in looking at the world's pictures: for learning only, the exam asks nothing of the kind.
 
 A question of the exam is answered by one word, and "yes" says little of what there was to see. Exercises ask
-for everything in its place, for several counts at once, and how two things lie to each other, so that every
-picture teaches a lot. None names what a question of the exam names: where two things are compared, each is
-called by its shape or its colour alone, or training may ask about both sides of the pair.
+for everything in its place, for several places or counts at once, and how two things lie to each other, so
+that every picture teaches a lot. None names what a question of the exam names: where two things are compared,
+each is called by its shape or its colour alone, or training may ask about both sides of the pair.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from danlu.world.scene import (
 
 Exercise = Literal[
     "everything",
+    "tour",
     "places",
     "matches",
     "all sides",
@@ -53,7 +54,7 @@ Exercise = Literal[
 ]
 Attribute = Callable[[Thing], str]
 N_TALLIED = 3  # counts asked for at once, at most
-N_PAIRS = 6  # pairs whose sides are told at once, at most
+N_TOLD = 4  # things or pairs of which something is told at once, at most
 AXES = (("above", "below"), ("left", "right"))
 
 
@@ -72,40 +73,62 @@ def _everything(scene: Scene, lang: Lang, rng: Random) -> Asked:
     return _said(prompt, semicolon.join(rows), lang)
 
 
+def _tour(scene: Scene, lang: Lang, rng: Random) -> Asked:
+    """What there is, row by row, and the place of each."""
+    colon, semicolon = {"en": (": ", "; "), "zh": ("：", "；")}[lang]
+    told = (f"{name_of(thing, lang)}{colon}{_place(thing, lang)}" for thing in scene)
+    prompt = {"en": "What is there, and where?", "zh": "图上有什么，各在哪里？"}[lang]
+    return _said(prompt, semicolon.join(told), lang)
+
+
 def _places(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
-    """Where everything is, in any order: what is told of a thing has to be found by its name."""
-    told = [(name_of(thing, lang), _place(thing, lang)) for thing in scene if is_alone(thing, scene)]
-    return _listed({"en": "Where is each thing?", "zh": "每样东西各在哪里？"}[lang], told, lang, rng)
+    """Where several things are, in the order in which they are asked about."""
+    things = rng.sample(scene, len(scene))
+    called = [(thing, _called(thing, scene, lang, rng)) for thing in things]
+    told = [(name, _place(thing, lang)) for thing, name in called if name]
+    return _listed({"en": "Where are these: {}?", "zh": "{}各在哪里？"}[lang], told, lang, rng)
 
 
 def _matches(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
-    """The colour of each shape, or the shape of each colour, where there is only one, in any order."""
+    """The colour of several shapes, or the shape of several colours, of which there is only one each."""
     by = rng.choice(ATTRIBUTES)
     what = _colour_named if by is _shape_of else _shape_named
     told = [(_by_half(thing, by, lang), what(thing, lang)) for thing in scene if _is_only(thing, scene, by)]
     prompt = {
-        _shape_of: {"en": "What colour is each shape?", "zh": "每种形状各是什么颜色的？"},
-        _colour_of: {"en": "What shape is each colour?", "zh": "每种颜色各是什么形状？"},
+        _shape_of: {"en": "What colours are these: {}?", "zh": "{}各是什么颜色的？"},
+        _colour_of: {"en": "What shapes are these: {}?", "zh": "{}各是什么形状？"},
     }[by][lang]
     return _listed(prompt, told, lang, rng)
 
 
 def _all_sides(scene: Scene, lang: Lang, rng: Random) -> Asked | None:
-    """How several pairs of things lie to each other, in any order."""
-    pairs = (_pair(scene, lang, rng) for _ in range(N_PAIRS))
-    comma = {"en": ", ", "zh": "，"}[lang]
-    told = {comma.join(names): _sides(first, second, lang) for first, second, names in filter(None, pairs)}
-    prompt = {"en": "How do things lie to each other?", "zh": "东西之间各在哪边？"}[lang]
+    """How the things of several pairs lie to each other."""
+    pairs = (_pair(scene, lang, rng) for _ in range(N_TOLD))
+    to = {"en": "{} to {}", "zh": "{}在{}"}[lang]
+    told = {to.format(*names): _sides(first, second, lang) for first, second, names in filter(None, pairs)}
+    prompt = {"en": "How do these lie: {}?", "zh": "各在哪边：{}？"}[lang]
     return _listed(prompt, [*told.items()], lang, rng)
 
 
 def _listed(prompt: str, told: list[tuple[str, str]], lang: Lang, rng: Random) -> Asked | None:
-    """An exercise whose answer tells something of each name, in any order; None where there is no name."""
+    """An exercise that asks about several names in any order and is answered in that order.
+
+    The answer repeats each name: what is found is told right after what it is found by.
+    """
     if not told:
         return None
-    colon, semicolon = {"en": (": ", "; "), "zh": ("：", "；")}[lang]
-    order = rng.sample(told, len(told))
-    return _said(prompt, semicolon.join(f"{name}{colon}{what}" for name, what in order), lang)
+    order = rng.sample(told, min(len(told), N_TOLD))
+    comma, colon, semicolon = {"en": (", ", ": ", "; "), "zh": ("、", "：", "；")}[lang]
+    asked = prompt.format(comma.join(name for name, _ in order))
+    return _said(asked, semicolon.join(f"{name}{colon}{what}" for name, what in order), lang)
+
+
+def _called(thing: Thing, scene: Scene, lang: Lang, rng: Random) -> str | None:
+    """One of the names that mean this thing alone, in full or by half; None where there is none."""
+    names = [_by_half(thing, by, lang) for by in ATTRIBUTES if _is_only(thing, scene, by)]
+    if is_alone(thing, scene):
+        names.append(name_of(thing, lang))
+    return rng.choice(names) if names else None
 
 
 def _tally(scene: Scene, lang: Lang, rng: Random) -> Asked:
@@ -290,6 +313,7 @@ COUNTED: list[tuple[str | None, str | None]] = [
 ]
 EXERCISES: dict[Exercise, Asker] = {
     "everything": _everything,
+    "tour": _tour,
     "places": _places,
     "matches": _matches,
     "all sides": _all_sides,

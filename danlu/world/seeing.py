@@ -26,16 +26,17 @@ from danlu.world.splits import Split, generator, stable_hash
 CATEGORY = "pictures"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Mix = Mapping[Kind | Exercise, int]
-# How often each is asked for learning. First things have to be found at all: as long as that is not learnt,
-# every other question is noise.
-FIRST: Mix = {
-    **{"everything": 1, "places": 3, "matches": 3, "all sides": 2, "tally": 1},
-    **{"plain colour": 1, "plain shape": 1, "plain where": 1, "where": 1},
+# How often each is asked for learning, in three lessons: what there is, which makes a model see; what has to
+# be found by its name; what compares things that were found. Asked all at once, each is noise to the others.
+LOOK: Mix = {"everything": 1, "tour": 1}
+FIND: Mix = {
+    **{"everything": 1, "tour": 1, "places": 4, "matches": 4, "tally": 2},
+    **{"plain colour": 1, "plain shape": 1, "plain where": 2, "where": 2},
 }
-THEN: Mix = {
-    **{"places": 1, "matches": 1, "all sides": 4, "tally": 2, "where": 1},
+COMPARE: Mix = {
+    **{"tour": 1, "places": 1, "matches": 1, "all sides": 4, "tally": 2, "where": 1},
     **{"plain sides": 1, "plain relation": 3, "choice": 2},
-    **{"colour": 2, "shape": 2, "count": 3, "relation": 6},
+    **{"colour": 2, "shape": 1, "count": 3, "relation": 5},
 }
 NUMBER_WORDS: dict[Lang, Sequence[str]] = {
     "en": ("zero", "one", "two", "three", "four", "five"),

@@ -44,8 +44,8 @@ def asked(number: int) -> list[dict]:
 def root(tmp_path_factory) -> Path:
     """A base that reads text only, pictures to learn from, and what came of learning."""
     root = tmp_path_factory.mktemp("pictures")
-    assert main(["pictures", str(root / "data"), "n_first=4", "n_then=24", "n_held_out=4"]) == 0
-    texts = (root / "data" / "then.jsonl").read_text(encoding="utf-8").splitlines()
+    assert main(["pictures", str(root / "data"), "n_look=4", "n_find=4", "n_compare=24", "n_held_out=4"]) == 0
+    texts = (root / "data" / "compare.jsonl").read_text(encoding="utf-8").splitlines()
     tokenizer = Tokenizer.train([json.loads(line)["messages"][1]["content"] for line in texts], 300)
     base = LanguageModel(SHAPE.model_config(tokenizer.vocab_size), seed=0)
     publish(base, tokenizer, root / "base")
@@ -55,7 +55,7 @@ def root(tmp_path_factory) -> Path:
 
 def sft(root: Path, out: str, *words: str, base: str = "base") -> list[str]:
     return [
-        *("sft", f"base={root / base}", f"data={root / 'data' / 'then.jsonl'}", f"out={root / out}"),
+        *("sft", f"base={root / base}", f"data={root / 'data' / 'compare.jsonl'}", f"out={root / out}"),
         *(f"held_out={root / 'data' / 'held_out.jsonl'}", *SMALL, *words),
     ]
 
@@ -96,7 +96,7 @@ def test_it_learns_on_without_asking_for_an_encoder_and_a_second_one_is_refused(
 def test_a_picture_of_the_batch_is_seen(root):
     """The loss of chats under their own pictures differs from that under each other's."""
     model = load_language_model(root / "sees" / "model").eval()
-    chats = read_chats(root / "data" / "then.jsonl", images=True)
+    chats = read_chats(root / "data" / "compare.jsonl", images=True)
     assert all(images_of(chat.messages) for chat in chats)
     batch = next(SftBatches(chats, chat_format_of(root / "sees" / "model", sees=True), 8, 512, 0))
     assert batch.pictures is not None
@@ -111,7 +111,7 @@ def test_a_picture_of_the_batch_is_seen(root):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), r"then\.jsonl:1 .*holds a picture, and .*base reads text only; add see=true"),
+        ((), r"compare\.jsonl:1 .*holds a picture, and .*base reads text only; add see=true"),
         (("pictures.patch=8",), "pictures is set, but no encoder of pictures is made; add see=true"),
         (("see=true", "adapter.kind=lora"), "an adapter leaves all else as it is"),
         (("see=true", "pictures.patch=7"), "pictures.side is 48; it must be a multiple of pictures.patch, 7"),
@@ -132,7 +132,7 @@ def test_texts_alone_teach_no_encoder(root, tmp_path, capsys):
 
 
 def test_a_broken_picture_is_told_with_its_line_and_nothing_is_written(root, tmp_path, capsys):
-    lines = (root / "data" / "then.jsonl").read_text(encoding="utf-8").splitlines()[:3]
+    lines = (root / "data" / "compare.jsonl").read_text(encoding="utf-8").splitlines()[:3]
     lines[1] = lines[1].replace("data:image/png;base64,iVBOR", "data:image/png;base64,AAAAA", 1)
     (tmp_path / "bad.jsonl").write_text("\n".join(lines), encoding="utf-8")
     words = ("sft", f"base={root / 'base'}", f"data={tmp_path / 'bad.jsonl'}", f"out={tmp_path / 'out'}")

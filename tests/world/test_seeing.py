@@ -15,7 +15,7 @@ from danlu.world.grading import grade
 from danlu.world.names import LANGS
 from danlu.world.pictures import KINDS
 from danlu.world.scene import SIDE, draw
-from danlu.world.seeing import CATEGORY, FIRST, THEN, kind_of, picture_chats, png, seeing_questions
+from danlu.world.seeing import CATEGORY, COMPARE, FIND, kind_of, picture_chats, png, seeing_questions
 from danlu.world.splits import SPLITS
 
 ASKED = seeing_questions("exam", 40, 3)
@@ -81,7 +81,7 @@ def test_the_file_shows_the_drawing():
 def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
     asked = {split: set() for split in SPLITS}
     for split in SPLITS:
-        mix = {"train": THEN}.get(split)
+        mix = {"train": COMPARE}.get(split)
         chats = list(picture_chats(60, split, 1, mix=mix, n_turns=6))
         assert [chat["lang"] for chat in chats[:4]] == ["en", "zh", "en", "zh"]
         for chat in chats:
@@ -103,9 +103,10 @@ def test_chats_show_one_picture_and_ask_of_it_what_no_other_split_asks():
 
 
 EXERCISE = (
-    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*|What is in .*|.* there each\?"
-    r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？|每个位置.*|.*各有几个？"
-    r"|Where is each .*|What (colour|shape) is each .*|How do .*|每样.*|每种.*|东西之间.*"
+    r"^(What colour is the \w+\?|What shape is the \w+ thing\?|Where is .*|What is (in|there).*"
+    r"|.* there each\?"
+    r"|.*在哪里？|\w{2,3}是什么颜色的？|\w{2}的东西是什么形状？|每个位置.*|图上有什么.*|.*各有几个？"
+    r"|(Where|What colours|What shapes) are these: .*|How do .*|.*各在哪里？|.*各是什么.*|各在哪边：.*"
     r"|How does .*|Is the (\w+|\w+ thing) [a-z ]* the (\w+|\w+ thing)\?|.* or .*"
     r"|.*哪边？|(\w{2}的东西|[^的]{2,3})在(\w{2}的东西|[^的]{2,3})[上下左右][面边]吗？|.*还是.*)$"
 )
@@ -117,7 +118,7 @@ def test_the_first_chats_do_not_depend_on_how_many_are_written():
 
 
 def test_a_mix_decides_what_is_asked():
-    said = [chat["messages"][0]["content"][1]["text"] for chat in picture_chats(40, "train", 1, mix=FIRST)]
+    said = [chat["messages"][0]["content"][1]["text"] for chat in picture_chats(40, "train", 1, mix=FIND)]
     assert all(re.search(EXERCISE, question) for question in said)
     said = [chat["messages"][0]["content"][1]["text"] for chat in picture_chats(40, "dev", 1)]
     assert not any(re.search(EXERCISE, question) for question in said)
