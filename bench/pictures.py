@@ -41,7 +41,7 @@ from danlu.world.seeing import kind_of, seeing_questions
 
 SHAPE = Shape(d_model=128, n_layers=4, n_heads=4, n_kv_heads=2, head_dim=32, d_ff=336, max_seq_len=256)
 VOCAB_SIZE = 512
-LESSONS = {"look": 30_000, "find": 150_000, "compare": 300_000}  # pictures of each, in this order
+LESSONS = {"look": 30_000, "find": 250_000, "compare": 250_000}  # pictures of each, in this order
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ POSITIONAL = ("out",)
 class PicturesConfig:
     out: Path  # folder for look.jsonl, find.jsonl, compare.jsonl, and held_out.jsonl of the split `dev`
     n_look: int = 30_000  # pictures to learn from at first, where everything is told
-    n_find: int = 150_000  # pictures to learn from then, where something is to be found by its name
-    n_compare: int = 300_000  # pictures to learn from last, with all questions
+    n_find: int = 250_000  # pictures to learn from then, where something is to be found by its name
+    n_compare: int = 250_000  # pictures to learn from last, with all questions
     n_held_out: int = 400  # pictures to measure the loss on
     n_turns: int = 1  # questions about each
     seed: int = 0
