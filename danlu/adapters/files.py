@@ -16,18 +16,8 @@ import torch
 from torch import nn
 
 from danlu.adapters.attach import DEFAULT, bring, names
-from danlu.adapters.forms import (
-    ANSWERS_KEY,
-    CONFIG,
-    WEIGHTS,
-    AdapterFile,
-    Model,
-    head_key,
-    heads_of,
-    parts_of,
-    settings_of,
-    write_parts,
-)
+from danlu.adapters.file_form import ANSWERS_KEY, CONFIG, WEIGHTS, AdapterFile, Model, head_key, heads_of
+from danlu.adapters.forms import parts_of, settings_of, write_parts
 from danlu.adapters.settings import AdapterConfig
 from danlu.adapters.sharing import base_digest, twin
 from danlu.model.classifiers import (

@@ -21,7 +21,7 @@ from danlu.tools.protocol import Call, Toolbox, ToolLimits, tool
 from danlu.tools.search.answer import locate
 from danlu.tools.search.index import Index, SearchError
 from danlu.tools.search.reading import DocumentError, ReadingLimits, read_document
-from danlu.tools.sql import worker
+from danlu.tools.sql import sqlite_file
 from danlu.tools.sql.database import Database, Schema, SqlLimits
 from danlu.tools.sql.tokens import FUNCTIONS, SqlError
 
@@ -280,7 +280,7 @@ def test_behind_the_grammar_the_connection_refuses_the_same(path: Path):
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         try:
             connection.execute("pragma query_only = on")
-            worker._run(connection, {**request, "sql": statement}, limits)
+            sqlite_file._run(connection, {**request, "sql": statement}, limits)
             harmless.append(statement)
         except (sqlite3.Error, sqlite3.Warning, TypeError):
             pass

@@ -17,7 +17,7 @@ from test_guards import SELECTS
 
 from danlu.recipes.sql import SqlConfig, run
 from danlu.tools.error import ToolError
-from danlu.tools.sql import advice, worker
+from danlu.tools.sql import advice, confinement, duckdb_file, other_engines, postgres_server
 from danlu.tools.sql.database import Database, Schema, SqlLimits
 from danlu.tools.sql.dialects import translated
 from danlu.tools.sql.tokens import SqlError
@@ -117,20 +117,21 @@ SAME = [
 
 
 @contextmanager
-def opened(database: Database, cpu_s: float = 60.0) -> Generator[worker.Engine]:
+def opened(database: Database, cpu_s: float = 60.0) -> Generator[other_engines.Engine]:
     """The engine in this process, without the limits that would hold the tests as well."""
     limits = asdict(SqlLimits(cpu_s=cpu_s, wall_s=600))
     place = database.engine.place()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "_confine", lambda memory: None)
-        engine = worker.ENGINES[place["engine"]]({**place, "limits": limits})
+        for module in (duckdb_file, postgres_server):
+            patch.setattr(module, "confine", lambda memory: None)
+        engine = other_engines.ENGINES[place["engine"]]({**place, "limits": limits})
     with closing(engine):
         yield engine
 
 
-def answer(engine: worker.Engine, sql: str) -> dict[str, Any]:
+def answer(engine: other_engines.Engine, sql: str) -> dict[str, Any]:
     limits = {"rows": 10, "answer_bytes": 10_000, "cell_characters": 100}
-    return worker._taken(*engine.rows(sql), limits)
+    return confinement.taken(*engine.rows(sql), limits)
 
 
 def test_the_same_question_has_the_same_answer(other: Database, schema: Schema, sqlite: Path):
@@ -239,7 +240,7 @@ def test_behind_the_grammar_the_engine_refuses_the_same(other: Database):
         with opened(other, cpu_s=0.3) as engine:
             try:
                 answer(engine, statement)
-            except worker.RefusedError:
+            except confinement.RefusedError:
                 continue
         passed.append(statement)
     assert [each for each in passed if each in REACHING] == []
