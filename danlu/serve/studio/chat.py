@@ -271,7 +271,11 @@ def _live(talk: Talk, draft: Draft) -> None:
             timer.deactivate()
             with talk.area:
                 if draft.error:
-                    ui.notify(visit.say("chat.failed", why=draft.error), type="negative", timeout=10_000)
+                    ui.notify(
+                        visit.say("chat.failed", why=visit.translate(draft.error)),
+                        type="negative",
+                        timeout=10_000,
+                    )
                 await talk.reload(draft.id if draft.n_tokens else draft.parent)
 
     timer = ui.timer(POLL_S, look)

@@ -36,7 +36,7 @@ from danlu.serve.studio.microscope import (
 )
 from danlu.serve.studio.rich_text import shown
 from danlu.serve.studio.run_records import find_runs
-from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.visit import Visit, reason, told
 from danlu.serve.studio.workshop import Workshop
 from danlu.tokenizer import chat as chat_format
 from danlu.tools.visible import one_line, visible
@@ -248,7 +248,7 @@ async def look(visit: Visit, table: Table) -> None:
     except (FeedbackError, PermissionError, chat_format.ChatError) as error:
         table.area.clear()
         with table.area:
-            ui.label(str(error)).classes("dl-alert dl-text").props("role=alert")
+            ui.label(reason(visit, error)).classes("dl-alert dl-text").props("role=alert")
         return
     table.area.clear()
     with table.area:

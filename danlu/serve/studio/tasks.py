@@ -196,6 +196,6 @@ class JobView:
             if job.n_known:
                 ui.label(say("tasks.known", n=job.n_known)).classes("dl-quiet dl-small")
             for fault in job.faults[:MOST_FAULTS]:
-                ui.label(fault).classes("dl-alert dl-small")
+                ui.label(self._visit.translate(fault)).classes("dl-alert dl-small")
             if len(job.faults) > MOST_FAULTS:
                 ui.label(say("tasks.more_faults", n=len(job.faults) - MOST_FAULTS)).classes("dl-alert")
