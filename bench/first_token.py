@@ -199,7 +199,7 @@ def chunks(response: HTTPResponse) -> Iterator[Mapping[str, Any]]:
 
 async def through_studio(served: Served, chats: list[Turns], folder: Path) -> list[Timing]:
     """The timings of replies as a page of the studio gets them."""
-    from danlu.serve.studio.chat import POLL_S  # this part alone takes the extra `studio`
+    from danlu.serve.studio.turns import POLL_S  # this part alone takes the extra `studio`
 
     service = Service(served, Limits())
     voice = Voice(digest="0" * 64, service=service)

@@ -15,12 +15,13 @@ from danlu.feedback.leaderboard import leaderboard
 from danlu.feedback.records import Conversation, Event, Message, Ranking, content_of
 from danlu.feedback.store import Store
 from danlu.serve.studio.address import ROOT
-from danlu.serve.studio.chat import POLL_S, SEND_KEYS
+from danlu.serve.studio.chat import SEND_KEYS
 from danlu.serve.studio.contest import FEWEST, MOST, Contender, Contest, name_of
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
 from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import sampling_at
+from danlu.serve.studio.turns import POLL_S
 from danlu.serve.studio.visit import Visit, reason, told
 from danlu.serve.studio.voice import Voice
 
