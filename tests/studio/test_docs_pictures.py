@@ -171,7 +171,7 @@ def learnt(running: Running) -> LanguageModel:
 
 
 def talked(store: Store, texts: dict[str, Any]) -> str:
-    """A conversation with two answers. It was not made just now: a picture must not tell how fast that was."""
+    """A conversation with two answers; it is not made live, for a picture must not tell how fast that was."""
     root = store.add(BOSS, Conversation(title=texts["ask"]))
     asked = store.add(BOSS, Message(conversation=root.id, role="user", content=texts["ask"]))
     for answer in reversed(texts["answers"][:2]):
