@@ -6,9 +6,9 @@ The model is an untrained one of 15 M parameters with the tokenizer of a finishe
 a time: a chat over a connection that is kept open, and the same chat given to an engine in this process,
 made by the same function with the same settings; making ids of the chat counts on both sides. Every round
 has a prompt that nobody has read before and draws greedily, so both sides make the same tokens. With
---studio the same also through a reply of the studio, watched as its page does it: text is looked for every
-`POLL_S` and formatted. A first token of the studio is one that the reply has; until it is seen, up to
-`POLL_S` and the browser's time come on top.
+--studio the same also through a reply of the studio, in a fresh process as the server's is, watched as its
+page does it: text is looked for every `POLL_S` and formatted. A first token of the studio is one that the
+reply has; until it is seen, up to `POLL_S` and the browser's time come on top.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import quantiles
 from time import monotonic, perf_counter
@@ -66,7 +68,7 @@ def main() -> None:
         path = Path(folder) / "model"
         tokenizer = chat_format_of(arguments.run / "sft" / "model").tokenizer
         publish(LanguageModel(SMALL.model_config(tokenizer.vocab_size), seed=0), tokenizer, path)
-        served = load_served(path, reward_model=None, adapters={}, sampling=GREEDY, tools=ToolsConfig())
+        served = loaded(path)
         chats = usable_chats(served, arguments.rounds + N_WARM)
         server, address = start(path)
         try:
@@ -78,9 +80,14 @@ def main() -> None:
         report("over HTTP", over_http)
         report_difference("HTTP adds", in_process, over_http)
         if arguments.studio:
-            in_studio = asyncio.run(through_studio(served, chats, Path(folder)))[N_WARM:]
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
+                in_studio = beside.submit(studio_timings, path, chats, Path(folder)).result()[N_WARM:]
             report("in the studio", in_studio)
             report_difference("the studio adds to HTTP", over_http, in_studio)
+
+
+def loaded(path: Path) -> Served:
+    return load_served(path, reward_model=None, adapters={}, sampling=GREEDY, tools=ToolsConfig())
 
 
 def take_turns(served: Served, address: str, chats: list[Turns]) -> tuple[list[Timing], list[Timing]]:
@@ -197,9 +204,14 @@ def chunks(response: HTTPResponse) -> Iterator[Mapping[str, Any]]:
             yield from json.loads(line[6:])["choices"]
 
 
+def studio_timings(path: Path, chats: list[Turns], folder: Path) -> list[Timing]:
+    """As `through_studio`, with an engine that this process has for itself."""
+    return asyncio.run(through_studio(loaded(path), chats, folder))
+
+
 async def through_studio(served: Served, chats: list[Turns], folder: Path) -> list[Timing]:
     """The timings of replies as a page of the studio gets them."""
-    from danlu.serve.studio.chat import POLL_S  # this part alone takes the extra `studio`
+    from danlu.serve.studio.turns import POLL_S  # this part alone takes the extra `studio`
 
     service = Service(served, Limits())
     voice = Voice(digest="0" * 64, service=service)

@@ -32,7 +32,8 @@ from danlu.serve.studio.pages import PAGES
 LINE = "<img src=x onerror=alert('line')><svg onload=alert('svg')> {{7*7}} \u202egnp.\u202c <|im_end|>"
 # But what Quasar draws itself: the handle of a slider, the tick of a box.
 MADE = """[...document.querySelectorAll(".dl-page :is(img, svg, iframe, script, object, embed)")]
-  .filter((each) => !each.closest(".q-slider, .q-checkbox")).map((each) => each.outerHTML.slice(0, 200))"""
+  .filter((each) => !each.closest(".q-slider, .q-checkbox, .q-radio"))
+  .map((each) => each.outerHTML.slice(0, 200))"""
 TEXT_FIELDS = (
     ".dl-page :is(textarea, input:not([type]), input[type=text], input[type=search]):not([readonly])"
     ":not([role=combobox])"

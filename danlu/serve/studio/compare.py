@@ -15,13 +15,14 @@ from danlu.feedback.leaderboard import leaderboard
 from danlu.feedback.records import Conversation, Event, Message, Ranking, content_of
 from danlu.feedback.store import Store
 from danlu.serve.studio.address import ROOT
-from danlu.serve.studio.chat import POLL_S, SEND_KEYS
+from danlu.serve.studio.chat import SEND_KEYS
 from danlu.serve.studio.contest import FEWEST, MOST, Contender, Contest, name_of
 from danlu.serve.studio.controls import action, icon_button, keys, prompt_turns, rendered, text_field, words
 from danlu.serve.studio.conversation import new_event
 from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import sampling_at
-from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.turns import POLL_S
+from danlu.serve.studio.visit import Visit, reason, told
 from danlu.serve.studio.voice import Voice
 
 COMPARE = "compare"  # in a conversation's and a ranking's `about`
@@ -83,7 +84,7 @@ async def build(visit: Visit) -> None:
         if conversation:
             arena.contest = await visit.act("annotate", Contest.read, visit, conversation)
     except FeedbackError as error:
-        ui.notify(str(error), type="warning")
+        ui.notify(reason(visit, error), type="warning")
     arena.show()
     await arena.show_leaderboard()
 
@@ -227,7 +228,9 @@ def _watch(arena: Arena, this: Contest) -> None:
             timer.deactivate()
             with arena.area:
                 for error in {draft.error for draft in this.drafts if draft.error}:
-                    ui.notify(visit.say("chat.failed", why=error), type="negative", timeout=10_000)
+                    ui.notify(
+                        visit.say("chat.failed", why=visit.translate(error)), type="negative", timeout=10_000
+                    )
                 await arena.load(this.conversation)
 
     timer = ui.timer(POLL_S, look)

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from nicegui import events, ui
 
 from danlu.serve.studio.rich_text import plain, rich
-from danlu.serve.studio.visit import Visit
+from danlu.serve.studio.visit import Visit, refuse
 
+FILE_BYTES = 20_000_000  # of a file that a visitor sends
 Act = Callable[[], Awaitable[None] | None]
 
 
@@ -41,6 +42,38 @@ def text_field(
         made = ui.textarea(label, value=value).props(f"outlined dense autogrow maxlength={most}")
         made.props["input-style"] = f"min-height: {lines * 1.5}em"
     return made.classes("dl-field")
+
+
+def file_field(visit: Visit, label: str, take: Callable[[bytes], Awaitable[None]], *, ends: str) -> None:
+    """A button by which one file is chosen, and sent at once.
+
+    Quasar's own uploader has buttons without names, so it is hidden and ours opens its choice of a file.
+
+    Args:
+        take: is given what the file holds.
+        ends: names that may be chosen, such as ".txt,.jsonl".
+    """
+
+    async def took(event: events.UploadEventArguments) -> None:
+        raw = await event.file.read()
+        if len(raw) > FILE_BYTES:  # the browser has not kept to it
+            tell("file.rejected")
+        else:
+            await take(raw)
+
+    def tell(key: str) -> None:
+        refuse(visit.say(key, ends=ends.replace(",", " / "), most=FILE_BYTES // 1_000_000))
+
+    box = ui.upload(max_file_size=FILE_BYTES, auto_upload=True, on_upload=took)
+    box.on_rejected(lambda: tell("file.rejected"))
+    box.on("failed", lambda: tell("file.failed"), args=[])
+    # Else the same file could not be chosen again after it was mended.
+    box.on("finish", js_handler=f"() => runMethod({box.id}, 'reset', [])")
+    box.props["accept"] = ends
+    box.classes("dl-hidden")
+    button = ui.button(label, icon="upload_file", color=None).props("no-caps outline").classes("dl-second")
+    # In the browser: a choice of files opens only while the click itself is handled.
+    button.on("click", js_handler=f"() => runMethod({box.id}, 'pickFiles', [])")
 
 
 def words(visit: Visit, text: str, *, typed: bool = False) -> ui.html:

@@ -28,7 +28,7 @@ from danlu.serve.studio.data_sets import (
     spelled,
 )
 from danlu.serve.studio.rich_text import plain, shown
-from danlu.serve.studio.visit import Visit, told
+from danlu.serve.studio.visit import Visit, reason, told
 from danlu.tokenizer.bpe import Tokenizer
 
 N_SHOWN = 10  # records on a page
@@ -86,7 +86,7 @@ async def build(visit: Visit) -> None:
         opened = await beside.run(visit, open_set, visit, catalogue, asked) if asked.name else None
     except FeedbackError as error:
         sets, opened = await _listed(visit, catalogue), None
-        ui.label(str(error)).classes("dl-alert dl-text").props("role=alert")
+        ui.label(reason(visit, error)).classes("dl-alert dl-text").props("role=alert")
     with ui.element("div").classes("dl-desk"):
         with ui.element("div").classes("dl-work"):
             if opened is not None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from nicegui import events, ui
+from nicegui import ui
 
-from danlu.feedback.errors import FeedbackError
 from danlu.feedback.records import Hide, Rename
-from danlu.serve.studio.controls import action, icon_button, text_field
+from danlu.serve.studio.controls import action, file_field, icon_button, text_field
 from danlu.serve.studio.conversation import Tree, export, read_file
 from danlu.serve.studio.rich_text import shown
 from danlu.serve.studio.visit import Visit, told
 from danlu.tools.visible import one_line
 
 MOST = 200  # conversations in the list; older ones are found by searching
-FILE_BYTES = 20_000_000
 
 
 async def show_history(visit: Visit, here: Callable[[], str]) -> Callable[[], Awaitable[None]]:
@@ -113,22 +111,13 @@ def _import(visit: Visit) -> None:
     with ui.context.client.layout, ui.dialog(value=True) as dialog, ui.card().classes("dl-dialog"):
         ui.label(visit.say("history.import")).classes("dl-heading")
         ui.label(visit.say("history.import_about")).classes("dl-quiet")
-
-        async def take(event: events.UploadEventArguments) -> None:
-            await _take_in(visit, await event.file.read())
-
-        box = ui.upload(
-            label=visit.say("history.file"), max_file_size=FILE_BYTES, auto_upload=True, on_upload=take
-        )
-        box.props("accept=.json flat bordered").classes("dl-field")
+        file_field(visit, visit.say("history.file"), lambda raw: _take_in(visit, raw), ends=".json")
         with ui.row().classes("dl-buttons"):
             action(visit.say("cancel"), dialog.close)
 
 
 @told
 async def _take_in(visit: Visit, raw: bytes) -> None:
-    if len(raw) > FILE_BYTES:
-        raise FeedbackError(visit.say("history.too_large"))
     made = read_file(raw, visit.person.name)
     await visit.act("chat", visit.studio.store.take_in, made)
     ui.navigate.to(f"/chat?c={made[0].id}")

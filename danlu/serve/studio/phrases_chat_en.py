@@ -29,7 +29,7 @@ CHATTING = {
     "tasks.write": "Write the answer",
     "tasks.prompts": "Prompts",
     "tasks.prompts_about": "One a line: plain text, or records with prompt or messages, perhaps completions.",
-    "tasks.file": "Or a file: .txt or .jsonl",
+    "tasks.file": "Or choose a file: .txt or .jsonl",
     "tasks.no_text": "The file is no UTF-8 text (byte {place}).",
     "tasks.n": "Answers a prompt (2–9)",
     "tasks.overlap": "People who do each task",

@@ -29,6 +29,8 @@ ENGLISH = {
     "refused.signed_out": "Not done: you are signed out. Reload the page to sign in again.",
     "refused.full_disk": "Not accepted: the disk is full. What was accepted is safe. Make room, try again.",
     "refused.withdrawn": "This task was withdrawn and takes no answer any more. Skip it for the next one.",
+    "file.failed": "The file was not sent. Is the studio still running? Try again.",
+    "file.rejected": "The file was not taken. It must be {ends}, of at most {most} MB.",
     # signing in
     "sign_in.title": "Sign in",
     "sign_in.name": "Name",
@@ -81,8 +83,7 @@ ENGLISH = {
     "history.new": "New conversation",
     "history.import": "Import a conversation",
     "history.import_about": "A file that was exported here, or JSON with messages in OpenAI's shape.",
-    "history.file": "JSON file",
-    "history.too_large": "The file is too large; at most 20 MB are taken in.",
+    "history.file": "Choose a JSON file",
     "history.search": "Search",
     "history.none": "Nothing found",
     "history.untitled": "Untitled",

@@ -29,6 +29,8 @@ CHINESE = {
     "refused.signed_out": "没有执行：你已退出登录，请刷新页面重新登录。",
     "refused.full_disk": "没有保存：磁盘已满。先前接受的内容都还在。请腾出空间后再试。",
     "refused.withdrawn": "这个任务已被撤回，不再接受答案。请跳过它，做下一个。",
+    "file.failed": "文件没有发送成功。请确认工作室仍在运行，再试一次。",
+    "file.rejected": "没有读入这个文件：只接受 {ends}，最大 {most} MB。",
     # 登录
     "sign_in.title": "登录",
     "sign_in.name": "用户名",
@@ -81,8 +83,7 @@ CHINESE = {
     "history.new": "新对话",
     "history.import": "导入对话",
     "history.import_about": "从这里导出的文件，或者含有 OpenAI 格式 messages 的 JSON。",
-    "history.file": "JSON 文件",
-    "history.too_large": "文件太大，最多 20 MB。",
+    "history.file": "选择 JSON 文件",
     "history.search": "搜索",
     "history.none": "没有找到",
     "history.untitled": "无标题",

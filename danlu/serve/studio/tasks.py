@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nicegui import events, ui
+from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
-from danlu.serve.studio.controls import action, icon_button, text_field
+from danlu.serve.studio.controls import action, file_field, icon_button, text_field
 from danlu.serve.studio.replies import sampling_at
 from danlu.serve.studio.task_maker import FEWEST, MOST, Job, Wanted, Work, read_prompts
 from danlu.serve.studio.visit import Visit, told
 
-FILE_BYTES = 20_000_000
 LOOK_S = 0.5
 MOST_FAULTS = 5  # that are spelled out
 MOST_SPEAKERS = 4
@@ -40,7 +39,9 @@ class Form:
         self.work.props["aria-label"] = visit.say("tasks.kind")
         self.prompts = text_field(visit.say("tasks.prompts"), lines=6, most=2_000_000)
         ui.label(visit.say("tasks.prompts_about")).classes("dl-quiet dl-small")
-        self._file()
+        file_field(
+            visit, visit.say("tasks.file"), lambda raw: _take_file(visit, self, raw), ends=".txt,.jsonl"
+        )
         self._area = ui.element("div").classes("dl-contenders")
         with ui.row().classes("dl-line"):
             self.n_answers = ui.number(visit.say("tasks.n"), value=4, min=FEWEST, max=MOST, step=1)
@@ -52,17 +53,6 @@ class Form:
             self.draft.bind_visibility_from(self.work, "value", value="demonstrate")
         self.guideline = text_field(visit.say("tasks.guideline"), lines=2, most=20_000)
         self.show_speakers()
-
-    def _file(self) -> None:
-        visit = self._visit
-
-        async def take(event: events.UploadEventArguments) -> None:
-            await _take_file(visit, self, await event.file.read())
-
-        box = ui.upload(
-            label=visit.say("tasks.file"), max_file_size=FILE_BYTES, auto_upload=True, on_upload=take
-        )
-        box.props("accept=.txt,.jsonl flat bordered").classes("dl-field")
 
     def show_speakers(self) -> None:
         """Show who answers."""
@@ -206,6 +196,6 @@ class JobView:
             if job.n_known:
                 ui.label(say("tasks.known", n=job.n_known)).classes("dl-quiet dl-small")
             for fault in job.faults[:MOST_FAULTS]:
-                ui.label(fault).classes("dl-alert dl-small")
+                ui.label(self._visit.translate(fault)).classes("dl-alert dl-small")
             if len(job.faults) > MOST_FAULTS:
                 ui.label(say("tasks.more_faults", n=len(job.faults) - MOST_FAULTS)).classes("dl-alert")

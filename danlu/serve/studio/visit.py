@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from danlu.feedback.accounts import Person, Scope
 from danlu.feedback.errors import FeedbackError, FullDiskError, WithdrawnTaskError
+from danlu.serve.studio.faults import in_language
 from danlu.serve.studio.phrases import LANGUAGES, Language, phrase
 from danlu.serve.studio.studio import Studio
 from danlu.tokenizer.chat import ChatError
@@ -42,6 +43,10 @@ class Visit:
     def say(self, key: str, **values: object) -> str:
         """A phrase of the pages in the visitor's language."""
         return phrase(self.language, key, **values)
+
+    def translate(self, fault: str) -> str:
+        """What the store, the chat format or the API has refused, in the visitor's language."""
+        return in_language(self.language, fault)
 
     def may(self, scope: Scope) -> bool:
         """Whether the visitor's role opened this when the page was."""
@@ -94,11 +99,11 @@ def told(
 
 
 def reason(visit: Visit, error: Exception) -> str:
-    """What an error says to the visitor: in their language where it is one that anybody may meet."""
+    """What an error says to the visitor, in their language."""
     for kind, key in IN_PHRASES.items():
         if isinstance(error, kind):
             return visit.say(key)
-    return str(error.detail) if isinstance(error, HTTPException) else str(error)
+    return visit.translate(str(error.detail) if isinstance(error, HTTPException) else str(error))
 
 
 def refuse(text: str) -> None:
