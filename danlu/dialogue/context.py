@@ -6,7 +6,7 @@ and always the whole of it: a question, the calls and results that it led to, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -30,6 +30,7 @@ def fit(
     *,
     room: int,
     pinned: Collection[int] = (),
+    fewest: Callable[[Message], int] = lambda message: 0,
 ) -> Kept:
     """The conversation without its oldest exchanges, as many as must go for the prompt to fit.
 
@@ -38,12 +39,18 @@ def fit(
     Args:
         room: tokens that the prompt may have.
         pinned: places of messages whose exchange stays, from 0.
+        fewest: tokens that a message surely has, told without encoding it; what must go by this alone is
+            never encoded.
 
     Raises:
         ChatError: the messages are no conversation.
     """
     check_messages(messages)
-    overhead, lengths = chat.lengths(messages, tools)
+    at_least = [fewest(message) for message in messages]
+    likely = keep(messages, 0, at_least, room=room, pinned=pinned)
+    overhead, counted = chat.lengths(likely.messages, tools)
+    gone, rest = set(likely.left_out), iter(counted)
+    lengths = [n if place in gone else next(rest) for place, n in enumerate(at_least)]
     return keep(messages, overhead, lengths, room=room, pinned=pinned)
 
 

@@ -39,15 +39,20 @@ def summarising(
     room: int,
     pinned: Collection[int] = (),
     language: str = "en",
+    fewest: Callable[[Message], int] = lambda message: 0,
 ) -> Summarising:
     """Like `fit`, but what must go is summed up first, piece by piece where it does not fit at once.
 
     A generator: it yields conversations that end with the request for a summary, is sent the model's answer,
     and returns what is left. Where the model says nothing, or what it says leaves no room, the turns are
-    dropped as `fit` does, and `summary` is empty.
+    dropped as `fit` does, and `summary` is empty. `fewest` is as for `fit`.
     """
     check_messages(messages)
-    overhead, lengths = chat.lengths(messages, tools)  # once: a conversation may be far longer than its room
+    # Once, for a conversation may be far longer than its room; and a message that is, not even once.
+    at_least = [fewest(message) for message in messages]
+    counted = [m if n <= room else _empty(m) for m, n in zip(messages, at_least, strict=True)]
+    overhead, sizes = chat.lengths(counted, tools)
+    lengths = [size if n <= room else n for size, n in zip(sizes, at_least, strict=True)]
     whole = keep(messages, overhead, lengths, room=room, pinned=pinned)
     if not whole.left_out:
         return _kept(whole)
@@ -100,6 +105,10 @@ def advance(work: Summarising, said: str | None = None) -> list[Message] | Summa
         return next(work) if said is None else work.send(said)
     except StopIteration as done:
         return done.value
+
+
+def _empty(message: Message) -> Message:
+    return {"role": message["role"], "content": ""}
 
 
 def _kept(kept: Kept) -> Summarised:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from danlu.generate.request import Request
+from danlu.generate.request import Request, TokenMask
 from danlu.model.config import ModelConfig
 
 LARGEST_OFFSET = 1e6  # logits are far smaller; forbidden_ids is for what must not come
@@ -35,6 +35,12 @@ def check_request(request: Request, *, max_seq_len: int, vocab_size: int, adapte
         raise ValueError(f"min_p is {request.min_p}; it must be in [0, 1]")
     if not 0 <= request.n_top <= vocab_size:
         raise ValueError(f"n_top is {request.n_top}; it must be 0 to {vocab_size}")
+    mask = request.token_filter
+    if isinstance(mask, TokenMask) and mask.vocab_size != vocab_size:
+        raise ValueError(
+            f"the request's filter knows {mask.vocab_size} tokens and the model {vocab_size}; make it "
+            "from the model's own tokenizer"
+        )
     if request.adapter is not None and request.adapter not in adapters:
         known = ", ".join(sorted(adapters)) or "none"
         raise ValueError(f"there is no adapter {request.adapter!r}; adapters are: {known}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from danlu.generate.choose import choose
-from danlu.generate.request import TokenFilter
+from danlu.generate.request import TokenFilter, TokenMask
 from danlu.model.heads import LanguageModel
 from danlu.model.kv_cache import KvCache
 
@@ -30,6 +30,7 @@ WISH = np.dtype(
         ("top_p", np.float32),
         ("min_p", np.float32),
         ("top_k", np.int64),
+        ("allowed", np.uint64),
     ]
 )
 """How a token is drawn, as `choose` takes it; addresses are for draw.h, whose `Wish` this is."""
@@ -65,6 +66,7 @@ class Wishes:
     table: NDArray[Any]  # of WISH, (tokens,)
     offsets: Mapping[int, NDArray[np.float32]]  # by token: what is added to its logits, (vocab,)
     filters: Mapping[int, TokenFilter]  # by token
+    masks: Mapping[int, TokenMask]  # those of the filters that tell bits too
 
 
 class Decoder(Protocol):

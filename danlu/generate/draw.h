@@ -8,6 +8,7 @@ typedef struct {
     float temperature;    /* 0 takes the likeliest */
     float top_p, min_p;   /* 1 and 0 are no limit */
     int64_t top_k;        /* 0 is no limit */
+    const uint32_t *allowed; /* (vocab_size / 32 rounded up,), a bit for each token that may come, or null */
 } Wish;
 
 typedef struct {
@@ -128,8 +129,20 @@ static int64_t locate_truncated(const float *weights, int64_t n, const Wish *wis
     return end ? kept[end - 1].id : -1;
 }
 
+/* Logits with their offsets, -inf for what is not allowed. */
+static void admit(const Wish *wish, int64_t n, float *admitted) {
+    for (int64_t start = 0; start < n; start += 32) {
+        uint32_t bits = wish->allowed[start / 32];
+        int64_t size = n - start < 32 ? n - start : 32;
+        for (int64_t i = 0; i < size; i++) {
+            float v = wish->logits[start + i] + (wish->offsets ? wish->offsets[start + i] : 0);
+            admitted[start + i] = bits >> i & 1 ? v : -INFINITY;
+        }
+    }
+}
+
 /* How many floats a call of `draw` needs to work in. */
-int64_t draw_scratch_size(int64_t vocab_size, int64_t n_members) { return n_members * (5 * vocab_size + PANEL); }
+int64_t draw_scratch_size(int64_t vocab_size, int64_t n_members) { return n_members * (6 * vocab_size + PANEL); }
 
 /* A call of one phase with an item for each row. */
 typedef struct {
@@ -165,6 +178,11 @@ static void draw_one(const void *job, int64_t phase, int64_t row, int64_t next, 
     Candidate *room = (Candidate *)(weights + vocab_size + PANEL);
     const Wish *wish = r->wishes + row;
     const float *x = wish->logits, *offsets = wish->offsets;
+    if (wish->allowed) {
+        float *admitted = (float *)(room + 2 * vocab_size);
+        admit(wish, vocab_size, admitted);
+        x = admitted, offsets = 0;
+    }
     int greedy = wish->temperature == 0;
     float temperature = greedy ? 1.0f : wish->temperature, highest = maximum(x, offsets, vocab_size);
     float total = softmax_weights(x, offsets, vocab_size, highest, temperature, weights);

@@ -24,7 +24,7 @@ from danlu.generate.decoder import WISH, Decoder, Span, Tokens, Wishes
 from danlu.generate.draft import Draft
 from danlu.generate.kernel import DecoderConfig, make_decoder, runs_natively
 from danlu.generate.offsets import offsets_of
-from danlu.generate.request import NOTHING_ALLOWED, Event, Request, Token
+from danlu.generate.request import NOTHING_ALLOWED, Event, Request, Token, TokenMask
 from danlu.generate.scheduler import Scheduler, Stream, Wave
 from danlu.generate.speculation import Repetitions
 from danlu.generate.wishes import wish
@@ -337,10 +337,14 @@ class PagedEngine:
         if self._batch is not None and self._batch.each == each:
             return self._batch
         rows = np.array([stream.row for stream in each])
+        filters = {
+            i: s.request.token_filter for i, s in enumerate(each) if s.request.token_filter is not None
+        }
         wishes = Wishes(
             self._wishes[rows],
             {i: s.offsets.values for i, s in enumerate(each) if s.offsets is not None},
-            {i: s.request.token_filter for i, s in enumerate(each) if s.request.token_filter is not None},
+            filters,
+            {i: f for i, f in filters.items() if isinstance(f, TokenMask)},
         )
         adapters = [stream.request.adapter for stream in each]
         self._batch = _Batch(each, rows, wishes, adapters if any(adapters) else None)

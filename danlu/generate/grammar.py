@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
-from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from llguidance.numpy import allocate_token_bitmask
 from torch import Tensor
 
 if TYPE_CHECKING:  # only its stubs have it
@@ -51,15 +51,20 @@ class GrammarFilter:
     """Which tokens may come next in one completion; see `request.TokenFilter`."""
 
     def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher = matcher
+        self._matcher, self.vocab_size = matcher, vocab_size
         self._mask = allocate_token_bitmask(1, vocab_size)
+        self._address = self._mask.ctypes.data
+
+    def mask_address(self) -> int:
+        """Where the bits of the tokens stand that the grammar admits; see `request.TokenMask`."""
+        self._matcher.unsafe_compute_mask_ptr(self._address, self._mask.nbytes)
+        if self._matcher.is_error():  # beyond the limits; the engine ends a request for which nothing is left
+            self._mask[:] = 0
+        return self._address
 
     def allow(self, logits: Tensor) -> None:
         """Set what the grammar does not admit to minus infinity, in place; logits are (vocab,)."""
-        fill_next_token_bitmask(self._matcher, self._mask)
-        if self._matcher.is_error():  # beyond the limits; the engine ends a request for which nothing is left
-            logits.fill_(-torch.inf)
-            return
+        self.mask_address()
         allowed = np.unpackbits(self._mask[0].view(np.uint8), bitorder="little")[: len(logits)]
         logits.masked_fill_(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
@@ -69,8 +74,8 @@ class GrammarFilter:
 
     def allows_something(self) -> bool:
         """Whether there is a token that may come next."""
-        fill_next_token_bitmask(self._matcher, self._mask)
-        return bool(self._mask.any()) and not self._matcher.is_error()
+        self.mask_address()
+        return bool(self._mask.any())
 
     @property
     def is_complete(self) -> bool:

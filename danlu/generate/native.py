@@ -159,9 +159,11 @@ class NativeDecoder:
         self._forward(tokens, self._logits)
         table = wishes.table
         table["logits"] = self._addresses[:n]
-        changed = {i: self._filtered(i, wishes) for i in wishes.filters}
+        changed = {i: self._filtered(i, wishes) for i in wishes.filters if i not in wishes.masks}
         for i, each in changed.items():
             table["logits"][i], table["offsets"][i] = each.ctypes.data, 0
+        for i, each in wishes.masks.items():
+            table["allowed"][i] = each.mask_address()
         ids, logprobs = np.empty(n, np.int64), np.empty(n, np.float32)
         self._native.draw(
             table.ctypes.data,

@@ -21,13 +21,27 @@ from danlu.model.heads import LanguageModel
 
 
 @dataclass(slots=True)
-class _Running:
+class Completion:
+    """One completion on its way."""
+
     request: Request
-    model: LanguageModel
     uniforms: list[float]  # one for each token that may come, so their number is the limit
-    patches: Tensor | None = None  # what the model saw in the prompt's pictures
-    ids: list[int] = field(default_factory=list[int])  # of the completion
+    forbidden_ids: frozenset[int]
+    ids: list[int] = field(default_factory=list[int])
     counts: Counter[int] = field(default_factory=Counter[int])
+
+
+@dataclass(slots=True)
+class _Running:
+    completion: Completion
+    model: LanguageModel
+    patches: Tensor | None  # what the model saw in the prompt's pictures
+
+    def logits(self) -> Tensor:
+        """What follows each token so far, (seq, vocab)."""
+        ids = [*self.completion.request.prompt_ids, *self.completion.ids]
+        device = self.model.lm_head.weight.device
+        return self.model(torch.tensor([ids], device=device), patches=self.patches)[0]
 
 
 class ReferenceEngine:
@@ -71,7 +85,8 @@ class ReferenceEngine:
         model = self._model if request.adapter is None else self._adapters[request.adapter]
         check_pictures(request, model.config)
         self._n_added += 1
-        self._running[self._n_added] = _Running(request, model, numbers, _look(model, request))
+        completion = Completion(request, numbers, request.forbidden_ids | _markers(model))
+        self._running[self._n_added] = _Running(completion, model, _look(model, request))
         return self._n_added
 
     def cancel(self, request_id: int) -> None:
@@ -81,7 +96,7 @@ class ReferenceEngine:
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """One token for every request."""
-        events = [_advance(request_id, running) for request_id, running in self._running.items()]
+        events = [advance(i, each.completion, each.logits()) for i, each in self._running.items()]
         for event in events:
             if event.end_reason is not None:
                 del self._running[event.request_id]
@@ -96,12 +111,13 @@ def _look(model: LanguageModel, request: Request) -> Tensor | None:
     return model.backbone.look(request.pictures.to(model.lm_head.weight.device))
 
 
-def _advance(request_id: int, running: _Running) -> Event:
-    """The next token of one sequence, from logits of all its positions."""
+def advance(request_id: int, running: Completion, logits: Tensor) -> Event:
+    """The next token of one completion.
+
+    Args:
+        logits: what follows each token so far, the last of them at the end, (seq, vocab) float32.
+    """
     request = running.request
-    ids = [*request.prompt_ids, *running.ids]
-    device = running.model.lm_head.weight.device
-    logits = running.model(torch.tensor([ids], device=device), patches=running.patches)[0]  # (seq, vocab)
     logprobs = logits.log_softmax(-1)
     if not logprobs.isfinite().all():
         return _failed(request_id, "the model's logits are not finite; its weights have diverged")
@@ -125,7 +141,7 @@ def _failed(request_id: int, error: str) -> Event:
     return Event(request_id=request_id, end_reason="error", error=error)
 
 
-def _shaped(running: _Running, logits: Tensor) -> Tensor:
+def _shaped(running: Completion, logits: Tensor) -> Tensor:
     request = running.request
     shaped = shape(
         logits,
@@ -133,20 +149,20 @@ def _shaped(running: _Running, logits: Tensor) -> Tensor:
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=request.logit_bias,
-        forbidden_ids=request.forbidden_ids | _markers(running),
+        forbidden_ids=running.forbidden_ids,
     )
     if request.token_filter is not None:
         request.token_filter.allow(shaped)
     return shaped
 
 
-def _markers(running: _Running) -> frozenset[int]:
+def _markers(model: LanguageModel) -> frozenset[int]:
     """What a completion must not hold: a marker without a picture."""
-    marker_id = running.model.config.marker_id
+    marker_id = model.config.marker_id
     return frozenset() if marker_id is None else frozenset({marker_id})
 
 
-def _draw(running: _Running, shaped: Tensor) -> int:
+def _draw(running: Completion, shaped: Tensor) -> int:
     sampling = running.request.sampling
     numbers = (
         running.uniforms[len(running.ids)],
@@ -160,14 +176,14 @@ def _draw(running: _Running, shaped: Tensor) -> int:
     return int(ids)
 
 
-def _take_note(running: _Running, drawn: int) -> None:
+def _take_note(running: Completion, drawn: int) -> None:
     running.ids.append(drawn)
     running.counts[drawn] += 1
     if running.request.token_filter is not None:
         running.request.token_filter.accept(drawn)
 
 
-def _end_reason(running: _Running, drawn: int) -> EndReason | None:
+def _end_reason(running: Completion, drawn: int) -> EndReason | None:
     if drawn in running.request.stop_ids:
         return "stop"
     return "length" if len(running.ids) == len(running.uniforms) else None

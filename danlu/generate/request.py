@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,6 +30,20 @@ class TokenFilter(Protocol):
 
     def accept(self, token_id: int) -> None:
         """Take note of the token that was drawn."""
+        ...
+
+
+@runtime_checkable
+class TokenMask(TokenFilter, Protocol):
+    """A filter that says the same in bits, which the decoder in C takes without a copy of the logits."""
+
+    vocab_size: int  # tokens that it knows
+
+    def mask_address(self) -> int:
+        """Where the bits stand that say which tokens may come next, (vocab / 32 rounded up,) uint32.
+
+        The lowest bit of the first number is token 0's. They stay as they are until the next call.
+        """
         ...
 
 

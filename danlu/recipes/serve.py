@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from danlu.config import ConfigError
 from danlu.generate.engine import EngineConfig
 from danlu.generate.sampling import SamplingConfig
-from danlu.recipes.serving import Running, address_of, check_installed, load_served, names_of
+from danlu.recipes.serving import (
+    SPEAKING,
+    Running,
+    address_of,
+    check_installed,
+    load_served,
+    load_served_translator,
+    names_of,
+    translates,
+)
 from danlu.recipes.speaker import check_guesses
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.serve.api.limits import Limits
+
+if TYPE_CHECKING:
+    from danlu.serve.api.service import Served
 
 SUMMARY = "answer over HTTP, in the shape of OpenAI's API: danlu serve MODEL"
 POSITIONAL = ("model",)
@@ -33,7 +46,7 @@ class ServeConfig:
     reward_model: Path | None = None  # for /v1/score
     tools: ToolsConfig = field(default_factory=ToolsConfig)  # for requests with server_tools
     sampling: SamplingConfig = field(  # where a request does not say
-        default_factory=lambda: SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
+        default_factory=lambda: SPEAKING
     )
     limits: Limits = field(default_factory=Limits)
 
@@ -43,6 +56,24 @@ class ServeConfig:
         if self.engine.decoder.logprobs != "model":
             raise ConfigError("engine.decoder.logprobs: a server tells the model's own; leave it at 'model'")
         check_guesses(self.engine.n_draft, self.draft)
+
+
+def load(config: ServeConfig) -> Served:
+    """The model, and all that the server can do with it."""
+    if translates(config.model):
+        for setting in ("adapters", "adapter_folder", "draft", "reward_model"):
+            if getattr(config, setting):
+                raise ConfigError(f"{setting} is set, and {config.model} translates; leave it out")
+        return load_served_translator(config.model, name=config.name, sampling=config.sampling)
+    return load_served(
+        config.model,
+        name=config.name,
+        adapters=config.adapters,
+        reward_model=config.reward_model,
+        sampling=config.sampling,
+        tools=config.tools,
+        running=Running(engine=config.engine, draft=config.draft, adapter_folder=config.adapter_folder),
+    )
 
 
 def run(config: ServeConfig) -> None:
@@ -58,15 +89,7 @@ def run(config: ServeConfig) -> None:
         )
     keys = None if config.keys is None else load_keys(config.keys)
     with bind(config.host, config.port) as listening:
-        served = load_served(
-            config.model,
-            name=config.name,
-            adapters=config.adapters,
-            reward_model=config.reward_model,
-            sampling=config.sampling,
-            tools=config.tools,
-            running=Running(engine=config.engine, draft=config.draft, adapter_folder=config.adapter_folder),
-        )
+        served = load(config)
         app = create_app(served, keys=keys, hosts=names_of(config.host, config.hosts), limits=config.limits)
         address = address_of(listening)
         about = "no key is asked for" if keys is None else "a key is asked for"

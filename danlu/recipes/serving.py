@@ -15,16 +15,19 @@ import torch
 
 from danlu.adapters.files import is_adapter, load_score_adapter, on_base, read_adapter
 from danlu.config import ConfigError
+from danlu.generate.beam import BeamConfig
 from danlu.generate.engine import EngineConfig, PagedEngine
 from danlu.generate.grammar import Grammars
 from danlu.generate.reference import ReferenceEngine
 from danlu.generate.request import Engine, TokenFilter
 from danlu.generate.sampling import SamplingConfig
+from danlu.generate.translating import TranslationEngine
 from danlu.model.heads import LanguageModel, ScoreModel
 from danlu.model.hf import load_score_model
-from danlu.recipes.model_files import model_dir
+from danlu.recipes.model_files import LANGUAGES_FILE, model_dir
 from danlu.recipes.speaker import Speaker, load_draft, load_speaker
 from danlu.recipes.tool_settings import ToolsConfig
+from danlu.recipes.translator import load_translator
 from danlu.rl.scoring import score_sequences
 from danlu.tokenizer.chat import ChatFormat
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from danlu.serve.api.service import Served
 
 EVERYWHERE = {"0.0.0.0", "::"}
+# Where neither request nor settings say; a translation is then drawn greedily.
+SPEAKING = SamplingConfig(max_new_tokens=256, temperature=0.7, top_p=0.95)
 
 
 def check_installed(*modules: str, extra: str) -> None:
@@ -72,11 +77,10 @@ def load_served(
     """
     from danlu.serve.api.service import Served
 
-    name = name or name_of(model)
+    name, running = name or name_of(model), running or Running()
     if name in adapters:
         raise ConfigError(f"adapters.{name}: the model itself is called so; give one of them another name")
     speaker = load_speaker(model)
-    running = running or Running()
     draft = None if running.draft is None else load_draft(running.draft, speaker)
     engine = make_engine(speaker.model, adapters_of(speaker, adapters), running.engine, draft)
     folder = running.adapter_folder
@@ -94,6 +98,36 @@ def load_served(
         embed=embedder(speaker.model),
         see=speaker.see if speaker.sees else None,
         score=None if reward_model is None else scorer(reward_model, model, speaker),
+    )
+
+
+def translates(model: Path) -> bool:
+    """Whether a directory holds a model that translates."""
+    return any((folder / LANGUAGES_FILE).is_file() for folder in (model, model / "model"))
+
+
+def load_served_translator(model: Path, *, name: str | None = None, sampling: SamplingConfig) -> Served:
+    """A model that translates, and all that a server can do with it; the arguments are `load_served`'s."""
+    from danlu.serve.api.service import Served, Translating
+
+    translator = load_translator(model)
+    tokenizer, languages = translator.tokenizer, translator.languages
+
+    def read(text: str, to: str | None) -> list[int]:
+        return translator.read([text], translator.wanted(text, to))[0]
+
+    longest = translator.model.config.max_seq_len
+    greedy = SamplingConfig(max_new_tokens=longest, temperature=0.0)
+    engine = TranslationEngine(
+        translator.model, start_id=tokenizer.eos_id, max_extra_tokens=BeamConfig().max_extra_tokens
+    )
+    return Served(
+        name=name or name_of(model),
+        chat=ChatFormat(tokenizer),
+        max_seq_len=longest,
+        engine=engine,
+        sampling=greedy if sampling == SPEAKING else sampling,
+        translating=Translating(directions=["-".join(each) for each in languages.directions], read=read),
     )
 
 

@@ -75,3 +75,22 @@ def test_what_is_no_conversation_is_refused(chat: ChatFormat):
 
 def test_a_system_turn_alone_is_left_to_the_caller_to_judge(chat: ChatFormat):
     assert fit(chat, TALK[:1], room=1).messages == TALK[:1]
+
+
+@pytest.mark.parametrize("pinned", [(), (2,)])
+def test_what_surely_goes_is_left_out_as_ever_and_never_encoded(chat: ChatFormat, pinned: tuple[int, ...]):
+    _, lengths = chat.lengths(TALK)
+    for room in range(1, len(chat.prompt(TALK)) + 1):
+        for share in (1, 2, 5):
+
+            def fewest(message: Message, share: int = share) -> int:
+                return lengths[TALK.index(message)] // share
+
+            assert fit(chat, TALK, room=room, pinned=pinned, fewest=fewest) == fit(
+                chat, TALK, room=room, pinned=pinned
+            )
+    unreadable: list[Message] = [{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": ""}]
+    with pytest.raises(ValueError, match="surrogate"):
+        fit(chat, [*unreadable, TALK[7]], room=50)
+    kept = fit(chat, [*unreadable, TALK[7]], room=50, fewest=lambda m: 60 if m in unreadable else 0)
+    assert (kept.messages, kept.left_out) == ([TALK[7]], (0, 1))

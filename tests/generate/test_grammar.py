@@ -204,3 +204,46 @@ def test_the_engine_writes_what_the_grammar_admits_whatever_the_model_would():
     assert len(texts) == 4
     for text in texts.values():
         assert re.match("SELECT .* FROM shops", text.decode())
+
+
+class Unmasked:
+    """A filter that tells no bits: logits are copied and changed."""
+
+    def __init__(self, kind: GrammarKind, grammar: str) -> None:
+        self._filter = GRAMMARS.filter(kind, grammar)
+
+    def allow(self, logits: torch.Tensor) -> None:
+        self._filter.allow(logits)
+
+    def accept(self, token_id: int) -> None:
+        self._filter.accept(token_id)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (1.0, 1.0), (1.5, 0.9)])
+def test_bits_and_changed_logits_bind_the_decoder_alike(temperature: float, top_p: float):
+    model = tiny_model(vocab_size=len(TOKENS), max_seq_len=64)
+    found = list[object]()
+    for make in (GRAMMARS.filter, Unmasked):
+        engine = PagedEngine(model, EngineConfig(decoder=DecoderConfig(kernel="native")))
+        for seed in range(4):
+            sampling = SamplingConfig(max_new_tokens=24, temperature=temperature, top_p=top_p, seed=seed)
+            request = Request(
+                prompt_ids=(1, 2, 3),
+                sampling=sampling,
+                stop_ids=frozenset({EOS, IM_END}),
+                logit_bias={ord("n"): 2.0},
+                frequency_penalty=0.5,
+                token_filter=make("lark", SQL),
+            )
+            engine.add(request)
+        found.append(drain(engine))
+    assert found[0] == found[1]
+
+
+def test_a_filter_of_another_vocabulary_is_refused():
+    engine = PagedEngine(tiny_model(vocab_size=len(TOKENS) + 40, max_seq_len=64))
+    bound = Request(
+        prompt_ids=(1,), sampling=SamplingConfig(), token_filter=GRAMMARS.filter("regex", "[0-9]+")
+    )
+    with pytest.raises(ValueError, match=f"knows {len(TOKENS)} tokens and the model {len(TOKENS) + 40}"):
+        engine.add(bound)

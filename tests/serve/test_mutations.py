@@ -285,3 +285,37 @@ async def test_a_megabyte_of_prompt_is_refused_within_a_second(chat: ChatFormat,
             response = await client.post(path, content=raw, headers={"Content-Type": "application/json"})
             assert time.process_time() - began < 1, path
             assert response.status_code in (400, 413), (path, response.text)
+
+
+@pytest.mark.parametrize("context", ["drop", "summarise"])
+@pytest.mark.parametrize("place", ["turn", "call"])
+async def test_a_megabyte_of_history_is_left_out_within_a_second(
+    chat: ChatFormat, context: str, place: str, monkeypatch: pytest.MonkeyPatch
+):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "z " * 450_000}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "z " * 450_000 if place == "turn" else "hello"},
+        {"role": "assistant", "content": "", "tool_calls": [call] if place == "call" else []},
+        {"role": "tool", "content": "there", "tool_call_id": "c"},
+        {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "hello there"},
+    ]
+    if place == "turn":
+        messages[1:3] = []
+    encoded: list[int] = []
+    encode = chat.tokenizer.encode
+    monkeypatch.setattr(chat.tokenizer, "encode", lambda text: encoded.append(len(text)) or encode(text))
+    asked = {"model": "tiny", "messages": messages, "context": context, "max_tokens": 4}
+    async with attacked(chat) as client:
+        began = time.process_time()
+        response = await client.post("/v1/chat/completions", json=asked)
+        assert time.process_time() - began < 1
+        assert response.status_code == 200, response.text
+        assert response.json()["context"]["left_out"] == list(range(len(messages) - 1))
+        for refused in ({"pinned": [1]}, {"truncation": "disabled"}):
+            began = time.process_time()
+            response = await client.post("/v1/chat/completions", json=asked | refused)
+            assert time.process_time() - began < 1
+            assert response.status_code == 400, response.text
+            assert "at least" in response.json()["error"]["message"]
+    assert max(encoded) < 1000

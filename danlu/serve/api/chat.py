@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -12,7 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from torch import Tensor
 
-from danlu.dialogue.context import Kept, fit
+from danlu.dialogue.context import Kept, fit, keep
 from danlu.dialogue.summary import Summarised
 from danlu.generate.request import Request as EngineRequest
 from danlu.generate.request import TokenFilter
@@ -23,8 +24,8 @@ from danlu.serve.api.completing import (
     Plan,
     Progress,
     check_common,
+    check_fewest,
     check_length,
-    check_text,
     logit_bias_of,
     new_id,
     sampling_of,
@@ -72,8 +73,12 @@ def answering(
 def see(service: Service, body: ChatRequest, tools: Sequence[Mapping[str, Any]]) -> Seen:
     """The conversation without the oldest exchanges where not all of it fits."""
     messages, room = conversation_of(service, body), room_for(service, body)
+    check_what_stays(service, body, messages, tools)
     try:
-        return Seen(fit(service.chat, messages, tools, room=room, pinned=set(body.pinned)), tools)
+        kept = fit(
+            service.chat, messages, tools, room=room, pinned=set(body.pinned), fewest=fewest_of(service)
+        )
+        return Seen(kept, tools)
     except ChatError as error:
         raise ApiError(400, str(error), param="messages") from None
 
@@ -83,14 +88,33 @@ def conversation_of(service: Service, body: ChatRequest) -> list[Message]:
     messages = messages_of(body.messages, service.limits)
     if images_of(messages) and service.served.see is None:
         raise ApiError(400, "this model reads text only", code="not_available", param="messages")
-    for message in (*messages[:1], messages[-1]):  # which always stay
-        if message["role"] == "system" or message is messages[-1]:
-            check_text(service, message["content"], "messages")
     if beyond := [place for place in body.pinned if place >= len(messages)]:
         raise ApiError(
             400, f"pinned names message {beyond[0]}; there are 0 to {len(messages) - 1}", param="pinned"
         )
     return messages
+
+
+def check_what_stays(
+    service: Service, body: ChatRequest, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse, before anything is encoded, what is far too long and must not be left out."""
+    fewest, room = fewest_of(service), sys.maxsize if body.truncation == "disabled" else 0
+    described = sum(service.vocabulary.fewest(json.dumps(tool, ensure_ascii=False)) for tool in tools)
+    lengths = [fewest(message) for message in messages]
+    staying = keep(messages, described, lengths, room=room, pinned=set(body.pinned))
+    check_fewest(service, staying.n_tokens, "messages")
+
+
+def fewest_of(service: Service) -> Callable[[Message], int]:
+    """What tells how many tokens a message has at the least: in its text, and in calls of tools."""
+
+    def fewest(message: Message) -> int:
+        calls = (call["function"] for call in message.get("tool_calls", ()))
+        texts = [message["content"], *(each["arguments"] for each in calls)]
+        return sum(map(service.vocabulary.fewest, texts))
+
+    return fewest
 
 
 def room_for(service: Service, body: ChatRequest) -> int:

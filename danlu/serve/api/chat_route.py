@@ -27,6 +27,8 @@ def chat_routes(service: Service) -> APIRouter:
     )
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
         """The next turn of a conversation."""
+        if service.served.translating is not None:
+            raise service.absent("translates and holds no conversations; send the text to /v1/completions")
         if body.server_tools or body.context == "summarise":
             return await answer_in_rounds(service, http, body)
         return await answer(service, http, body, lambda caller: answering(service, body, caller))

@@ -222,11 +222,15 @@ def check_length(service: Service, n_tokens: int, param: str) -> None:
 
 def check_text(service: Service, text: str, param: str) -> None:
     """Refuse a text that is far too long before time is spent on encoding it."""
-    n_tokens = service.vocabulary.fewest(text)
+    check_fewest(service, service.vocabulary.fewest(text), param)
+
+
+def check_fewest(service: Service, n_tokens: int, param: str) -> None:
+    """Refuse so many tokens, which is the least that there can be."""
     if n_tokens > service.served.max_seq_len:
         raise ApiError(
             400,
-            f"a text has at least {n_tokens:,} tokens; the model reads {service.served.max_seq_len:,}",
+            f"there are at least {n_tokens:,} tokens; the model reads {service.served.max_seq_len:,}",
             code="context_length_exceeded",
             param=param,
         )

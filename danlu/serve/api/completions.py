@@ -35,7 +35,7 @@ from danlu.serve.api.event_stream import STREAMED
 from danlu.serve.api.keys import Caller
 from danlu.serve.api.reply import FinishReason, Reply, Spoken, Text
 from danlu.serve.api.requests import CompletionRequest, Inputs
-from danlu.serve.api.service import Service
+from danlu.serve.api.service import Service, Translating
 from danlu.serve.api.text_stream import TextStream
 from danlu.serve.api.vocabulary import Vocabulary
 from danlu.tokenizer.bpe import Tokenizer
@@ -99,6 +99,32 @@ def prompts_of(given: Inputs, tokenizer: Tokenizer, *, begin: bool) -> list[Prom
     return prompts
 
 
+def sources_of(body: CompletionRequest, tokenizer: Tokenizer, translating: Translating) -> list[Prompt]:
+    """Every prompt as ids that the encoder of a model that translates reads. Ids are left as they are."""
+    try:
+        return [
+            Prompt(translating.read(each.strip(), body.to), each)
+            if isinstance(each, str)
+            else prompts_of(each, tokenizer, begin=False)[0]
+            for each in split(body.prompt)
+        ]
+    except ValueError as error:
+        raise ApiError(400, str(error), param="to") from None
+
+
+def check_direction(service: Service, body: CompletionRequest) -> None:
+    """Refuse what only a model that translates can do, or what it cannot."""
+    if service.served.translating is None and body.to is not None:
+        raise ApiError(400, "to is for models that translate", code="not_available", param="to")
+    if service.served.translating is not None and body.echo:
+        raise ApiError(
+            400,
+            "echo is not for models that translate: they continue nothing",
+            code="not_available",
+            param="echo",
+        )
+
+
 def _prepare(service: Service, body: CompletionRequest, caller: Caller) -> Answering:
     adapter, n, tokenizer = service.check_model(body.model), body.n or 1, service.tokenizer
     check_common(service, body, n * len(split(body.prompt)), body.max_tokens)
@@ -107,10 +133,16 @@ def _prepare(service: Service, body: CompletionRequest, caller: Caller) -> Answe
     if body.max_tokens == 0 and not body.echo:
         raise ApiError(400, "max_tokens is 0 without echo; nothing is asked for", param="max_tokens")
     check_texts(service, body.prompt, "prompt")
-    prompts = prompts_of(body.prompt, tokenizer, begin=body.add_special_tokens)
+    check_direction(service, body)
+    if service.served.translating is None:
+        prompts = prompts_of(body.prompt, tokenizer, begin=body.add_special_tokens)
+        ends = {tokenizer.eos_id, *service.chat.stop_ids}
+    else:
+        prompts = sources_of(body, tokenizer, service.served.translating)
+        ends = {tokenizer.eos_id}
     for prompt in prompts:
         check_length(service, len(prompt.ids), "prompt")
-    ends, sampling = {tokenizer.eos_id, *service.chat.stop_ids}, sampling_of(service, body, body.max_tokens)
+    sampling = sampling_of(service, body, body.max_tokens)
     requests = [
         EngineRequest(
             prompt_ids=tuple(prompt.ids),

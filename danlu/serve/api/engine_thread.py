@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Order = tuple[Literal["add", "cancel", "end"], "Stream | Errand | None", int | None]
 Ts = TypeVarTuple("Ts")
 ENDED = "the server has ended"
+SENT_WITHIN_S = 0.002  # a first token is, or the engine goes on
 
 
 class RefusedRequestError(ValueError):
@@ -82,6 +83,7 @@ class EngineThread:
         self._engine = engine
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._streams: dict[int, tuple[Stream, int]] = {}  # by the engine's id
+        self._silent: set[int] = set()  # those of which nothing has been heard yet
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure = ""
@@ -190,19 +192,37 @@ class EngineThread:
             return
         for index, request_id in enumerate(stream.ids):
             self._streams[request_id] = (stream, index)
+        self._silent.update(stream.ids)
         self._post(_settle, stream.accepted, None)
 
     def _drop(self, stream: Stream, index: int | None) -> None:
         for request_id in stream.ids if index is None else stream.ids[index : index + 1]:
             if self._streams.pop(request_id, None) is not None:
+                self._silent.discard(request_id)
                 self._engine.cancel(request_id)
 
     def _tell(self, told: list[tuple[Stream, int, Event]]) -> None:
         for _, _, event in told:
             if event.end_reason is not None:
                 del self._streams[event.request_id]
-        if told:
-            self._post(_deliver, told)
+        if not told:
+            return
+        self._post(_deliver, told)
+        heard = self._silent.intersection(event.request_id for _, _, event in told)
+        if heard:
+            self._silent -= heard
+            self._wait_until_sent()
+
+    def _wait_until_sent(self) -> None:
+        """Leave the processors alone until the event loop has sent what was just delivered.
+
+        The decoder takes every processor, so that loop and client would get one some tokens later only.
+        """
+        assert self._loop is not None
+        sent = threading.Event()
+        # Deliveries wake their coroutines in the loop's next round; this comes behind them.
+        self._post(self._loop.call_soon, sent.set)
+        sent.wait(SENT_WITHIN_S)
 
     def _refuse_the_rest(self) -> None:
         """Answer, until the end is ordered, whoever asked before the failure was known."""

@@ -243,6 +243,13 @@ class CompletionRequest(Sampled):
     add_special_tokens: Annotated[
         bool, Field(description="begin a prompt of text as a document began in training")
     ] = True
+    to: Annotated[
+        str | None,
+        Field(
+            max_length=32,
+            description="language that a model which translates is to use; by default one the text is not in",
+        ),
+    ] = None
 
 
 class TokenizeText(Strict):

@@ -15,6 +15,7 @@ class Model(BaseModel):
     created: int
     owned_by: str = "danlu"
     max_model_len: int
+    translates: list[str] | None = None  # directions such as "en-zh"; of a model that does nothing else
 
 
 class ModelList(BaseModel):

@@ -14,7 +14,16 @@ from starlette.responses import Response
 from danlu.dialogue.context import Kept
 from danlu.dialogue.summary import Summarised, advance, summarising
 from danlu.dialogue.tool_loop import ToolLoop
-from danlu.serve.api.chat import Seen, Shown, answering, conversation_of, prepare, room_for, see
+from danlu.serve.api.chat import (
+    Seen,
+    Shown,
+    answering,
+    conversation_of,
+    fewest_of,
+    prepare,
+    room_for,
+    see,
+)
 from danlu.serve.api.completing import Plan, Progress, answer, everything, follow, together
 from danlu.serve.api.conversations import tools_of
 from danlu.serve.api.errors import ApiError
@@ -127,6 +136,7 @@ class Rounds:
             room=room,
             pinned=set(self._body.pinned),
             language=language,
+            fewest=fewest_of(self._service),
         )
         told = await asyncio.to_thread(advance, work)  # it counts tokens, which takes time
         while not isinstance(told, Summarised):

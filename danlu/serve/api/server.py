@@ -27,7 +27,11 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
+        # Connections inherit it. asyncio sets it only where a socket names its protocol, which these do not;
+        # a chunk would then wait, for up to 40 ms, until the client has acknowledged the one before.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, OverflowError) as error:
         raise ConfigError(f"host {host} and port {port} cannot be listened at: {error}") from error
 

@@ -54,6 +54,15 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Translating:
+    """What a model that translates adds: prompts are sources, completions their translations."""
+
+    directions: Sequence[str]  # such as "en-zh"
+    read: Callable[[str, str | None], list[int]]
+    """Ids of a text as the encoder reads it, and the language wanted, if told; ValueError if it is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """What a server offers; what is None it answers with 404."""
 
@@ -67,6 +76,7 @@ class Served:
     grammar: Grammar | None = None  # from a JSON schema to what it admits; one filter a completion
     embed: Vectors | None = None  # a vector for each sequence of ids
     see: See | None = None  # pictures from data URLs, as the engine takes them; ValueError if one is none
+    translating: Translating | None = None  # of a model that translates, and does nothing else
     score: Scores | None = None  # a reward model's score for each sequence of ids
     toolbox: Toolbox | None = None  # tools that requests may have run here
     loop: LoopLimits = field(default_factory=LoopLimits)

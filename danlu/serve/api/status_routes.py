@@ -46,4 +46,10 @@ def status_routes(service: Service) -> APIRouter:
 
 
 def _model(service: Service, name: str) -> responses.Model:
-    return responses.Model(id=name, created=service.created, max_model_len=service.served.max_seq_len)
+    served = service.served
+    return responses.Model(
+        id=name,
+        created=service.created,
+        max_model_len=served.max_seq_len,
+        translates=None if served.translating is None else list(served.translating.directions),
+    )
