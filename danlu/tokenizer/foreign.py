@@ -1,7 +1,7 @@
-"""A model's own byte-level BPE, used as it lies in its directory: Llama 3's, Qwen's, and others of that kind.
+"""A model's own byte-level BPE, used as it lies in its directory: Llama 3's, Qwen's, Mistral's Tekken.
 
-The `tokenizers` library does with a text what the file says (normalizer, expressions, merges), so that the ids
-are those that the model learnt. What is changed is that a text cannot produce an added token.
+The `tokenizers` library does with a text what the file says (normalizer, expressions, merges), so that the
+ids are those that the model learnt. What is changed is that a text cannot produce an added token.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ForeignTokenizer(ByteLevelTokenizer):
         path = directory / "tokenizer.json"
         tree = read_tree(path)
         control, visible = _added(path, tree)
-        own = {text for text in (*control, *visible)}
+        own = control.keys() | visible.keys()
         try:
             vocab = {text: i for text, i in tree["model"]["vocab"].items() if text not in own}
             bytes_of = token_bytes(vocab) | {i: text.encode() for text, i in visible.items()}

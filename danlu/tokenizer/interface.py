@@ -33,7 +33,7 @@ class TextTokenizer(Protocol):
         ...
 
     def encode_after_control(self, text: str) -> list[int]:
-        """Ids of a text that stands behind a control token. A few tokenizers put a blank before it, or none."""
+        """Ids of a text that stands behind a control token; some tokenizers put no blank before it then."""
         ...
 
     def encode_continued(self, text: str) -> list[int]:
