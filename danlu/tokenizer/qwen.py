@@ -12,6 +12,8 @@ from danlu.tokenizer.turns import Piece, Turn, TurnFormat
 
 THOUGHT_ENDS = "</think>"
 # What a template writes where nobody gave a system's turn; a line break is spelled \n in it, or is one.
+# A template of a model that always thinks begins the thought for it.
+_THINKING = re.compile(r"<\|im_start\|>assistant(?:\\n|\n)<think>(?:\\n|\n)['\"]")
 _DEFAULT = re.compile(r"<\|im_start\|>system(?:\\n|\n)([^'\"{<]+)<\|im_end\|>")
 
 
@@ -25,11 +27,12 @@ class QwenFormat(TurnFormat):
         self._start = self.control(IM_START)
         default = _DEFAULT.search(template)
         self._system = "" if default is None else default[1].replace("\\n", "\n")
+        self._thought = "<think>\n" if _THINKING.search(template) else ""
         self._thinks = THOUGHT_ENDS in template  # former thoughts are not shown to it again
 
     @property
     def answering(self) -> Sequence[Piece]:
-        return (self._start, "assistant\n")
+        return (self._start, "assistant\n", self._thought)
 
     def turns(self, messages: Sequence[Message]) -> list[Turn]:
         turns = [self._turn(message) for message in messages]
