@@ -123,7 +123,37 @@ MISTRAL_TEKKEN = r"""{%- if messages[0]["role"] == "system" %}
 MISTRAL_V3 = MISTRAL_TEKKEN.replace('"[INST]"', '"[INST] "').replace(
     '{{- message["content"] + eos_token}}', '{{- " " + message["content"]|trim + eos_token}}'
 )
-LLAMA_2 = "{{ bos_token + '[INST] <<SYS>>\n' + system_message + '\n<</SYS>>\n\n' + content + ' [/INST]' }}"
+MISTRAL_V1 = r"""{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if message['role'] == 'user' %}
+        {%- if loop.first and system_message is defined %}
+            {{- ' [INST] ' + system_message + '\n\n' + message['content'] + ' [/INST]' }}
+        {%- else %}
+            {{- ' [INST] ' + message['content'] + ' [/INST]' }}
+        {%- endif %}
+    {%- elif message['role'] == 'assistant' %}
+        {{- ' ' + message['content'] + eos_token}}
+    {%- endif %}
+{%- endfor %}
+"""
+LLAMA_2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
+    "{% set system_message = messages[0]['content'] %}"
+    "{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+    "{% for message in loop_messages %}"
+    "{% if loop.index0 == 0 and system_message != false %}"
+    "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}"
+    "{% else %}{% set content = message['content'] %}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
 
 CONTROL = {
     "llama": [
@@ -132,28 +162,23 @@ CONTROL = {
     ],
     "qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "mistral": ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]"],
+    "sentencepiece": ["<unk>", "<s>", "</s>"],
+    "sentencepiece v3": ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]"],
 }
 VISIBLE = {"qwen": ["<think>", "</think>"]}  # added, and not special
 ENDS = {
     "llama": ("<|begin_of_text|>", "<|eot_id|>"),
     "qwen": (None, "<|im_end|>"),
     "mistral": ("<s>", "</s>"),
+    "sentencepiece": ("<s>", "</s>"),
+    "sentencepiece v3": ("<s>", "</s>"),
 }
 
 
 def write_chat_model(kind: str, template: str, folder: Path) -> tokenizers.Tokenizer:
-    """The tokenizer's files of a model of a kind: llama, qwen or mistral."""
+    """The tokenizer's files of a model of a kind, which is one of CONTROL."""
     folder.mkdir(exist_ok=True)
-    theirs = _trained(QWEN_SPLIT if kind == "qwen" else LLAMA_3_SPLIT)
-    tree: dict[str, Any] = json.loads(theirs.to_str())
-    if kind != "qwen":
-        tree["model"]["ignore_merges"] = True
-        tree["model"]["vocab"][WHOLE] = len(tree["model"]["vocab"])
-    else:
-        tree["normalizer"] = {"type": "NFC"}
-    theirs = tokenizers.Tokenizer.from_str(json.dumps(tree))
-    theirs.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in CONTROL[kind]])
-    theirs.add_tokens([AddedToken(text, special=False, normalized=False) for text in VISIBLE.get(kind, [])])
+    theirs = _pieces(kind) if kind.startswith("sentencepiece") else _byte_level(kind)
     begin, end = ENDS[kind]
     if begin is not None:  # which the library then puts before every text that is encoded
         token = (begin, theirs.token_to_id(begin))
@@ -163,6 +188,46 @@ def write_chat_model(kind: str, template: str, folder: Path) -> tokenizers.Token
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return theirs
+
+
+def _byte_level(kind: str) -> tokenizers.Tokenizer:
+    tree: dict[str, Any] = json.loads(_trained(QWEN_SPLIT if kind == "qwen" else LLAMA_3_SPLIT).to_str())
+    if kind == "qwen":
+        tree["normalizer"] = {"type": "NFC"}
+    else:
+        tree["model"]["ignore_merges"] = True
+        tree["model"]["vocab"][WHOLE] = len(tree["model"]["vocab"])
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(tree))
+    theirs.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in CONTROL[kind]])
+    theirs.add_tokens([AddedToken(text, special=False, normalized=False) for text in VISIBLE.get(kind, [])])
+    return theirs
+
+
+def _pieces(kind: str) -> tokenizers.Tokenizer:
+    """As Llama 2 is published, with a blank before every text; Mistral's third has one before the first."""
+    theirs = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    blank = decoders.Replace("▁", " ")
+    theirs.decoder = decoders.Sequence(
+        [blank, decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    every_byte = [f"<0x{i:02X}>" for i in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=[*CONTROL[kind], *every_byte], show_progress=False
+    )
+    theirs.train_from_iterator([f"▁{word}" for text in TEXTS for word in text.split()], trainer)
+    tree = json.loads(theirs.to_str())
+    added = tree["added_tokens"]
+    tree["added_tokens"] = [
+        {**each, "normalized": False} for each in added if each["content"] in CONTROL[kind]
+    ]
+    if kind == "sentencepiece":
+        steps = [{"type": "Prepend", "prepend": "▁"}]
+        steps.append({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
+        tree["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    else:
+        tree["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}
+        tree["pre_tokenizer"]["split"] = False
+    return tokenizers.Tokenizer.from_str(json.dumps(tree))
 
 
 def _trained(split: str) -> tokenizers.Tokenizer:

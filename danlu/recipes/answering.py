@@ -33,8 +33,7 @@ def answerer(speaker: Speaker, sampling: SamplingConfig = GREEDY) -> Answer:
         asked = [cast(Sequence[Turn], turns) for turns in conversations]
         prompts = [chat.prompt(turns) for turns in asked]
         shown = {number: urls for number, turns in enumerate(asked) if (urls := images_of(turns))}
-        texts = complete(speaker, prompts, chat.stop_ids, sampling, shown)
-        return [text.removeprefix(" ") for text in texts] if chat.blank_first else texts
+        return complete(speaker, prompts, chat.stop_ids, sampling, shown)
 
     return answer
 

@@ -66,9 +66,11 @@ class Speaker:
         sampling: SamplingConfig,
         key: int = 0,
         pictures: Tensor | None = None,
+        *,
+        goes_on: bool = False,
     ) -> Iterator[str]:
         """The completion's text in pieces; the last is " […]" where the length limit cut it."""
-        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key, pictures)
+        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key, pictures, goes_on=goes_on)
         if completion.finish_reason == "length":
             yield CUT
 
@@ -81,6 +83,7 @@ class Speaker:
         pictures: Tensor | None = None,
         *,
         may_call: bool = False,
+        goes_on: bool = False,
     ) -> Generator[str, None, Completion]:
         """The completion's text in pieces, and at the end the completion; the text of calls is no piece.
 
@@ -91,6 +94,7 @@ class Speaker:
             key: with `sampling.seed` it decides the random numbers.
             pictures: (n, side, side, 3) uint8, or None.
             may_call: whether it may call tools.
+            goes_on: it continues a text rather than answers, and a blank at its start is told.
         """
         tokenizer, call_id = self.chat.tokenizer, self.chat.call_id
         self.check_room(prompt_ids)
@@ -106,7 +110,7 @@ class Speaker:
         drawn = self._read_and_answer(request) if pictures is None else look_and_answer(self.model, request)
         # A token may end inside a character.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        calling, first = False, self.chat.blank_first
+        calling, first = False, self.chat.blank_first and not goes_on
         try:
             while True:
                 token = next(drawn)

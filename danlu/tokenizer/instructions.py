@@ -1,7 +1,7 @@
-"""The chat format of Mistral, in which the user's words stand between [INST] and [/INST].
+"""The chat formats of Mistral and of Llama 2, in which the user's words stand between [INST] and [/INST].
 
-Only where these marks are control tokens, as in Mistral's third and later tokenizers. The first one spells
-them as text, as Llama 2's does; there a turn that spells them too cannot be told from one that begins.
+Later tokenizers of Mistral have control tokens for these marks. The first one, and Llama 2's, spell them as
+text. There a turn that holds such a mark could pass for several, and is refused; Meta's own code does so too.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from danlu.tokenizer.interface import TextTokenizer
 from danlu.tokenizer.turns import Piece, Turn, TurnFormat
 
 BEGIN, END = "<s>", "</s>"
-# What a template of Mistral writes: a mark in quotes, with a blank behind it or not; the blank of an answer.
-_OPENING = re.compile(r"""['"]\[INST\]( ?)['"]""")
+OPENS, CLOSES = "[INST]", "[/INST]"
+SYSTEM_OPENS, SYSTEM_CLOSES = "<<SYS>>", "<</SYS>>"
+# What a template of Mistral writes: a mark in quotes, with blanks around it or not; the blank of an answer.
+_OPENING = re.compile(r"""['"]( ?)\[INST\]( ?)['"]""")
+_CLOSING = re.compile(r"""['"]( ?)\[/INST\]['"]""")
 _ANSWER = re.compile(r"""['"]( )['"] *\+ *(?:message|content)""")
 
 
 class MistralFormat(TurnFormat):
-    """<s>[INST]question[/INST]answer</s>, with a blank before question and answer where the template has one.
+    """<s>[INST]question[/INST]answer</s>, with blanks where the template has them.
 
     The system's words stand before those of the last user's turn, or of the first, as the template says.
     """
@@ -29,12 +32,17 @@ class MistralFormat(TurnFormat):
 
     def __init__(self, tokenizer: TextTokenizer, template: str) -> None:
         super().__init__(tokenizer, (END,), template)
-        self._begin, self._opens, self._closes = map(self.control, (BEGIN, "[INST]", "[/INST]"))
-        opening, answer = _OPENING.search(template), _ANSWER.search(template)
-        if opening is None:
-            raise ChatError("its template writes [INST] in a way that is unknown here")
-        self._blank, self._answer_blank = opening[1], "" if answer is None else answer[1]
-        self.blank_first = bool(self._answer_blank)
+        self._begin, opens = self.control(BEGIN), tokenizer.control_id(OPENS)
+        self._marks_are_text = opens is None
+        self._opens: Piece = OPENS if opens is None else opens
+        self._closes: Piece = CLOSES if opens is None else self.control(CLOSES)
+        opening, closing, answer = (each.search(template) for each in (_OPENING, _CLOSING, _ANSWER))
+        if opening is None or closing is None:
+            raise ChatError("its template writes [INST] and [/INST] in a way that is unknown here")
+        self._before, self._inside, self._behind = opening[1], opening[2], closing[1]
+        self._blank = "" if answer is None else answer[1]
+        # A tokenizer that spells the marks as text puts a blank before every word, and so before an answer.
+        self.blank_first = bool(self._blank) or self._marks_are_text
         self._system_last = "loop.last and system_message" in template
         self._trims = "|trim" in template.replace(" ", "")
 
@@ -42,6 +50,8 @@ class MistralFormat(TurnFormat):
         return (self._begin,)
 
     def turns(self, messages: Sequence[Message]) -> list[Turn]:
+        if self._marks_are_text:
+            refuse_marks(messages, self.name)
         users = [i for i, message in enumerate(messages) if message["role"] == "user"]
         has_system = messages[0]["role"] == "system" and users
         carrier = users[-1 if self._system_last else 0] if has_system else None
@@ -53,6 +63,44 @@ class MistralFormat(TurnFormat):
         if role == "system":
             return Turn(())
         if role == "user":
-            return Turn((self._opens, self._blank + system + content, self._closes))
-        said = self._answer_blank + (content.strip() if self._trims else content)
-        return Turn((), (said, self.end_id))
+            text = f"{self._inside}{system}{content}{self._behind}"
+            return Turn((self._before, self._opens, text, self._closes))
+        said = self._blank + (content.strip() if self._trims else content)
+        return Turn((), (said, self.end_id), continues=self._marks_are_text)
+
+
+class Llama2Format(TurnFormat):
+    """<s>[INST] <<SYS>>⏎system⏎<</SYS>>⏎⏎question [/INST] answer </s>, each question after <s>."""
+
+    name = "Llama 2's format"
+    blank_first = True
+
+    def __init__(self, tokenizer: TextTokenizer, template: str) -> None:
+        super().__init__(tokenizer, (END,), template)
+        self._begin = self.control(BEGIN)
+
+    def turns(self, messages: Sequence[Message]) -> list[Turn]:
+        refuse_marks(messages, self.name)
+        has_system = messages[0]["role"] == "system"
+        system = f"{SYSTEM_OPENS}\n{messages[0]['content']}\n{SYSTEM_CLOSES}\n\n" if has_system else ""
+        carrier = 1 if has_system else None
+        return [self._turn(each, system if i == carrier else "") for i, each in enumerate(messages)]
+
+    def _turn(self, message: Message, system: str) -> Turn:
+        role, content = message["role"], message["content"]
+        if role == "system":
+            return Turn(())
+        if role == "user":
+            return Turn((self._begin, f"{OPENS} {(system + content).strip()} {CLOSES}"))
+        return Turn((), (f" {content.strip()} ", self.end_id), continues=True)
+
+
+def refuse_marks(messages: Sequence[Message], name: str) -> None:
+    """Refuse turns that hold what marks who speaks, where that is text like any other."""
+    for turn, message in enumerate(messages, start=1):
+        for mark in (OPENS, CLOSES, SYSTEM_OPENS, SYSTEM_CLOSES):
+            if mark in message["content"]:
+                raise ChatError(
+                    f"turn {turn} holds {mark}, by which {name} marks who speaks; this tokenizer has no "
+                    "control token for it, so that the turn could pass for several. Write it otherwise"
+                )

@@ -1,6 +1,6 @@
 """Whose chat format a model directory was made for, by the template that lies in it.
 
-A template is a program; none is run here. Formats are coded: ours, and those of Qwen, Llama 3 and Mistral as
+A template is a program; none is run here. Formats are coded: ours, and those of Qwen, Llama and Mistral as
 their models learnt them. A model that learnt another would not understand any of these.
 """
 
@@ -18,12 +18,13 @@ from danlu.tokenizer.chatml import CONTROL_TOKENS, END_OF_TEXT, IM_START
 from danlu.tokenizer.foreign import ForeignTokenizer, read_tree
 from danlu.tokenizer.instructions import BEGIN as SEQUENCE_BEGINS
 from danlu.tokenizer.instructions import END as SEQUENCE_ENDS
-from danlu.tokenizer.instructions import MistralFormat
-from danlu.tokenizer.interface import AnyChatFormat
+from danlu.tokenizer.instructions import Llama2Format, MistralFormat
+from danlu.tokenizer.interface import AnyChatFormat, TextTokenizer
 from danlu.tokenizer.llama3 import BEGIN, END, Llama3Format
 from danlu.tokenizer.qwen import QwenFormat
+from danlu.tokenizer.sentencepiece_bpe import SentencePieceTokenizer, is_sentencepiece
 
-SPOKEN = "ChatML (Danlu; Qwen 2 to 3), Llama 3 to 3.3, Mistral with [INST] as a control token"
+SPOKEN = "ChatML (Danlu; Qwen 2 to 3), Llama 2, Llama 3 to 3.3, Mistral with [INST]"
 IM_SEP = "<|im_sep|>"  # Phi 4 parts a role from its words with it
 FOREIGN = {  # by what only their templates hold; the first that fits counts
     IM_SEP: "Phi 4",
@@ -105,27 +106,32 @@ def _refused(directory: Path, name: str, advice: str) -> TokenizerError:
 
 
 def _qwen(directory: Path, template: str) -> AnyChatFormat:
-    return QwenFormat(_byte_level(directory, END_OF_TEXT, END_OF_TEXT), template)
+    return QwenFormat(_tokenizer(directory, END_OF_TEXT, END_OF_TEXT), template)
 
 
 def _llama3(directory: Path, template: str) -> AnyChatFormat:
-    return Llama3Format(_byte_level(directory, BEGIN, END), template)
+    return Llama3Format(_tokenizer(directory, BEGIN, END), template)
 
 
 def _mistral(directory: Path, template: str) -> AnyChatFormat:
-    return MistralFormat(_byte_level(directory, SEQUENCE_BEGINS, SEQUENCE_ENDS), template)
+    return MistralFormat(_tokenizer(directory, SEQUENCE_BEGINS, SEQUENCE_ENDS), template)
 
 
-def _byte_level(directory: Path, begin: str, end: str) -> ForeignTokenizer:
+def _llama2(directory: Path, template: str) -> AnyChatFormat:
+    return Llama2Format(_tokenizer(directory, SEQUENCE_BEGINS, SEQUENCE_ENDS), template)
+
+
+def _tokenizer(directory: Path, begin: str, end: str) -> TextTokenizer:
     config: Any = read_tree(directory / "config.json") if (directory / "config.json").is_file() else {}
     rows = config.get("vocab_size")
-    return ForeignTokenizer(
-        directory, begin=begin, end=end, vocab_size=rows if isinstance(rows, int) else None
-    )
+    found = is_sentencepiece(read_tree(directory / "tokenizer.json"))
+    kind = SentencePieceTokenizer if found else ForeignTokenizer
+    return kind(directory, begin=begin, end=end, vocab_size=rows if isinstance(rows, int) else None)
 
 
 OPENERS: dict[str, Callable[[Path, str], AnyChatFormat]] = {
     "Qwen": _qwen,
     "Llama 3": _llama3,
+    "Llama 2": _llama2,
     "Mistral": _mistral,
 }

@@ -27,6 +27,7 @@ class Turn:
     given: Sequence[Piece]  # what the format puts before, and all that others say
     said: Sequence[Piece] = ()  # by the assistant, with the token that ends it
     after: Sequence[Piece] = ()
+    continues: bool = False  # the text of the turn before, with no control token between
 
 
 class TurnFormat:
@@ -53,7 +54,8 @@ class TurnFormat:
         ids, loss_mask = self.ids(self.opening(messages)), list[bool]()
         loss_mask += [False] * len(ids)
         for turn in self.turns(messages):
-            given, whole = self.ids(turn.given), self.ids([*turn.given, *turn.said])
+            given = self.ids(turn.given, continues=turn.continues)
+            whole = self.ids([*turn.given, *turn.said], continues=turn.continues)
             after = self.ids(turn.after)
             ids += [*whole, *after]
             n_said = len(whole) - len(given) if turn.said else 0
@@ -76,7 +78,10 @@ class TurnFormat:
     ) -> tuple[int, list[int]]:
         """Tokens of `prompt` that belong to no message, and those of each message."""
         self._check(messages, tools)
-        sizes = [len(self.ids([*turn.given, *turn.said, *turn.after])) for turn in self.turns(messages)]
+        sizes = [
+            len(self.ids([*turn.given, *turn.said, *turn.after], continues=turn.continues))
+            for turn in self.turns(messages)
+        ]
         n_added = len(sizes) - len(messages)
         overhead = len(self.ids(self.opening(messages))) + len(self.ids(self.answering))
         return overhead + sum(sizes[:n_added]), sizes[n_added:]
@@ -112,15 +117,17 @@ class TurnFormat:
             raise ChatError(f"the tokenizer has no control token {text}, which {self.name} is written with")
         return found
 
-    def ids(self, pieces: Sequence[Piece]) -> list[int]:
-        """Ids of pieces; texts that follow each other are one text."""
+    def ids(self, pieces: Sequence[Piece], *, continues: bool = False) -> list[int]:
+        """Ids of pieces; texts that follow each other are one text, which may continue another."""
         ids, text = list[int](), ""
+        tokenizer = self.tokenizer
         for piece in (*pieces, None):
             if isinstance(piece, str):
                 text += piece
                 continue
             if text:
-                ids += self.tokenizer.encode_after_control(text)
+                joined = continues and not ids
+                ids += tokenizer.encode_continued(text) if joined else tokenizer.encode_after_control(text)
                 text = ""
             if piece is not None:
                 ids.append(piece)

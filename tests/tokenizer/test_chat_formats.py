@@ -24,7 +24,9 @@ KINDS = {
     "qwen 2.5": ("qwen", chat_models.QWEN_2_5),
     "qwen 3": ("qwen", chat_models.QWEN_3),
     "mistral": ("mistral", chat_models.MISTRAL_TEKKEN),
-    "mistral v3": ("mistral", chat_models.MISTRAL_V3),
+    "mistral v3": ("sentencepiece v3", chat_models.MISTRAL_V3),
+    "mistral v1": ("sentencepiece", chat_models.MISTRAL_V1),
+    "llama 2": ("sentencepiece", chat_models.LLAMA_2),
 }
 QUESTION = {"role": "user", "content": "Hello there, what is  12345 + 1?"}
 BRIEF = {"role": "system", "content": "Be brief. 简短。"}
@@ -75,8 +77,8 @@ def test_an_answer_is_read_up_to_its_end(kind: str, tmp_path: Path):
     said = [i for i, learnt in zip(rendered.ids, rendered.loss_mask, strict=True) if learnt]
     assert said[-1] == chat.end_id
     assert chat.end_id in chat.stop_ids
-    assert chat.parse([*said, *said]) == ANSWER
-    assert chat.parse(said[:-1]) == ANSWER  # cut by the length limit
+    assert chat.parse([*said, *said])["content"].rstrip() == ANSWER["content"]
+    assert chat.parse(said[:-1])["content"].rstrip() == ANSWER["content"]  # cut by the length limit
     assert chat.call_id is None
     assert chat.n_images(rendered.ids) == 0
 
@@ -115,6 +117,15 @@ def test_a_template_may_begin_the_thought(tmp_path: Path):
     text = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     assert text.endswith("<|im_start|>assistant\n<think>\n")
     assert chat.tokenizer.decode(chat.prompt(messages), show_control=True) == text
+
+
+@pytest.mark.parametrize("kind", ["mistral v1", "llama 2"])
+@pytest.mark.parametrize("mark", ["[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"])
+def test_marks_that_are_text_are_refused_within_a_turn(kind: str, mark: str, tmp_path: Path):
+    chat, _ = opened(kind, tmp_path)
+    for messages in ([{"role": "user", "content": f"你好 {mark} x"}], [{**BRIEF, "content": mark}, QUESTION]):
+        with pytest.raises(ChatError, match=r"turn 1 holds .*Write it otherwise"):
+            chat.prompt(messages)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -161,7 +172,6 @@ def test_a_tokenizer_is_written_as_it_came(tmp_path: Path):
 @pytest.mark.parametrize(
     ("template", "name"),
     [
-        (chat_models.LLAMA_2, "that of Llama 2"),
         ("{{ '<|im_start|>' + role + '<|im_sep|>' }}", "that of Phi 4"),
         ("{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' }}", "that of Mistral Small 3 or later"),
         ("{{ '<start_of_turn>' }}", "that of Gemma"),
