@@ -165,6 +165,7 @@ CONTROL = {
     "sentencepiece": ["<unk>", "<s>", "</s>"],
     "sentencepiece v3": ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]"],
 }
+GGUF_NAMES = {"llama": "llama-bpe", "qwen": "qwen2"}
 VISIBLE = {"qwen": ["<think>", "</think>"]}  # added, and not special
 ENDS = {
     "llama": ("<|begin_of_text|>", "<|eot_id|>"),

@@ -59,6 +59,7 @@ class ForeignTokenizer(ByteLevelTokenizer):
         )
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
         self._directory = directory
+        self.split = _split(tree)
 
     def save(self, directory: Path) -> None:
         """Write the files by which it is read again, as they came."""
@@ -107,6 +108,13 @@ def _read(tree: dict[str, Any]) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_str(json.dumps({**tree, "truncation": None, "padding": None}))
     except Exception as error:  # the library raises nothing narrower
         raise ValueError(str(error)) from error
+
+
+def _split(tree: dict[str, Any]) -> str | None:
+    """The one expression by which a text is cut before its bytes are spelled; None if there are others."""
+    steps: list[dict[str, Any]] = (tree.get("pre_tokenizer") or {}).get("pretokenizers") or []
+    kinds = [step.get("type") for step in steps]
+    return steps[0]["pattern"].get("Regex") if kinds == ["Split", "ByteLevel"] else None
 
 
 def _check_parts(path: Path, tree: dict[str, Any]) -> None:
