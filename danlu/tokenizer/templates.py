@@ -37,6 +37,11 @@ FOREIGN = {  # by what only their templates hold; the first that fits counts
 }
 
 
+_ADVICE = (
+    "begin with a model that a stage wrote, or have `danlu pretrain base=DIR` adopt one with Qwen's tokenizer"
+)
+
+
 def open_chat_format(directory: Path, sight: Sight | None = None) -> AnyChatFormat:
     """The format in which the model of a directory is spoken to, with its tokenizer.
 
@@ -63,13 +68,15 @@ def check_template(directory: Path) -> None:
     Training writes ChatML, with the control tokens of `chatml.py`.
     """
     template = template_of(directory)
-    if template is None or (IM_START in template and IM_SEP not in template):
+    if template is None:
         return
-    raise _refused(
-        directory,
-        _name(template),
-        "Stages train in ChatML only: `danlu pretrain` goes on from such weights with our control tokens",
-    )
+    name = _name(template)
+    if name != "Qwen":
+        raise _refused(directory, name, f"Stages train in ChatML only: {_ADVICE}")
+    if (directory / "tokenizer.json").is_file() and not is_ours(directory):
+        raise TokenizerError(
+            f"{directory}: its tokenizer lacks control tokens of ours. Stages train in ChatML only: {_ADVICE}"
+        )
 
 
 def is_ours(directory: Path) -> bool:

@@ -188,6 +188,9 @@ def test_training_is_told_that_it_writes_chatml(tmp_path: Path):
     chat_models.write_chat_model("llama", chat_models.LLAMA_3, tmp_path)
     with pytest.raises(TokenizerError, match=r"that of Llama 3; .*Stages train in ChatML"):
         check_template(tmp_path)
+    chat_models.write_chat_model("qwen", chat_models.QWEN_2_5, tmp_path)
+    with pytest.raises(TokenizerError, match=r"lacks control tokens of ours.* `danlu pretrain base=DIR`"):
+        check_template(tmp_path)
 
 
 def test_control_tokens_that_a_format_needs_must_be_there(tmp_path: Path):
