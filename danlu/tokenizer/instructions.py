@@ -7,7 +7,8 @@ text. There a turn that holds such a mark could pass for several, and is refused
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from danlu.tokenizer.chat import ChatError, Message
 from danlu.tokenizer.interface import TextTokenizer
@@ -22,7 +23,25 @@ _CLOSING = re.compile(r"""['"]( ?)\[/INST\]['"]""")
 _ANSWER = re.compile(r"""['"]( )['"] *\+ *(?:message|content)""")
 
 
-class MistralFormat(TurnFormat):
+class InstructionFormat(TurnFormat):
+    """A format in which the system's words stand in a user's turn."""
+
+    def lengths(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, list[int]]:
+        """As elsewhere; the system's words count as its own, for they move when their turn is left out.
+
+        Then another word follows them, and a tokenizer that joins across that border gives a few tokens more
+        or fewer.
+        """
+        overhead, sizes = super().lengths(messages, tools)
+        if messages[0]["role"] != "system" or len(messages) == 1:
+            return overhead, sizes
+        _, others = super().lengths(messages[1:], tools)
+        return overhead, [sum(sizes) - sum(others), *others]
+
+
+class MistralFormat(InstructionFormat):
     """<s>[INST]question[/INST]answer</s>, with blanks where the template has them.
 
     The system's words stand before those of the last user's turn, or of the first, as the template says.
@@ -69,7 +88,7 @@ class MistralFormat(TurnFormat):
         return Turn((), (said, self.end_id), continues=self._marks_are_text)
 
 
-class Llama2Format(TurnFormat):
+class Llama2Format(InstructionFormat):
     """<s>[INST] <<SYS>>⏎system⏎<</SYS>>⏎⏎question [/INST] answer </s>, each question after <s>."""
 
     name = "Llama 2's format"

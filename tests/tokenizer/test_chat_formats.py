@@ -57,6 +57,18 @@ def test_prompts_are_those_of_the_models_own_template(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_lengths_stay_true_when_old_turns_are_left_out(kind: str, tmp_path: Path):
+    chat, _ = opened(kind, tmp_path)
+    messages: Any = [BRIEF, QUESTION, ANSWER, {"role": "user", "content": "再说一次 please"}]
+    overhead, lengths = chat.lengths(messages)
+    kept: Any = [messages[0], messages[3]]
+    counted = overhead + lengths[0] + lengths[3]
+    # The first word after the system's is another one, and may be joined otherwise where it is text as well.
+    slack = 4 if kind in ("mistral v1", "llama 2") else 0
+    assert abs(counted - len(chat.prompt(kept))) <= slack
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_text_makes_a_control_token(kind: str, tmp_path: Path):
     chat, theirs = opened(kind, tmp_path)
     control = " ".join([*chat_models.CONTROL[KINDS[kind][0]], "<think>", "<unused 400>"])
