@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.records import DataError
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 FORMAT = 1
 LARGEST_UINT16_VOCABULARY = 1 << 16
@@ -131,7 +131,7 @@ def write_shards(
     return open_shards(directory, fingerprint=fingerprint, verify=False)
 
 
-def bytes_per_id(tokenizer: Tokenizer) -> list[int]:
+def bytes_per_id(tokenizer: TextTokenizer) -> list[int]:
     """How many bytes of text each id of a tokenizer stands for; 0 for control ids."""
     return [len(tokenizer.decode_bytes([i])) for i in range(tokenizer.vocab_size)]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from danlu.data.shards import Shards, TokenizedDocument, bytes_per_id, write_shards
 from danlu.data.sources import Document
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 BATCH = 1024  # documents encoded in one call
 
 
-def tokenize_documents(documents: Iterable[Document], tokenizer: Tokenizer, directory: Path) -> Shards:
+def tokenize_documents(documents: Iterable[Document], tokenizer: TextTokenizer, directory: Path) -> Shards:
     """Encode documents as they come and write them as shards."""
     return write_shards(
         encoded(documents, tokenizer),
@@ -24,7 +24,7 @@ def tokenize_documents(documents: Iterable[Document], tokenizer: Tokenizer, dire
     )
 
 
-def encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[TokenizedDocument]:
+def encoded(documents: Iterable[Document], tokenizer: TextTokenizer) -> Iterator[TokenizedDocument]:
     """The ids of each document, in the same order."""
     stream = iter(documents)
     while batch := list(islice(stream, BATCH)):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from danlu.tokenizer.chat import ChatFormat, Message, check_messages
+from danlu.tokenizer.chat import Message, check_messages
+from danlu.tokenizer.interface import AnyChatFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Kept:
 
 
 def fit(
-    chat: ChatFormat,
+    chat: AnyChatFormat,
     messages: Sequence[Message],
     tools: Sequence[Mapping[str, Any]] = (),
     *,

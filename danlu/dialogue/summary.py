@@ -12,7 +12,8 @@ from itertools import accumulate
 from typing import Any
 
 from danlu.dialogue.context import Kept, keep
-from danlu.tokenizer.chat import ChatFormat, Message, check_messages
+from danlu.tokenizer.chat import Message, check_messages
+from danlu.tokenizer.interface import AnyChatFormat
 
 ASK = {
     "en": "Sum up in a few sentences what we have said so far, names and numbers included.",
@@ -32,7 +33,7 @@ Summarising = Generator[list[Message], str, Summarised]  # yields what is to be 
 
 
 def summarising(
-    chat: ChatFormat,
+    chat: AnyChatFormat,
     messages: Sequence[Message],
     tools: Sequence[Mapping[str, Any]] = (),
     *,
@@ -127,6 +128,6 @@ def _as_many_as_fit(gone: Sequence[tuple[Message, int]], room: int) -> list[Mess
     return messages[: max((end for end in (*ends, len(gone)) if sizes[end] <= room), default=0)]
 
 
-def _length(chat: ChatFormat, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+def _length(chat: AnyChatFormat, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> int:
     overhead, lengths = chat.lengths(messages, tools)
     return overhead + sum(lengths)

@@ -17,6 +17,7 @@ from danlu.data.records import Batch, RankingBatch
 from danlu.inspect.data_checks import stretches
 from danlu.inspect.finding import Finding
 from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 WIDTH = 80  # columns
 TOKEN_WIDTH = 18  # columns of one token's text
@@ -163,7 +164,7 @@ def _style(line: TokenLine | str) -> str:
     return "dim" if isinstance(line, str) else STYLES[line.mark]
 
 
-def spelled(token: int, tokenizer: Tokenizer, width: int = TOKEN_WIDTH) -> str:
+def spelled(token: int, tokenizer: TextTokenizer, width: int = TOKEN_WIDTH) -> str:
     """A token's text in at most `width` columns, with blanks visible and part of a character as its bytes."""
     raw = tokenizer.decode_bytes([token], show_control=True)
     try:

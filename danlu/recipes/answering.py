@@ -55,7 +55,7 @@ def few_shot_answerer(
             raise ValueError("these are not the conversations of the questions that were announced")
         tokenizer = speaker.chat.tokenizer
         prompts = [few_shot_prompt(world, question) for question in questions]
-        ids = [[tokenizer.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
+        ids = [[tokenizer.begin_id, *tokenizer.encode(prompt)] for prompt in prompts]
         return [first_answer(text) for text in complete(speaker, ids, {tokenizer.eos_id}, sampling)]
 
     return answer
@@ -72,7 +72,7 @@ def turns_with_tools(
 
     def complete(conversations: Sequence[Sequence[Turn]]) -> list[ToolTurn]:
         prompts = [chat.prompt(turns, tools) for turns in conversations]
-        may = chat.stop_ids | {chat.call_id}
+        may = chat.stop_ids | ({chat.call_id} if chat.call_id is not None else frozenset[int]())
         done = completions(speaker, prompts, chat.stop_ids, sampling, may)
         return [
             ToolTurn({"role": "assistant", "content": ""}, cut=True)

@@ -49,7 +49,7 @@ def run(config: GenerateConfig) -> Path:
     tokenizer = speaker.chat.tokenizer
     pictures = None
     if config.raw:
-        ids, stop_ids = [tokenizer.eos_id, *tokenizer.encode(config.prompt)], frozenset({tokenizer.eos_id})
+        ids, stop_ids = [tokenizer.begin_id, *tokenizer.encode(config.prompt)], frozenset({tokenizer.eos_id})
         print(config.prompt, end="")
     else:
         asked: Message = {"role": "user", "content": config.prompt}
@@ -68,7 +68,7 @@ def run(config: GenerateConfig) -> Path:
             return config.model
         ids, pictures = speaker.chat.prompt(messages), speaker.see(images_of(messages))
         stop_ids = speaker.chat.stop_ids
-    for text in speaker.say(ids, stop_ids, config.sampling, pictures=pictures):
+    for text in speaker.say(ids, stop_ids, config.sampling, pictures=pictures, goes_on=config.raw):
         print(text, end="", flush=True)
     print()
     return config.model

@@ -37,5 +37,5 @@ def run(config: ImportConfig) -> Path:
     write_anew(model, config.out, source=source, dtype=dtype, tokens=tokens, shard_gb=config.shard_gb)
     print(f"{opened.architecture}, {dissect(model).n_parameters:,} parameters as {dtype}: {config.out}")
     if note := tokenizer_note(config.out):
-        print(f"the weights are complete; our stages cannot use its tokenizer: {note}")
+        print(f"the weights are complete; it cannot be spoken to here: {note}")
     return config.out

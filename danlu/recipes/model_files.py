@@ -18,13 +18,20 @@ from danlu.model.hf import AnyModel, Dtype, TokenIds, open_model, save_model
 from danlu.model.quantize import Quantisation, StoredQuantised
 from danlu.model.tensor_file import ModelFileError, Stored
 from danlu.model.weights import read_json
-from danlu.tokenizer.bpe import Tokenizer, TokenizerError
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.byte_level import PATTERNS, TokenizerError
+from danlu.tokenizer.foreign import ForeignTokenizer
+from danlu.tokenizer.interface import TextTokenizer
+from danlu.tokenizer.templates import open_chat_format
 from danlu.train.checkpoint import atomic_folder
 
 Format = Literal["stored", "float32", "bfloat16", "float16"]
 GB = 10**9
 LANGUAGES_FILE = "translation.json"  # ours, beside a translation model: what it translates into what
+GGUF_PATTERNS = {  # llama.cpp's names, by the expression
+    PATTERNS["qwen2"][0]: "qwen2",
+    PATTERNS["qwen2"][0].replace(r"|\p{N}|", r"|\p{N}{1,3}|"): "llama-bpe",
+}
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -113,27 +120,44 @@ def token_ids(tree: dict[str, Any]) -> TokenIds:
 
 def vocabulary_of(path: Path) -> Vocabulary:
     """The tokenizer of a model directory as a GGUF file holds it."""
-    tokenizer, tokens = Tokenizer.load(path), token_ids(read_json(path / "config.json"))
+    chat, tokens = open_chat_format(path), token_ids(read_json(path / "config.json"))
+    tokenizer = chat.tokenizer
     tree = json.loads(tokenizer.to_json())
     vocab = tree["model"]["vocab"] | {each["content"]: each["id"] for each in tree["added_tokens"]}
+    # Rows that the model has and its tokenizer no token for are spelled too.
+    controls = {tokenizer.decode([i], show_control=True): i for i in tokenizer.control_ids}
+    vocab |= {text: i for text, i in controls.items() if i >= len(vocab)}
     return Vocabulary(
         tokens=sorted(vocab, key=vocab.__getitem__),
         control=tokenizer.control_ids,
         merges=[(left, right) for left, right in tree["model"]["merges"]],
-        pattern=tokenizer.pattern,
+        pattern=_pattern(path, tokenizer),
         bos=tokens.bos,
         eos=tokens.stop[0] if tokens.stop else tokenizer.eos_id,
         pad=tokens.pad,
-        chat_template=ChatFormat(tokenizer).template,
+        chat_template=chat.template,
     )
 
 
+def _pattern(path: Path, tokenizer: TextTokenizer) -> str:
+    """llama.cpp's name of how a tokenizer cuts text before merging."""
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer.pattern
+    found = tokenizer.split if isinstance(tokenizer, ForeignTokenizer) else None
+    if found not in GGUF_PATTERNS:
+        raise ConfigError(
+            f"{path}: GGUF is written of tokenizers of ours, of Qwen 2 to 3 and of Llama 3; for this one use "
+            "llama.cpp's own convert_hf_to_gguf.py"
+        )
+    return GGUF_PATTERNS[found]
+
+
 def tokenizer_note(path: Path) -> str | None:
-    """Why our stages cannot speak to a model with its own tokenizer; None where they can."""
+    """Why a model cannot be spoken to with its own tokenizer; None where it can."""
     if not (path / "tokenizer.json").is_file():
         return "it has no tokenizer.json"
     try:
-        Tokenizer.load(path)
+        open_chat_format(path)
     except TokenizerError as error:
         return str(error)
     return None

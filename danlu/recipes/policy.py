@@ -39,6 +39,7 @@ from danlu.rl.judges import CheckedReward, Endpoint, Grade, TrueScore
 from danlu.rl.rollout import Prompt
 from danlu.rl.team import Average, PolicyAndValue, Team
 from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.interface import AnyChatFormat
 from danlu.train.loop import LoopConfig, StepReport
 from danlu.train.optim import OptimConfig, Optimizers
 from danlu.train.pace import Pace
@@ -379,7 +380,7 @@ def beside_of(config: PolicyConfig, chat_format: ChatFormat) -> dict[Beside, Tex
     return beside
 
 
-def read_prompts(path: Path, chat_format: ChatFormat, longest: int) -> list[Prompt]:
+def read_prompts(path: Path, chat_format: AnyChatFormat, longest: int) -> list[Prompt]:
     """Prompts of at most `longest` tokens; a line is `{"id", "messages"}` and ends with a user turn."""
     prompts: list[Prompt] = []
     with path.open(encoding="utf-8") as file:

@@ -29,7 +29,7 @@ from danlu.recipes.speaker import Speaker, load_draft, load_speaker
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.recipes.translator import load_translator
 from danlu.rl.scoring import score_sequences
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.interface import AnyChatFormat
 
 if TYPE_CHECKING:
     from danlu.serve.api.service import Served
@@ -208,7 +208,7 @@ def make_engine(
     return engine
 
 
-def grammar_of(chat: ChatFormat) -> Callable[[Mapping[str, Any]], TokenFilter]:
+def grammar_of(chat: AnyChatFormat) -> Callable[[Mapping[str, Any]], TokenFilter]:
     """What turns a JSON schema into a filter of one answer's tokens; ValueError says why it cannot."""
     tokenizer = chat.tokenizer
     grammars = Grammars(

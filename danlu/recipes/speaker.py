@@ -21,9 +21,9 @@ from danlu.generate.speculation import Guessing
 from danlu.model.heads import LanguageModel
 from danlu.model.hf import load_language_model
 from danlu.model.weights import ModelFileError
-from danlu.recipes.stage import chat_format_of
-from danlu.tokenizer.chat import ChatError, ChatFormat
-from danlu.tokenizer.templates import check_template
+from danlu.recipes.stage import spoken_format_of
+from danlu.tokenizer.chat import ChatError
+from danlu.tokenizer.interface import AnyChatFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Speaker:
     """A language model and the format in which it is spoken to."""
 
     model: LanguageModel
-    chat: ChatFormat
+    chat: AnyChatFormat
     guessing: Guessing = field(default_factory=Guessing)
 
     @property
@@ -66,9 +66,11 @@ class Speaker:
         sampling: SamplingConfig,
         key: int = 0,
         pictures: Tensor | None = None,
+        *,
+        goes_on: bool = False,
     ) -> Iterator[str]:
         """The completion's text in pieces; the last is " […]" where the length limit cut it."""
-        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key, pictures)
+        completion = yield from self.speak(prompt_ids, stop_ids, sampling, key, pictures, goes_on=goes_on)
         if completion.finish_reason == "length":
             yield CUT
 
@@ -81,6 +83,7 @@ class Speaker:
         pictures: Tensor | None = None,
         *,
         may_call: bool = False,
+        goes_on: bool = False,
     ) -> Generator[str, None, Completion]:
         """The completion's text in pieces, and at the end the completion; the text of calls is no piece.
 
@@ -91,10 +94,11 @@ class Speaker:
             key: with `sampling.seed` it decides the random numbers.
             pictures: (n, side, side, 3) uint8, or None.
             may_call: whether it may call tools.
+            goes_on: it continues a text rather than answers, and a blank at its start is told.
         """
         tokenizer, call_id = self.chat.tokenizer, self.chat.call_id
         self.check_room(prompt_ids)
-        allowed = frozenset(stop_ids) | ({call_id} if may_call else frozenset[int]())
+        allowed = frozenset(stop_ids) | ({call_id} if may_call and call_id is not None else frozenset[int]())
         request = Request(
             prompt_ids=tuple(prompt_ids),
             sampling=sampling,
@@ -106,12 +110,14 @@ class Speaker:
         drawn = self._read_and_answer(request) if pictures is None else look_and_answer(self.model, request)
         # A token may end inside a character.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        calling = False
+        calling, first = False, self.chat.blank_first and not goes_on
         try:
             while True:
                 token = next(drawn)
-                calling = calling or token == call_id
-                if not calling and (text := decoder.decode(tokenizer.decode_bytes([token]))):
+                calling = calling or (call_id is not None and token == call_id)
+                raw = tokenizer.decode_bytes([token])
+                raw, first = raw.removeprefix(b" ") if first else raw, False
+                if not calling and (text := decoder.decode(raw)):
                     yield text
         except StopIteration as done:
             completion = done.value
@@ -163,15 +169,14 @@ def load_speaker(path: Path) -> Speaker:
         path = path / "adapter"
     if is_adapter(path):
         return load_adapted_speaker(path)
-    check_template(path)
-    chat = chat_format_of(path, sees=True)
+    chat = spoken_format_of(path)
     model = load_language_model(path, vocab_size=chat.tokenizer.vocab_size)
     return Speaker(model.eval(), chat)
 
 
 def load_adapted_speaker(path: Path) -> Speaker:
     """The model of an adapter directory, with the tokenizer of its base."""
-    chat = chat_format_of(find_base(read_adapter(path)), sees=True)
+    chat = spoken_format_of(find_base(read_adapter(path)))
     model = load_adapter(path, vocab_size=chat.tokenizer.vocab_size)
     if not isinstance(model, LanguageModel):
         raise ModelFileError(f"{path} adapts a score model; the adapter of a language model is needed here")

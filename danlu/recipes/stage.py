@@ -29,6 +29,8 @@ from danlu.objectives.loss import Objective
 from danlu.objectives.penalty import Penalised
 from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatFormat, Sight
+from danlu.tokenizer.interface import AnyChatFormat
+from danlu.tokenizer.templates import check_template, open_chat_format
 from danlu.train.allocator import keep_memory
 from danlu.train.checkpoint import atomic_folder, load_latest, replace_file, restore, save_checkpoint
 from danlu.train.loop import LoopConfig, StepReport, train
@@ -219,8 +221,18 @@ def chat_format_of(model_dir: Path, *, sees: bool = False) -> ChatFormat:
         )
     if not (model_dir / "tokenizer.json").exists():
         raise ConfigError(f"{model_dir}: holds no tokenizer.json; name a model directory that a stage wrote")
-    pictures = read_config(model_dir).pictures if sees else None
-    return ChatFormat(Tokenizer.load(model_dir), pictures and sight_of(pictures))
+    check_template(model_dir)
+    return ChatFormat(Tokenizer.load(model_dir), _sight(model_dir) if sees else None)
+
+
+def spoken_format_of(model_dir: Path) -> AnyChatFormat:
+    """The format in which the model of a directory is spoken to, whoever made it."""
+    return open_chat_format(model_dir, _sight(model_dir))
+
+
+def _sight(model_dir: Path) -> Sight | None:
+    pictures = read_config(model_dir).pictures
+    return pictures and sight_of(pictures)
 
 
 def sight_of(pictures: PatchConfig) -> Sight:

@@ -13,13 +13,14 @@ from danlu.serve.api.errors import ApiError
 from danlu.serve.api.service import Service
 from danlu.serve.studio.voice import Voice
 from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 
 @dataclass(slots=True)
 class LatestScores:
     """Scores by a reward model that may be another at each call; it is loaded when it is first asked."""
 
-    tokenizer: Tokenizer  # by which the sequences are made
+    tokenizer: TextTokenizer  # by which the sequences are made
     latest: Callable[[], Path | None]
     _loaded: tuple[Path, ScoreModel] | None = field(default=None, init=False)
 

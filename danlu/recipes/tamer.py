@@ -84,8 +84,8 @@ class Shaping:
 
     def answer_ids(self, rating: Rating) -> list[int]:
         """The answer's tokens; its end is one of them, unless it was cut before that."""
-        tokenizer = self.speaker.chat.tokenizer
-        return tokenizer.encode(rating.completion) + [tokenizer.im_end_id] * (not rating.unfinished)
+        chat = self.speaker.chat
+        return chat.tokenizer.encode(rating.completion) + [chat.end_id] * (not rating.unfinished)
 
     def take_in(self, rating: Rating, record: Mapping[str, Any]) -> tuple[float, float]:
         """Keep a record of a grade and learn from it.

@@ -10,13 +10,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, pre_tokenizers, trainers
 
+from danlu.tokenizer.byte_level import (
+    N_BYTES,
+    PATTERNS,
+    ByteLevelTokenizer,
+    Pattern,
+    TokenizerError,
+    assemble,
+    check_merges,
+    check_text,
+    token_bytes,
+)
 from danlu.tokenizer.chatml import (
     CONTROL_TOKENS,
     END_OF_TEXT,
@@ -29,19 +38,11 @@ from danlu.tokenizer.chatml import (
 )
 from danlu.tokenizer.merging import further_merges
 
-Pattern = Literal["qwen2", "deepseek-v3", "gpt-2"]
-
-N_BYTES = 256  # the vocabulary before any merge
 SMALLEST_VOCAB = N_BYTES + len(CONTROL_TOKENS)
-BATCH = 1024  # texts encoded in one call, which bounds the memory of their encodings
 
 
-class TokenizerError(ValueError):
-    """A tokenizer file cannot be used, or a text or an id is none."""
-
-
-class Tokenizer:
-    """Text ⇄ ids. Ordinary text never becomes a control token, whatever it looks like.
+class Tokenizer(ByteLevelTokenizer):
+    """One of ours: byte-level BPE with the control tokens of ChatML.
 
     The ids of the control tokens follow the vocabulary. In one that was extended later they stay where they
     were, and the new tokens follow them; one that was adopted (`adopted.py`) may have more control tokens.
@@ -56,22 +57,19 @@ class Tokenizer:
     ) -> None:
         usual = {text: len(vocab) + i for i, text in enumerate(CONTROL_TOKENS)}
         self.pattern: Pattern = pattern
-        self._vocab, self._merges, self._control = vocab, merges, dict(control or usual)
+        self._vocab, self._merges = vocab, merges
+        control = dict(control or usual)
         # Tokens that are added take the next free id, unless the vocabulary itself has one for them.
-        inside = {} if self._control == usual else self._control
-        self._full = _assemble(vocab | inside, merges, pattern)
-        # Encoding goes through a twin that has no control tokens and so cannot match one.
-        self._plain = _assemble(vocab, merges, pattern)
-        self._full.add_special_tokens([AddedToken(text, special=True) for text in self._control])
-        self.vocab_size = self._full.get_vocab_size()
-        self._bytes = _token_bytes(vocab)
+        inside = {} if control == usual else control
+        full, plain = assemble(vocab | inside, merges, pattern), assemble(vocab, merges, pattern)
+        full.add_special_tokens([AddedToken(text, special=True) for text in control])
+        super().__init__(full, plain, token_bytes(vocab), control)
         self.fingerprint = _fingerprint(vocab, merges, pattern, inside)
         self.eos_id, self.pad_id, self.im_start_id, self.im_end_id = (
-            self._control[text] for text in (END_OF_TEXT, PAD, IM_START, IM_END)
+            control[text] for text in (END_OF_TEXT, PAD, IM_START, IM_END)
         )
-        self.image_id = self._control.get(IMAGE)  # None: texts only
-        self._control_text = {token: text.encode() for text, token in self._control.items()}
-        self.control_ids = frozenset(self._control_text)
+        self.begin_id = self.eos_id  # a text starts where another has ended
+        self.image_id = control.get(IMAGE)  # None: texts only
 
     @classmethod
     def train(
@@ -93,7 +91,7 @@ class Tokenizer:
         """
         if vocab_size < SMALLEST_VOCAB:
             raise TokenizerError(f"vocab_size is {vocab_size}; it must be at least {SMALLEST_VOCAB}")
-        learner = _assemble({}, [], pattern)
+        learner = assemble({}, [], pattern)
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size - len(CONTROL_TOKENS),
             min_frequency=min_count,
@@ -176,92 +174,14 @@ class Tokenizer:
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
         (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
-    def to_json(self) -> str:
-        """The content of `tokenizer.json`."""
-        return self._full.to_str(pretty=True)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text; what looks like a control token in it is spelled out in ordinary tokens."""
-        try:
-            return self._plain.encode(text, add_special_tokens=False).ids
-        except TypeError:
-            _check_text(text)
-            raise
-
-    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
-        """`encode` of each, on all cores unless TOKENIZERS_PARALLELISM is false."""
-        rows: list[list[int]] = []
-        for batch in _batches(texts):
-            try:
-                encodings = self._plain.encode_batch_fast(batch, add_special_tokens=False)
-            except TypeError:
-                for text in batch:
-                    _check_text(text)
-                raise
-            rows += [encoding.ids for encoding in encodings]
-        return rows
-
-    def decode(self, ids: Iterable[int], *, show_control: bool = False) -> str:
-        """The text that `encode` was given; ids that end inside a character show as �.
-
-        Args:
-            show_control: spell control tokens out rather than leave them out.
-        """
-        return self.decode_bytes(ids, show_control=show_control).decode("utf-8", errors="replace")
-
-    def decode_bytes(self, ids: Iterable[int], *, show_control: bool = False) -> bytes:
-        """UTF-8 of the ids. A token may hold half a character, so a stream is joined here first."""
-        return b"".join(self._spell(each, show_control) for each in ids)
-
-    def bytes_per_token(self, texts: Iterable[str]) -> float:
-        """How much text a token holds, over all texts together."""
-        n_bytes = n_tokens = 0
-        for batch in _batches(texts):
-            n_bytes += sum(len(text.encode()) for text in batch)
-            n_tokens += sum(len(row) for row in self.encode_batch(batch))
-        return n_bytes / max(1, n_tokens)
-
-    def _spell(self, token: int, show_control: bool) -> bytes:
-        spelled = self._bytes.get(token)
-        if spelled is not None:
-            return spelled
-        if token not in self._control_text:
-            raise TokenizerError(f"{token} is not a token id; this tokenizer has {self.vocab_size} tokens")
-        return self._control_text[token] if show_control else b""
-
-
-def _assemble(vocab: dict[str, int], merges: list[tuple[str, str]], pattern: Pattern) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    splits = [pre_tokenizers.Split(Regex(regex), behavior="isolated") for regex in PATTERNS[pattern]]
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, to_bytes])  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    return tokenizer
-
 
 def _budget(texts: Iterable[str], max_bytes: int | None) -> Iterator[str]:
     n_bytes = 0
     for text in texts:
-        n_bytes += len(_check_text(text))
+        n_bytes += len(check_text(text))
         if max_bytes is not None and n_bytes > max_bytes:
             return
         yield text
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    stream = iter(texts)
-    while batch := list(islice(stream, BATCH)):
-        yield batch
-
-
-def _check_text(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise TokenizerError(
-            f"character {error.start} of a text is {text[error.start]!r}, half a surrogate pair; it is no "
-            "Unicode text and has to be repaired or dropped"
-        ) from error
 
 
 def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None:
@@ -277,38 +197,12 @@ def _check_ids(path: Path, vocab: dict[str, int], added: dict[str, int]) -> None
         raise TokenizerError(f"{path}: the ids are not 0 to {len(taken) - 1}, each once; id {gap} is wrong")
 
 
-def check_merges(path: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    """Every byte has a token, and every other token is made of two that are there."""
-    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    if absent := alphabet - vocab.keys():
-        raise TokenizerError(f"{path}: {len(absent)} of the 256 bytes have no token, such as {min(absent)!r}")
-    for left, right in merges:
-        if not {left, right, left + right} <= vocab.keys():
-            raise TokenizerError(f"{path}: the merge of {left!r} and {right!r} is not in the vocabulary")
-    made = alphabet | {left + right for left, right in merges}
-    if strange := vocab.keys() - made:
-        raise TokenizerError(f"{path}: no merge makes the token {min(strange)!r}")
-
-
 def _recognise(path: Path, pre_tokenizer: Any) -> Pattern:
     """The name of the pattern a file was trained with: another one would give other ids."""
     for pattern in PATTERNS:
-        if json.loads(_assemble({}, [], pattern).to_str())["pre_tokenizer"] == pre_tokenizer:
+        if json.loads(assemble({}, [], pattern).to_str())["pre_tokenizer"] == pre_tokenizer:
             return pattern
     raise TokenizerError(f"{path}: its pre_tokenizer is none of {', '.join(PATTERNS)}")
-
-
-def _token_bytes(vocab: dict[str, int]) -> dict[int, bytes]:
-    """The bytes of each id: the inverse of GPT-2's table, which spells each byte as a printable character."""
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
-    byte_of = {chr(byte): byte for byte in printable}
-    others = [byte for byte in range(N_BYTES) if byte not in printable]
-    byte_of |= {chr(N_BYTES + i): byte for i, byte in enumerate(others)}
-    return {token: bytes(byte_of[each] for each in spelling) for spelling, token in vocab.items()}
 
 
 def _fingerprint(
@@ -319,22 +213,3 @@ def _fingerprint(
         [sorted(vocab.items()), merges, PATTERNS[pattern], sorted(control.items()) or CONTROL_TOKENS]
     )
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-# How text is cut before merging; the names are those by which llama.cpp knows the rules.
-PATTERNS: dict[Pattern, tuple[str, ...]] = {
-    # Digits one by one; a run of letters, Han included, is one piece.
-    "qwen2": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ),
-    # Digits by threes; Han and kana apart, so that no token joins punctuation to a word of Chinese.
-    "deepseek-v3": (
-        r"\p{N}{1,3}",
-        "[一-龥\u3040-ゟ゠-ヿ]+",
-        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
-        r"""| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
-    ),
-    # Radford et al. 2019; here for weights that were trained with it.
-    "gpt-2": (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",),
-}

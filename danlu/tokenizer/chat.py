@@ -82,7 +82,9 @@ class Rendered:
 
 
 class ChatFormat:
-    """How messages become ids and ids become messages; nobody else spells a control token."""
+    """Our own format. How messages become ids and ids become messages; nobody else spells a control token."""
+
+    blank_first = False
 
     def __init__(self, tokenizer: Tokenizer, sight: Sight | None = None) -> None:
         """Without `sight`, pictures are refused."""
@@ -91,7 +93,8 @@ class ChatFormat:
         self.tokenizer, self.sight = tokenizer, sight
         # The same format in Jinja, for export only; there a picture is one marker.
         self.template = SEEING_TEMPLATE if sight else TEMPLATE
-        self.stop_ids = frozenset({tokenizer.im_end_id})
+        self.end_id = tokenizer.im_end_id
+        self.stop_ids = frozenset({self.end_id})
         self.call_id = tokenizer.im_start_id  # inside the assistant's turn it opens a call of a tool
         self._newline = tokenizer.encode("\n")
         self._headers = {

@@ -36,7 +36,7 @@ def test_chatml_and_no_template_at_all_are_accepted(tmp_path: Path, template: st
     [
         (LLAMA_3, "that of Llama 3"),
         (LLAMA_2, "that of Llama 2"),
-        (MISTRAL, "that of Mistral or Llama 2"),
+        (MISTRAL, "that of Mistral"),
         ("{{ messages }}", "of an unknown format"),
         ([{"name": "default", "template": LLAMA_3}], "that of Llama 3"),
     ],

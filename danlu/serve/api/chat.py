@@ -156,14 +156,18 @@ def prepare(service: Service, body: ChatRequest, caller: Caller, seen: Seen) -> 
             logit_bias=logit_bias_of(body, len(service.vocabulary)),
             min_p=body.min_p or 0.0,
             n_top=body.top_logprobs or 0,
-            token_filter=_filter(service, body, rules),
+            token_filter=_filter(service, body, rules, call_id),
             adapter=adapter,
             salt=_salt(caller.name, images_of(seen.kept.messages)),
             pictures=pictures,
         )
         for number in range(body.n or 1)
     ]
-    replies = [Reply(service.vocabulary, stops=body.stops, call_id=call_id) for _ in requests]
+    blank_first = service.chat.blank_first
+    replies = [
+        Reply(service.vocabulary, stops=body.stops, call_id=call_id, blank_first=blank_first)
+        for _ in requests
+    ]
     return Plan(
         id=new_id("chatcmpl"),
         model=body.model,
@@ -211,11 +215,15 @@ def _salt(caller: str, urls: Sequence[str]) -> str:
     return caller if not urls else f"{caller}/{sha256(' '.join(urls).encode()).hexdigest()}"
 
 
-def _filter(service: Service, body: ChatRequest, rules: CallRules | None) -> TokenFilter | None:
+def _filter(
+    service: Service, body: ChatRequest, rules: CallRules | None, call_id: int | None
+) -> TokenFilter | None:
     """What the grammar and the tools allow; each completion has its own."""
     form = body.response_format
     if form is None or form.type == "text":
-        return None if rules is None else ToolFilter(rules, service.vocabulary, service.chat.call_id)
+        if rules is None or call_id is None:
+            return None
+        return ToolFilter(rules, service.vocabulary, call_id)
     if service.served.grammar is None:
         raise ApiError(
             400,

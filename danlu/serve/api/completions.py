@@ -38,7 +38,7 @@ from danlu.serve.api.requests import CompletionRequest, Inputs
 from danlu.serve.api.service import Service, Translating
 from danlu.serve.api.text_stream import TextStream
 from danlu.serve.api.vocabulary import Vocabulary
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,13 @@ def check_texts(service: Service, given: Inputs, param: str) -> None:
             check_text(service, each, param)
 
 
-def prompts_of(given: Inputs, tokenizer: Tokenizer, *, begin: bool) -> list[Prompt]:
+def prompts_of(given: Inputs, tokenizer: TextTokenizer, *, begin: bool) -> list[Prompt]:
     """Every prompt as ids.
 
     Args:
         begin: put <|endoftext|> before a text, as documents began in training. Ids are left as they are.
     """
-    lead = [tokenizer.eos_id] if begin else []
+    lead = [tokenizer.begin_id] if begin else []
     prompts: list[Prompt] = []
     for each in split(given):
         if isinstance(each, str):

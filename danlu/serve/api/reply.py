@@ -55,6 +55,7 @@ class Reply:
     Args:
         stops: strings that end the text; in the arguments of a call they mean nothing.
         call_id: opens a call; None where there are no tools.
+        blank_first: a blank that the answer begins with belongs to the chat format.
         show_end: tell also of the control token that ends the answer, with no text.
     """
 
@@ -65,8 +66,10 @@ class Reply:
         stops: Sequence[str] = (),
         call_id: int | None = None,
         show_end: bool = False,
+        blank_first: bool = False,
     ) -> None:
         self._vocabulary, self._call_id, self._show_end = vocabulary, call_id, show_end
+        self._blank_first = blank_first
         self._text = TextStream(stops)
         self._waiting: deque[tuple[Spoken, int]] = deque()  # with the characters up to the token's end
         self._call: _Call | None = None
@@ -85,6 +88,8 @@ class Reply:
         if token.id in self._vocabulary.control_ids:
             return self._control(token)
         raw = self._vocabulary.bytes_of[token.id]
+        if self._blank_first and self.n_tokens == 1:
+            raw = raw.removeprefix(b" ")
         if self._call is not None:
             return self._call.push(raw)
         start = self._text.n_decoded

@@ -24,7 +24,7 @@ from danlu.serve.api.keys import Caller
 from danlu.serve.api.limits import Limits
 from danlu.serve.api.metrics import Metrics
 from danlu.serve.api.vocabulary import Vocabulary
-from danlu.tokenizer.chat import ChatFormat
+from danlu.tokenizer.interface import AnyChatFormat
 from danlu.tools.protocol import Toolbox
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Served:
     """What a server offers; what is None it answers with 404."""
 
     name: str
-    chat: ChatFormat
+    chat: AnyChatFormat
     max_seq_len: int
     engine: Engine | None = None
     adapters: Sequence[str] = ()  # that the engine knows at first; each is a model of its own to the client

@@ -14,8 +14,8 @@ from danlu.serve.api.conversations import messages_of, tools_of
 from danlu.serve.api.errors import RESPONSES, ApiError
 from danlu.serve.api.requests import DetokenizeRequest, TokenizeChat, TokenizeText
 from danlu.serve.api.service import Service
-from danlu.tokenizer.bpe import Tokenizer
 from danlu.tokenizer.chat import ChatError
+from danlu.tokenizer.interface import TextTokenizer
 
 
 def token_routes(service: Service) -> APIRouter:
@@ -63,7 +63,7 @@ def token_routes(service: Service) -> APIRouter:
     return router
 
 
-def _eos_token(tokenizer: Tokenizer) -> str:
+def _eos_token(tokenizer: TextTokenizer) -> str:
     return tokenizer.decode([tokenizer.eos_id], show_control=True)
 
 
@@ -79,7 +79,7 @@ def _tokens_of(service: Service, body: TokenizeText | TokenizeChat) -> str:
 def _ids_of(service: Service, body: TokenizeText | TokenizeChat) -> list[int]:
     tokenizer = service.tokenizer
     if isinstance(body, TokenizeText):
-        lead = [tokenizer.eos_id] if body.add_special_tokens else []
+        lead = [tokenizer.begin_id] if body.add_special_tokens else []
         is_end = body.prompt == _eos_token(tokenizer)
         return lead + ([tokenizer.eos_id] if is_end else tokenizer.encode(body.prompt))
     messages, tools = messages_of(body.messages, service.limits), tools_of(body.tools, service.limits)

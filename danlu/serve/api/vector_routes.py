@@ -86,7 +86,7 @@ def _score(service: Service, body: ScoreRequest, score: Scores) -> tuple[list[li
     except ChatError as error:
         raise ApiError(400, str(error), param="prompt") from None
     # A score is read where the turn ends, as in training.
-    end = service.tokenizer.im_end_id
+    end = service.chat.end_id
     found = ([*prompt, *service.tokenizer.encode(completion), end] for completion in body.completions)
     rows = _checked(service, found, "completions")
     return rows, score(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 BYTES = "bytes:"
 
@@ -15,7 +15,7 @@ class Vocabulary:
     a table by spelling loses none.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer) -> None:
         n = tokenizer.vocab_size
         self.control_ids = tokenizer.control_ids
         self._longest = max(len(tokenizer.decode_bytes([i])) for i in range(n))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from danlu.data.dedup import NearDuplicateConfig, NearDuplicates, digest
 from danlu.data.language import identify
 from danlu.serve.studio.data_sets import DataSet, records, text_of
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 N_MEASURED = 5000  # records
 N_CHARS = 4000  # of each that are compared
@@ -45,13 +45,13 @@ class Measures:
     repeats: Sequence[Repeats]
 
 
-def measure(data_set: DataSet, tokenizer: Tokenizer | None) -> Measures:
+def measure(data_set: DataSet, tokenizer: TextTokenizer | None) -> Measures:
     """Measure a data set; remembered for as long as it stays the same."""
     return _measure(data_set, tokenizer)
 
 
 @lru_cache(maxsize=32)
-def _measure(data_set: DataSet, tokenizer: Tokenizer | None) -> Measures:
+def _measure(data_set: DataSet, tokenizer: TextTokenizer | None) -> Measures:
     step = max(1, math.ceil((data_set.n_records or 0) / N_MEASURED))
     lengths: list[int] = []
     languages: Counter[str] = Counter()

@@ -29,7 +29,7 @@ from danlu.serve.studio.data_sets import (
 )
 from danlu.serve.studio.rich_text import plain, shown
 from danlu.serve.studio.visit import Visit, reason, told
-from danlu.tokenizer.bpe import Tokenizer
+from danlu.tokenizer.interface import TextTokenizer
 
 N_SHOWN = 10  # records on a page
 MOST_LISTED = 300  # data sets in the list; others are found by searching
@@ -42,7 +42,7 @@ class Opened:
     """One data set on the page."""
 
     data_set: DataSet
-    tokenizer: Tokenizer | None  # of shards
+    tokenizer: TextTokenizer | None  # of shards
     account: Mapping[str, Any]  # of the cleaning that made it
     dropped: str  # name of the set that holds what the cleaning dropped; empty if there is none
     found: Found
@@ -127,7 +127,7 @@ def open_set(visit: Visit, catalogue: Catalogue, asked: Asked) -> Opened:
     )
 
 
-def _tokenizer(visit: Visit, catalogue: Catalogue, fingerprint: str) -> Tokenizer | None:
+def _tokenizer(visit: Visit, catalogue: Catalogue, fingerprint: str) -> TextTokenizer | None:
     """The tokenizer of a shard: a model's that is there, or one from the folders."""
     loaded = (voice.service.served.chat.tokenizer for voice in visit.studio.voices)
     known = next((each for each in loaded if each.fingerprint == fingerprint), None)

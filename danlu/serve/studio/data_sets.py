@@ -22,6 +22,7 @@ from danlu.data.shards import Shards, open_shards
 from danlu.feedback.errors import FeedbackError
 from danlu.serve.studio.run_records import METRICS, read_tree
 from danlu.tokenizer.bpe import Tokenizer, TokenizerError
+from danlu.tokenizer.interface import TextTokenizer
 
 Kind = Literal["documents", "dropped", "chats", "prompts", "comparisons", "ratings", "shards", "other"]
 SUFFIXES = (".jsonl", ".ndjson")
@@ -372,7 +373,7 @@ def _tokenizer(directory: Path, changed_at: int) -> Tokenizer | None:
 
 
 def search(
-    data_set: DataSet, wanted: str, rule: str, tokenizer: Tokenizer | None, first: int, n: int
+    data_set: DataSet, wanted: str, rule: str, tokenizer: TextTokenizer | None, first: int, n: int
 ) -> Found:
     """The next records that hold a text, for a few seconds at most.
 
@@ -396,14 +397,14 @@ def search(
     return Found(records=found, n_read=n_read, after=None)
 
 
-def text_of(record: Record, tokenizer: Tokenizer | None = None) -> str:
+def text_of(record: Record, tokenizer: TextTokenizer | None = None) -> str:
     """Everything that a record says."""
     if record.ids:
         return spelled(record.ids, tokenizer)
     return record.raw or "\n".join(strings_in(record.tree))
 
 
-def spelled(ids: Sequence[int], tokenizer: Tokenizer | None) -> str:
+def spelled(ids: Sequence[int], tokenizer: TextTokenizer | None) -> str:
     """Ids as text, those that the tokenizer does not know as numbers; without one, all as numbers."""
     if tokenizer is None or max(ids, default=0) >= tokenizer.vocab_size:
         return " ".join(map(str, ids))

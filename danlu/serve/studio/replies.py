@@ -144,7 +144,9 @@ class Asked:
                 raise ApiError(400, "the context is full; this reply cannot go on")
             request = replace(request, prompt_ids=ids, key=len(before))
         call_id = service.chat.call_id if self.toolbox.schemas else None
-        reply = Reply(service.vocabulary, call_id=call_id, show_end=True)
+        reply = Reply(
+            service.vocabulary, call_id=call_id, show_end=True, blank_first=service.chat.blank_first
+        )
         return replace(plan, requests=[request], replies=[reply])
 
     def origin(self, plan: Plan) -> Origin:
