@@ -19,8 +19,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from danlu.feedback.body import checked_name
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import checked_name
 from danlu.feedback.schema import KEYS, PEOPLE
 from danlu.feedback.store import Store
 

@@ -18,23 +18,19 @@ from typing import Any, cast
 from sqlalchemy.engine import Connection
 
 from danlu.feedback import log
+from danlu.feedback.body import derived_id, plain
 from danlu.feedback.errors import FeedbackError
+from danlu.feedback.event import Event, content_of, message_of, read_body
 from danlu.feedback.records import (
     NODES,
     Conversation,
     Demonstration,
     Edit,
-    Event,
     Message,
     Ranking,
     Rating,
     Task,
     Verdict,
-    content_of,
-    derived_id,
-    message_of,
-    plain,
-    read_body,
 )
 from danlu.feedback.schema import EVENTS
 from danlu.feedback.store import Store

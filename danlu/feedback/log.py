@@ -11,8 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from danlu.feedback.body import Body, plain, to_json
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import NODES, Body, Event, Undo, plain, read_body, to_json
+from danlu.feedback.event import Event, read_body
+from danlu.feedback.records import NODES, Undo
 from danlu.feedback.schema import EVENTS
 
 AT_ONCE = 500  # ids in one question, values in one insertion

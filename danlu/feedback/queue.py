@@ -15,19 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from danlu.config import ConfigError
+from danlu.feedback.body import derived_id
+from danlu.feedback.event import Event, content_of, message_of
 from danlu.feedback.log import STANDS, find, nodes_above, thread
-from danlu.feedback.records import (
-    DONE,
-    Doing,
-    Event,
-    Ranking,
-    Skip,
-    Task,
-    Undo,
-    content_of,
-    derived_id,
-    message_of,
-)
+from danlu.feedback.records import DONE, Doing, Ranking, Skip, Task, Undo
 from danlu.feedback.schema import EVENTS, LEASES, PEOPLE, TASKS
 
 

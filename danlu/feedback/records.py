@@ -1,4 +1,4 @@
-"""What an event can say: one frozen record for each kind, to JSON and back without loss.
+"""What an event can say: one frozen record for each kind.
 
 Conversations are trees. Messages, demonstrations and edits are their nodes; the children of one node are each
 other's alternatives. Judgements name nodes by id, and taking one back is an event as well.
@@ -6,16 +6,11 @@ other's alternatives. Judgements name nodes by id, and taking one back is an eve
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from danlu.config import ConfigError, build
+from danlu.feedback.body import Body, Origin, check_seconds, checked_name, is_strength
 from danlu.feedback.errors import FeedbackError
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -26,43 +21,6 @@ LEAST, MOST = 2, 16  # completions in one ranking
 SCALES: Mapping[str, tuple[int, ...]] = {"thumb": (-1, 1), "grade": (-2, -1, 0, 1, 2)}
 # What the pages offer. A flag that another program gave is kept as it is.
 FLAGS = ("helpful", "honest", "harmless", "unsafe", "wrong", "other_language")
-
-EVENT_ID = re.compile(r"[0-9a-f]{32}")
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """What one event says; `kind` names the class in the database and in files."""
-
-    kind: ClassVar[str] = ""
-
-    @property
-    def subject(self) -> str:
-        """The id by which the event is looked up; empty = none."""
-        return ""
-
-    def references(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Each id that must be known before, and the kinds it may be of."""
-        return iter(())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """How a model came to write a text."""
-
-    model: str = ""  # SHA-256 of its weights
-    name: str = ""  # as people call it
-    sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    token_ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()  # of each token, in nats
-    unfinished: bool = False  # cut before its end
-
-    def __post_init__(self) -> None:
-        if self.token_ids and self.logprobs and len(self.token_ids) != len(self.logprobs):
-            raise FeedbackError(
-                f"{len(self.token_ids)} token_ids but {len(self.logprobs)} logprobs; each token needs one"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,149 +335,10 @@ class Undo(Body):
         yield self.event, UNDOABLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One line of the log."""
-
-    id: str
-    at: str  # UTC, as ISO 8601 with microseconds
-    person: str  # who; empty = a model or a file
-    body: Body
-    seq: int = 0  # place in the log of this database
-
-    @property
-    def kind(self) -> str:
-        return self.body.kind
-
-    @property
-    def task(self) -> str:
-        """The task that it does; empty = none."""
-        return str(getattr(self.body, "task", ""))
-
-    def same(self, other: Event) -> bool:
-        """Whether both say the same, whenever they were written down."""
-        return (self.id, self.person, self.kind) == (other.id, other.person, other.kind) and plain(
-            self.body
-        ) == plain(other.body)
-
-    def to_tree(self) -> dict[str, Any]:
-        """The event as a JSON object; fields that hold their default are left out."""
-        return {"id": self.id, "kind": self.kind, "at": self.at, "person": self.person, **plain(self.body)}
-
-    @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> Event:
-        """The event that `to_tree` wrote; anything else is an error that says what is wrong."""
-        rest = dict(tree)
-        missing = [name for name in ("id", "kind", "at") if not isinstance(rest.get(name), str)]
-        if missing:
-            raise FeedbackError(f"has no {missing[0]!r}; an event needs 'id', 'kind', 'at' and what it says")
-        event_id, kind, at = (rest.pop(name) for name in ("id", "kind", "at"))
-        check_time(at)
-        person = str(rest.pop("person", ""))
-        return cls(id=checked_id(event_id), at=at, person=checked_name(person), body=read_body(kind, rest))
-
-
-def read_body(kind: str, tree: Mapping[str, Any]) -> Body:
-    """The record of a kind from plain values."""
-    if kind not in BODIES:
-        raise FeedbackError(f"is of the kind {kind!r}; known here: {', '.join(BODIES)}")
-    try:
-        return build(BODIES[kind], tree)
-    except ConfigError as error:
-        if isinstance(error.__cause__, FeedbackError):
-            raise error.__cause__ from None
-        raise FeedbackError(f"{kind}: {error}") from None
-
-
-def plain(value: Any) -> dict[str, Any]:
-    """A record as plain values, as JSON has them; fields that hold their default are left out."""
-    found: dict[str, Any] = {}
-    for each in fields(value):
-        held = getattr(value, each.name)
-        default = each.default if each.default_factory is MISSING else each.default_factory()
-        if held != default:
-            found[each.name] = plain(held) if isinstance(held, Origin) else _listed(held)
-    return found
-
-
-def _listed(value: Any) -> Any:
-    """Tuples as lists, and mappings as dicts, all the way down."""
-    if isinstance(value, Mapping):
-        return {str(key): _listed(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_listed(each) for each in value]
-    return value
-
-
-def to_json(value: Any) -> str:
-    """One line of JSON that any UTF-8 file can hold; half a surrogate pair is written as an escape."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise FeedbackError(f"cannot be written as JSON: {error}") from None
-    return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def derived_id(*parts: Any) -> str:
-    """An id that depends on content alone, so that what is read twice is kept once."""
-    line = json.dumps(parts, ensure_ascii=True, sort_keys=True, default=asdict)
-    return hashlib.sha256(line.encode("ascii")).hexdigest()[:32]
-
-
-def checked_id(value: str) -> str:
-    """An id of ours: 32 hexadecimal digits."""
-    if not EVENT_ID.fullmatch(value):
-        raise FeedbackError(f"the id {value[:60]!r} is not one of this store; ids are 32 hexadecimal digits")
-    return value
-
-
-def checked_name(value: str) -> str:
-    """A person's name, which may be any short line of text."""
-    if len(value) > 200 or any(ord(char) < 32 or SURROGATE.match(char) for char in value):
-        raise FeedbackError(
-            f"the name {value[:60]!r} cannot be used; it must be one line of at most 200 characters"
-        )
-    return value
-
-
-def check_time(at: str) -> None:
-    """A time that can be compared with others."""
-    try:
-        datetime.fromisoformat(at)
-    except ValueError:
-        raise FeedbackError(f"the time is {at[:60]!r}; it must be in ISO 8601") from None
-
-
-def check_seconds(seconds: float) -> None:
-    """Time taken is a length of time."""
-    if not 0 <= seconds < math.inf:
-        raise FeedbackError(f"seconds is {seconds}; it must be at least 0")
-
-
-def is_strength(value: float) -> bool:
-    """A number of at least 0."""
-    return 0 <= value < math.inf
-
-
 def task_reference(task: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The task that an answer names, if it names one."""
     if task:
         yield task, (Task.kind,)
-
-
-def content_of(node: Event) -> str:
-    """The text of a node."""
-    if not isinstance(node.body, Message | Demonstration):
-        raise FeedbackError(f"{node.id} is a {node.kind}, which has no text")
-    return node.body.content
-
-
-def message_of(node: Event) -> dict[str, Any]:
-    """A node as a chat message in OpenAI's shape."""
-    body = node.body
-    if isinstance(body, Message):
-        return {"role": body.role, "content": body.content, **body.more}
-    return {"role": "assistant", "content": content_of(node)}
 
 
 NODES = (Message.kind, Demonstration.kind, Edit.kind)

@@ -15,19 +15,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from danlu.feedback import log, queue
+from danlu.feedback.body import Body, checked_id, checked_name
 from danlu.feedback.database import Database, open_database
 from danlu.feedback.errors import FeedbackError, WithdrawnTaskError
+from danlu.feedback.event import Event, message_of
 from danlu.feedback.queue import Assignment, QueueConfig
 from danlu.feedback.records import (
     ANSWERS,
     DONE,
     NODES,
-    Body,
     Conversation,
     Demonstration,
     Doing,
     Edit,
-    Event,
     Hide,
     Message,
     Ranking,
@@ -35,9 +35,6 @@ from danlu.feedback.records import (
     Rename,
     Task,
     Undo,
-    checked_id,
-    checked_name,
-    message_of,
 )
 from danlu.feedback.schema import EVENTS, LEASES
 

@@ -21,17 +21,8 @@ from danlu.feedback.agreement import (
     ranking_alpha,
     share,
 )
-from danlu.feedback.records import (
-    DONE,
-    Demonstration,
-    Event,
-    Ranking,
-    Rating,
-    Skip,
-    Task,
-    Verdict,
-    content_of,
-)
+from danlu.feedback.event import Event, content_of
+from danlu.feedback.records import DONE, Demonstration, Ranking, Rating, Skip, Task, Verdict
 from danlu.feedback.schema import EVENTS, LEASES, TASKS
 from danlu.feedback.store import Store
 

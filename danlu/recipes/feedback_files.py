@@ -11,9 +11,10 @@ from danlu.data import shapes as known
 from danlu.data.records import DataError
 from danlu.data.sources import Record, records
 from danlu.feedback import exchange, shapes
+from danlu.feedback.body import to_json
 from danlu.feedback.errors import FeedbackError
+from danlu.feedback.event import Event
 from danlu.feedback.exchange import OURS, Reader, Tree
-from danlu.feedback.records import Event, to_json
 from danlu.feedback.store import Store
 from danlu.tokenizer.chat import Role
 from danlu.train.checkpoint import replace_file

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from danlu.config import ConfigError
 from danlu.data.chats import read_chats
-from danlu.feedback.records import to_json
+from danlu.feedback.body import to_json
 from danlu.generate.sampling import SamplingConfig
 from danlu.instruct.asking import Replies
 from danlu.instruct.endpoint import Endpoint

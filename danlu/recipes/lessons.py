@@ -17,8 +17,10 @@ from danlu.config import ConfigError
 from danlu.data import shapes
 from danlu.data.chats import read_chats
 from danlu.feedback import exchange
-from danlu.feedback.records import SURROGATE, Task, derived_id, message_of
+from danlu.feedback.body import SURROGATE, derived_id
+from danlu.feedback.event import message_of
 from danlu.feedback.records import Message as Said
+from danlu.feedback.records import Task
 from danlu.feedback.store import Store
 from danlu.model.hf import load_language_model
 from danlu.recipes import ppo, reward, sft

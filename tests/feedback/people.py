@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from danlu.feedback.records import Conversation, Event, Message, Origin, Task
+from danlu.feedback.body import Origin
+from danlu.feedback.event import Event
+from danlu.feedback.records import Conversation, Message, Task
 from danlu.feedback.store import Store
 
 MODEL = "5e" * 32

@@ -20,18 +20,18 @@ from people import MODEL, answer, ask, derived, ranking_task
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
+from danlu.feedback.body import Origin, plain, to_json
 from danlu.feedback.errors import FeedbackError
+from danlu.feedback.event import Event, read_body
 from danlu.feedback.records import (
     BODIES,
     Comment,
     Conversation,
     Demonstration,
     Edit,
-    Event,
     Flag,
     Hide,
     Message,
-    Origin,
     Persona,
     Ranking,
     Rating,
@@ -40,9 +40,6 @@ from danlu.feedback.records import (
     Task,
     Undo,
     Verdict,
-    plain,
-    read_body,
-    to_json,
 )
 from danlu.feedback.schema import METADATA
 from danlu.feedback.store import Store

@@ -16,13 +16,13 @@ from danlu.cli import main
 from danlu.data import shapes
 from danlu.data.chats import read_chats, read_comparisons, read_grades, read_ratings
 from danlu.feedback import exchange
+from danlu.feedback.body import Origin
+from danlu.feedback.event import Event
 from danlu.feedback.records import (
     Conversation,
     Demonstration,
     Edit,
-    Event,
     Message,
-    Origin,
     Ranking,
     Rating,
     Task,

@@ -18,7 +18,8 @@ from test_teaching_pages import finished, lessons  # noqa: F401
 
 from danlu.cli import main
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Event, Message, Ranking, Rating, Task
+from danlu.feedback.event import Event
+from danlu.feedback.records import Message, Ranking, Rating, Task
 from danlu.feedback.store import Store
 
 

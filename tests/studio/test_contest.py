@@ -10,8 +10,10 @@ import pytest
 pytest.importorskip("nicegui", reason="the studio needs NiceGUI: pip install 'danlu[studio]'")
 
 from danlu.feedback.accounts import Person
+from danlu.feedback.body import Origin
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Conversation, Event, Message, Origin, Ranking, content_of
+from danlu.feedback.event import Event, content_of
+from danlu.feedback.records import Conversation, Message, Ranking
 from danlu.feedback.store import Store
 from danlu.serve.studio.contest import Contest
 from danlu.serve.studio.studio import Studio

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from danlu.feedback.body import Origin
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Conversation, Edit, Event, Message, Origin, content_of
+from danlu.feedback.event import Event, content_of
+from danlu.feedback.records import Conversation, Edit, Message
 from danlu.feedback.store import Store
 from danlu.serve.studio.conversation import Tree, export, read_file
 

@@ -21,7 +21,8 @@ from test_pages import CHECK, PICTURES, Visit, button, question, ranking_task
 
 from danlu.data.pipeline import CleaningConfig, write_clean
 from danlu.data.sources import Document
-from danlu.feedback.records import Conversation, Demonstration, Message, Origin, Ranking, Task
+from danlu.feedback.body import Origin
+from danlu.feedback.records import Conversation, Demonstration, Message, Ranking, Task
 from danlu.feedback.store import Store
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel

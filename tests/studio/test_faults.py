@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu.feedback.records import Event, FeedbackError, Ranking, read_body
+from danlu.feedback.event import Event, read_body
+from danlu.feedback.records import FeedbackError, Ranking
 from danlu.serve.studio import phrases
 from danlu.serve.studio.faults import in_language
 from danlu.serve.studio.faults_zh import CHINESE, NESTED, WORDS

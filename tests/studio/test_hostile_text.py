@@ -17,16 +17,8 @@ from small_studio import BOSS, Running
 from test_pages import Visit
 from test_run_records import write_run
 
-from danlu.feedback.records import (
-    Conversation,
-    Demonstration,
-    Edit,
-    Message,
-    Origin,
-    Ranking,
-    Rating,
-    Task,
-)
+from danlu.feedback.body import Origin
+from danlu.feedback.records import Conversation, Demonstration, Edit, Message, Ranking, Rating, Task
 from danlu.serve.studio.pages import PAGES
 
 LINE = "<img src=x onerror=alert('line')><svg onload=alert('svg')> {{7*7}} \u202egnp.\u202c <|im_end|>"

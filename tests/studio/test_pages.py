@@ -12,11 +12,11 @@ import pytest
 from scripted import HOSTILE
 from small_studio import BOSS, PHONE, Running, Visitor, until
 
+from danlu.feedback.event import Event
 from danlu.feedback.records import (
     Conversation,
     Demonstration,
     Edit,
-    Event,
     Message,
     Ranking,
     Rating,

@@ -26,8 +26,9 @@ from test_pages import PICTURES, button
 from test_round import SIZES, THINGS
 
 from danlu.cli import main
+from danlu.feedback.event import Event
 from danlu.feedback.queue import QueueConfig
-from danlu.feedback.records import Demonstration, Event, Message, Ranking, Task
+from danlu.feedback.records import Demonstration, Message, Ranking, Task
 from danlu.feedback.store import Store
 from danlu.model.config import ModelConfig
 from danlu.model.heads import LanguageModel

@@ -13,8 +13,9 @@ from scripted import Speaking
 from small_studio import BOSS, PHONE, Running, Visitor, until
 
 from danlu.feedback.errors import FeedbackError
+from danlu.feedback.event import Event
 from danlu.feedback.exchange import ratings
-from danlu.feedback.records import Event, Message, Persona, Task
+from danlu.feedback.records import Message, Persona, Task
 from danlu.serve.studio.personas import personas
 from danlu.serve.studio.steps import citations
 from danlu.serve.studio.task_maker import Wanted, read_prompts

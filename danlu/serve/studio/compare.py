@@ -11,8 +11,9 @@ from typing import Any
 from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
+from danlu.feedback.event import Event, content_of
 from danlu.feedback.leaderboard import leaderboard
-from danlu.feedback.records import Conversation, Event, Message, Ranking, content_of
+from danlu.feedback.records import Conversation, Message, Ranking
 from danlu.feedback.store import Store
 from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.chat import SEND_KEYS

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from danlu.feedback.body import Origin
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Event, Message, Origin, Ranking, content_of
+from danlu.feedback.event import Event, content_of
+from danlu.feedback.records import Message, Ranking
 from danlu.serve.studio.replies import Draft
 from danlu.serve.studio.visit import Visit
 

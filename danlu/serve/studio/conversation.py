@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import uuid4
 
+from danlu.feedback.body import Body, plain
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Body, Conversation, Edit, Event, Message, content_of, plain, read_body
+from danlu.feedback.event import Event, content_of, read_body
+from danlu.feedback.records import Conversation, Edit, Message
 from danlu.feedback.store import Store
 
 SHAPE = "danlu conversation"

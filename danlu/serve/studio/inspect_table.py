@@ -9,7 +9,8 @@ from pathlib import Path
 from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Message, content_of
+from danlu.feedback.event import content_of
+from danlu.feedback.records import Message
 from danlu.serve.studio.conversation import Tree
 from danlu.serve.studio.microscope import Example, InspectError, Microscope, Said, Stage
 from danlu.serve.studio.visit import Visit, reason

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from nicegui import ui
 
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Event, Persona
+from danlu.feedback.event import Event
+from danlu.feedback.records import Persona
 from danlu.feedback.store import Store
 from danlu.serve.studio.controls import action, icon_button, text_field
 from danlu.serve.studio.rich_text import shown

@@ -13,8 +13,9 @@ from uuid import uuid4
 from nicegui import events, ui
 
 from danlu.feedback.errors import WithdrawnTaskError
+from danlu.feedback.event import Event
 from danlu.feedback.queue import Assignment
-from danlu.feedback.records import FLAGS, Event, Ranking, Skip
+from danlu.feedback.records import FLAGS, Ranking, Skip
 from danlu.serve.studio.controls import action, keys, prompt_turns, text_field, words
 from danlu.serve.studio.ordering import Ordering
 from danlu.serve.studio.visit import Visit, told

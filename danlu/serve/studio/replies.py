@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from danlu.dialogue.tool_loop import ToolLoop
+from danlu.feedback.body import Origin
 from danlu.feedback.errors import FeedbackError
-from danlu.feedback.records import Event, Message, Origin
+from danlu.feedback.event import Event
+from danlu.feedback.records import Message
 from danlu.feedback.store import Store
 from danlu.generate.request import Token
 from danlu.generate.sampling import SamplingConfig

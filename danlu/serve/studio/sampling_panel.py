@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from danlu.feedback.records import Event, Message
+from danlu.feedback.event import Event
+from danlu.feedback.records import Message
 from danlu.serve.studio.controls import text_field
 from danlu.serve.studio.replies import Sampling
 from danlu.serve.studio.visit import Visit

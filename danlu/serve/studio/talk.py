@@ -9,7 +9,8 @@ from typing import Any
 
 from nicegui import ui
 
-from danlu.feedback.records import Event, Message
+from danlu.feedback.event import Event
+from danlu.feedback.records import Message
 from danlu.serve.studio.address import ROOT
 from danlu.serve.studio.conversation import Tree
 from danlu.serve.studio.replies import Draft

@@ -7,7 +7,9 @@ from typing import cast
 
 from nicegui import ui
 
-from danlu.feedback.records import Conversation, Event, Message, Rating, Task, derived_id
+from danlu.feedback.body import derived_id
+from danlu.feedback.event import Event
+from danlu.feedback.records import Conversation, Message, Rating, Task
 from danlu.serve.studio.conversation import new_event
 from danlu.serve.studio.talk import Talk, asked_by, is_open
 from danlu.serve.studio.visit import Visit, told

@@ -17,9 +17,9 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 
 from danlu.data import shapes as known
+from danlu.feedback.body import Origin, plain
 from danlu.feedback.errors import FeedbackError
 from danlu.feedback.exchange import Reader
-from danlu.feedback.records import Origin, plain
 from danlu.feedback.store import Store
 from danlu.serve.studio.replies import Sampling, one_answer
 from danlu.serve.studio.voice import Voice

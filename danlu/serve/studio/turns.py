@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from danlu.feedback.records import LEAST, MOST, Demonstration, Event, Message, Rating, content_of, message_of
+from danlu.feedback.event import Event, content_of, message_of
+from danlu.feedback.records import LEAST, MOST, Demonstration, Message, Rating
 from danlu.serve.studio.controls import action, icon_button, rendered, text_field, words
 from danlu.serve.studio.pace import Pace
 from danlu.serve.studio.replies import Draft

@@ -14,7 +14,8 @@ from nicegui import ui
 
 from danlu.data.language import identify
 from danlu.data.pii import mask_private
-from danlu.feedback.records import Edit, Event, content_of
+from danlu.feedback.event import Event, content_of
+from danlu.feedback.records import Edit
 from danlu.serve.studio.controls import action, text_field
 from danlu.serve.studio.rich_text import shown
 from danlu.serve.studio.visit import Visit, told
