@@ -29,6 +29,7 @@ from danlu.recipes.speaker import Speaker, load_draft, load_speaker
 from danlu.recipes.tool_settings import ToolsConfig
 from danlu.recipes.translator import load_translator
 from danlu.rl.scoring import score_sequences
+from danlu.tokenizer.chat import ChatFormat
 from danlu.tokenizer.interface import AnyChatFormat
 
 if TYPE_CHECKING:

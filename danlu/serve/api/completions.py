@@ -99,7 +99,7 @@ def prompts_of(given: Inputs, tokenizer: TextTokenizer, *, begin: bool) -> list[
     return prompts
 
 
-def sources_of(body: CompletionRequest, tokenizer: Tokenizer, translating: Translating) -> list[Prompt]:
+def sources_of(body: CompletionRequest, tokenizer: TextTokenizer, translating: Translating) -> list[Prompt]:
     """Every prompt as ids that the encoder of a model that translates reads. Ids are left as they are."""
     try:
         return [
