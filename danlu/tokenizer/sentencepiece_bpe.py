@@ -26,6 +26,7 @@ Scheme = Literal["always", "first", "never"]  # a blank before: every text, the 
 
 SCHEMES: tuple[Scheme, ...] = ("always", "first", "never")
 BLANK = "▁"
+DECODING = ["Replace", "ByteFallback", "Fuse"]
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 PREPENDED = {"type": "Prepend", "prepend": BLANK}
 REPLACED = {"type": "Replace", "pattern": {"String": " "}, "content": BLANK}
@@ -71,6 +72,7 @@ class SentencePieceTokenizer(ByteLevelTokenizer):
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
         self._inner, self._directory = inner, directory
         self._scheme: Scheme = scheme
+        self._strips = _strips(path, tree)
 
     def encode_after_control(self, text: str) -> list[int]:
         """Ids of a text that stands behind a control token; not every file puts a blank before it then."""
@@ -87,11 +89,11 @@ class SentencePieceTokenizer(ByteLevelTokenizer):
     def decode(self, ids: Iterable[int], *, show_control: bool = False) -> str:
         """The text that `encode` was given; ids that end inside a character show as �.
 
-        One blank at the start is left out: `encode` put it there. `decode_bytes` leaves out nothing.
+        One blank at the start is left out where the file says so: `encode` put it there.
         """
         ids = [i for i in ids if show_control or i not in self.control_ids]
         text = super().decode(ids, show_control=show_control)
-        return text.removeprefix(" ") if ids and ids[0] not in self.control_ids else text
+        return text.removeprefix(" ") if self._strips and ids and ids[0] not in self.control_ids else text
 
     def save(self, directory: Path) -> None:
         """Write the files by which it is read again, as they came."""
@@ -119,14 +121,13 @@ def _check(path: Path, tree: dict[str, Any]) -> dict[str, int]:
         model: dict[str, Any] = tree["model"]
         vocab: dict[str, int] = model["vocab"]
         merges = [_pair(each) for each in model["merges"]]
-        added = {each["content"]: int(each["id"]) for each in tree["added_tokens"] if each["special"]}
+        special = [each for each in tree["added_tokens"] if each["special"]]
+        added = {each["content"]: int(each["id"]) for each in special}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TokenizerError(f"{path}: not a BPE tokenizer ({error!r})") from error
-    if model.get("type", "BPE") != "BPE" or not model.get("byte_fallback"):
-        raise TokenizerError(f"{path}: not a BPE of SentencePiece; its model must fall back to bytes")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
-        if model.get(name):
-            raise TokenizerError(f"{path}: its {name} is {model[name]!r}; that cannot be followed here")
+    _check_model(path, model)
+    if eager := [each["content"] for each in special if each.get("lstrip") or each.get("rstrip")]:
+        raise TokenizerError(f"{path}: {eager[0]} takes the blanks beside it; that cannot be followed here")
     if absent := [i for i in range(N_BYTES) if f"<0x{i:02X}>" not in vocab]:
         raise TokenizerError(
             f"{path}: {len(absent)} of the 256 bytes have no token, such as <0x{absent[0]:02X}>"
@@ -136,6 +137,15 @@ def _check(path: Path, tree: dict[str, Any]) -> dict[str, int]:
         if left + right in added or BYTE.fullmatch(left + right):
             raise TokenizerError(f"{path}: a merge makes {left + right}, so a text could become that token")
     return added
+
+
+def _check_model(path: Path, model: dict[str, Any]) -> None:
+    """Refuse another kind of model, or one that cuts texts otherwise than by its merges."""
+    if model.get("type", "BPE") != "BPE" or not model.get("byte_fallback"):
+        raise TokenizerError(f"{path}: not a BPE of SentencePiece; its model must fall back to bytes")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
+        if model.get(name):
+            raise TokenizerError(f"{path}: its {name} is {model[name]!r}; that cannot be followed here")
 
 
 def _pair(merge: Any) -> tuple[str, str]:
@@ -167,6 +177,15 @@ def _scheme(path: Path, tree: dict[str, Any]) -> Scheme:
         f"{path}: its normalizer is {normal} and its pre_tokenizer {cut}; known are those of Llama 2 and "
         f"Mistral, which spell a blank {BLANK} and put one before a text"
     )
+
+
+def _strips(path: Path, tree: dict[str, Any]) -> bool:
+    """Whether decoding leaves out a blank at the start; TokenizerError if it does more than that."""
+    steps = _steps(tree.get("decoder"), "decoders")
+    kinds = [each.get("type") for each in steps]
+    if kinds not in (DECODING, [*DECODING, "Strip"]):
+        raise TokenizerError(f"{path}: its decoder is {kinds}; expected {DECODING}, and 'Strip' or not")
+    return kinds[-1] == "Strip"
 
 
 def _without_added(tree: dict[str, Any]) -> dict[str, Any]:

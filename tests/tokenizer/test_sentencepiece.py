@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_a_text_is_decoded_as_transformers_does(both, text):
     assert ours.decode([ours.begin_id, *ids]) == text
 
 
+def test_a_blank_at_the_start_is_kept_where_the_file_keeps_it(tmp_path):
+    tree = tree_of("never")
+    tree["decoder"]["decoders"].pop()
+    folder = write(tmp_path, tree)
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    ours = SentencePieceTokenizer(folder)
+    ids = ours.encode(" the sea")
+    assert ours.decode(ids) == theirs.decode(ids) == " the sea"
+
+
 def test_rows_of_the_model_that_have_no_token_are_control_tokens(tmp_path):
     tree = tree_of("first")
     ours = SentencePieceTokenizer(write(tmp_path, tree), vocab_size=len(tree["model"]["vocab"]) + 7)
@@ -151,25 +162,27 @@ def test_what_is_saved_is_read_again(tmp_path):
     assert is_sentencepiece(json.loads(again.to_json()))
 
 
-def damaged(tree: dict[str, Any], what: str) -> dict[str, Any]:
-    model = tree["model"]
-    match what:
-        case "bytes":
-            del model["vocab"]["<0x0A>"]
-        case "merge":
-            model["merges"].append(["<", "s>"])
-            model["vocab"] |= {"<": len(model["vocab"]), "s>": len(model["vocab"]) + 1}
-        case "fallback":
-            model["byte_fallback"] = False
-        case "dropout":
-            model["dropout"] = 0.1
-        case "normalizer":
-            tree["normalizer"] = {"type": "NFKC"}
-        case "gap":
-            model["vocab"]["ünheard"] = 9999
-        case "model":
-            tree["model"] = 3
-    return tree
+def without_a_byte(tree: dict[str, Any]) -> None:
+    del tree["model"]["vocab"]["<0x0A>"]
+
+
+def with_a_merge_of_a_control_token(tree: dict[str, Any]) -> None:
+    vocab = tree["model"]["vocab"]
+    tree["model"]["merges"].append(["<", "s>"])
+    vocab |= {"<": len(vocab), "s>": len(vocab) + 1}
+
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "bytes": without_a_byte,
+    "merge": with_a_merge_of_a_control_token,
+    "fallback": lambda tree: tree["model"].update(byte_fallback=False),
+    "dropout": lambda tree: tree["model"].update(dropout=0.1),
+    "normalizer": lambda tree: tree.update(normalizer={"type": "NFKC"}),
+    "gap": lambda tree: tree["model"]["vocab"].update(unheard=9999),
+    "decoder": lambda tree: tree.update(decoder=None),
+    "eager": lambda tree: tree["added_tokens"][1].update(lstrip=True),
+    "model": lambda tree: tree.update(model=3),
+}
 
 
 @pytest.mark.parametrize(
@@ -181,11 +194,15 @@ def damaged(tree: dict[str, Any], what: str) -> dict[str, Any]:
         ("dropout", "its dropout is 0.1"),
         ("normalizer", "its normalizer is .*NFKC.*; known are those of Llama 2 and Mistral"),
         ("gap", "ids are not 0 to"),
+        ("decoder", "its decoder is \\[\\]; expected .*Fuse"),
+        ("eager", "<s> takes the blanks beside it"),
         ("model", "not a BPE tokenizer"),
     ],
 )
 def test_a_file_that_cannot_be_followed_is_refused(tmp_path, what, said):
-    folder = write(tmp_path, damaged(tree_of("legacy"), what))
+    tree = tree_of("legacy")
+    DAMAGES[what](tree)
+    folder = write(tmp_path, tree)
     with pytest.raises(TokenizerError, match=said):
         SentencePieceTokenizer(folder)
 

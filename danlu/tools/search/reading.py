@@ -167,14 +167,19 @@ def _pdf(raw: bytes, limits: ReadingLimits) -> str:
         raise DocumentError("is no PDF")
     try:
         from pypdf import PdfReader  # pyright: ignore[reportMissingImports]
-        from pypdf.errors import PyPdfError  # pyright: ignore[reportMissingImports]
+        from pypdf.errors import DependencyError, PyPdfError  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DocumentError("needs pypdf to be read: pip install 'danlu[index]'") from None
     try:
         reader = PdfReader(io.BytesIO(raw))
-        if reader.is_encrypted:
-            raise DocumentError("is encrypted")
+        # Some are encrypted only against changes: their readers' password is empty.
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise DocumentError("is encrypted; save it without a password")
         return "\f".join(page.extract_text() for page in reader.pages[: limits.pages])
+    except DocumentError:
+        raise
+    except DependencyError:
+        raise DocumentError("is encrypted; save it without a password") from None
     except (PyPdfError, ValueError, KeyError, RecursionError) as error:
         raise DocumentError(f"is a damaged PDF: {one_line(str(error))}") from None
 
