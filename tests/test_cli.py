@@ -94,7 +94,7 @@ def test_a_command_shows_its_settings(capsys: pytest.CaptureFixture[str]):
         (["tokenizer", "texts=a", "out=b", "vocab_size=9"], "vocab_size is 9; it must be at least 260"),
         (["tokenizer", "texts=none.txt", "out=b"], "none.txt: does not exist"),
         (["tokenizer", "--texts"], "--texts: expected a value after it"),
-        (["generate", "none", "Hi"], "none: holds no tokenizer.json"),
+        (["generate", "none", "Hi"], "none/config.json is missing; a model directory holds config.json"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_exits_with_2(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ def draw(panels: Sequence[Sequence[Panel]], path: Path, *, title: str, signed: b
         title: a line above.
         signed: weights are differences, more in one colour and less in another.
     """
-    with matplotlib.rc_context(settings()):
+    with matplotlib.rc_context(settings()), warnings.catch_warnings():
+        if not chinese_fonts():  # a box for each character is all that can be had, and one word of it enough
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         n_rows, n_columns = len(panels), max(len(row) for row in panels)
         side = min(MOST_INCHES, max(LEAST_INCHES, INCHES_A_TOKEN * longest(panels)))
         figure = Figure(figsize=(side * n_columns + 1.2, side * n_rows + 1.4), layout="constrained")

@@ -172,6 +172,10 @@ def test_a_template_of_a_model_directory_is_never_rendered(tmp_path: Path):
         f"{{{{ cycler.__init__.__globals__.os.system('touch {tmp_path / 'canary'}') }}}}PWNED"
     )
     path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="of an unknown format"):
+        chat_format_of(tmp_path / "model")
+    config["chat_template"] += chat_format().template  # now it could be ours
+    path.write_text(json.dumps(config), encoding="utf-8")
     loaded = chat_format_of(tmp_path / "model")
     assert loaded.prompt(said("Hello")) == chat_format().prompt(said("Hello"))
     assert not (tmp_path / "canary").exists()
