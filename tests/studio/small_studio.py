@@ -43,7 +43,13 @@ class Visitor:
 
     def go(self, place: str, wait_for: str = "main, .dl-page") -> Any:
         """Open a page of the studio, and wait until it can be used."""
-        self.page.goto(f"{self.address}/studio/{place}")
+        address = f"{self.address}/studio/{place}"
+        try:
+            self.page.goto(address)
+        except Exception as error:  # a page that finds its server again loads itself anew, which ends this
+            if "ERR_ABORTED" not in str(error):
+                raise
+            self.page.goto(address)
         self.page.wait_for_selector(wait_for)
         self.page.wait_for_function("window.socket && window.socket.connected")
         return self.page
