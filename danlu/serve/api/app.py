@@ -14,6 +14,7 @@ from danlu.serve.api.adapter_routes import adapter_routes
 from danlu.serve.api.chat_route import chat_routes
 from danlu.serve.api.completions import completion_routes
 from danlu.serve.api.errors import install
+from danlu.serve.api.examples import examples
 from danlu.serve.api.guard import LOOPBACK, Door, Guard
 from danlu.serve.api.keys import KeyRing, Scope
 from danlu.serve.api.limits import Limits
@@ -69,7 +70,7 @@ def app_of(
             yield
 
     # Pages that describe the API load scripts from elsewhere; /openapi.json is enough.
-    app = FastAPI(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = Described(title="Danlu", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.limits, app.state.service = service.limits, service
     routers = [routes(service) for routes in ROUTES]
     install(app, [route for router in routers for route in router.routes])
@@ -79,15 +80,24 @@ def app_of(
     door = Door(keys=keys, hosts=hosts, open_paths=open_paths, scopes=SCOPES, pages=pages)
     app.add_middleware(Guard, door=door)
     app.add_middleware(Measured, metrics=service.metrics)
-    _describe(app, door)
+    _describe(app, door, service.served.name)
     return app
 
 
-def _describe(app: FastAPI, door: Door) -> None:
-    """Have the description say where a key is needed."""
+class Described(FastAPI):
+    """Keeps the description that it was given; FastAPI would make another, for routes were added before."""
+
+    def openapi(self) -> dict[str, Any]:
+        return self.openapi_schema or super().openapi()
+
+
+def _describe(app: FastAPI, door: Door, model: str) -> None:
+    """Have the description say what may be sent, and where a key is needed."""
     tree: dict[str, Any] = get_openapi(
         title=app.title, version=app.version, description=ABOUT, routes=app.routes
     )
+    for path, example in examples(model).items():
+        tree["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
     if door.keys is not None:
         tree["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path, methods in tree["paths"].items():
