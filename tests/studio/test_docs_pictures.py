@@ -217,7 +217,7 @@ def test_pages_of_work_as_the_docs_show_them(running: Running, visit: Visit, run
     page = visitor.go("runs", "aside .q-checkbox")
     for name in ("quick", "slow"):
         page.locator(f".q-checkbox[aria-label$='{name}'], .q-checkbox[aria-label*=' {name} ']").first.click()
-    page.wait_for_selector(".dl-curves canvas")
+        page.wait_for_selector(".dl-curves canvas")  # a chart that goes before it has come is a fault
     photographed(visitor, "runs" + texts["end"])
     page = visitor.go("inspect?model=tiny")
     page.get_by_label(texts["labels"]["text"], exact=True).fill(f"{texts['ask']} {texts['answers'][0]}")
